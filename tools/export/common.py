@@ -1,0 +1,369 @@
+"""Shared helpers of the fixture exporters: seeded weights, export, golden files, the case list.
+
+A case is one folder: model.onnx, and pairs inputs.K.npz / outputs.K.npz whose arrays carry the names of the graph's
+inputs and outputs. Outputs always come from the PyTorch module in fp32, never from another engine; ONNX Runtime is
+run on every case only to notice a broken export, and its largest difference is kept in cases.json.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import logging
+import os
+import pathlib
+import sys
+import traceback
+import types
+import warnings
+import zlib
+
+import numpy as np
+import torch
+
+warnings.filterwarnings("ignore")
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+
+TORCHSCRIPT = "ts"
+DYNAMO = "dynamo"
+RUNTIME_TOLERANCE = 2e-4  # relative to the largest magnitude of an output; above it the export is called broken
+
+
+def arguments(description, official=None):
+    """Parse the command line shared by all exporters; `official` names the checkout an exporter needs, if any."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/fixtures"), help="folder of the cases")
+    parser.add_argument("--only", default="", help="export the cases whose name contains this text")
+    parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
+    if official:
+        parser.add_argument("--official", type=pathlib.Path, required=True, help=f"checkout of {official}")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    return options
+
+
+# ---- weights ---------------------------------------------------------------------------------------------------------
+
+NORMS = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.LayerNorm)
+
+
+def is_norm(module):
+    """True for the normalisations of torch and for the hand-written LayerNorm classes of the official code."""
+    return isinstance(module, NORMS) or type(module).__name__.endswith("LayerNorm")
+
+
+def randomise(model, seed, gain=1.0, embedding=0.5):
+    """Overwrite every parameter and every running statistic with seeded, non-trivial values.
+
+    Each tensor draws from its own generator, keyed by its name, so that adding a layer does not change the others.
+    Matrices and filters get standard deviation gain / sqrt(fan in), embeddings and free tokens `embedding`, biases
+    0.2; scales of normalisations lie in 0.6..1.4, running means have deviation 0.2, running variances lie in 0.5..1.5.
+    """
+    for prefix, module in model.named_modules():
+        tensors = list(module.named_parameters(recurse=False))
+        tensors += [(name, t) for name, t in module.named_buffers(recurse=False) if name.startswith("running_")]
+        for name, tensor in tensors:
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + zlib.crc32(f"{prefix}.{name}".encode()))
+            normal = torch.randn(tensor.shape, generator=generator)
+            uniform = torch.rand(tensor.shape, generator=generator)
+            if name == "running_var":
+                value = 0.5 + uniform
+            elif name == "running_mean" or name.endswith("bias"):
+                value = 0.2 * normal
+            elif is_norm(module):
+                value = 0.6 + 0.8 * uniform
+            elif isinstance(module, torch.nn.Embedding):
+                value = embedding * normal
+            elif name.startswith("gamma"):
+                value = 0.5 + uniform
+            elif name == "weight_g":
+                value = 1.0 + uniform * 3
+            elif tensor.dim() >= 2 and name.startswith("weight"):
+                value = gain * normal / tensor[0].numel() ** 0.5
+            else:
+                value = embedding * normal
+            with torch.no_grad():
+                tensor.copy_(value)
+            padding = getattr(module, "padding_idx", None)
+            if isinstance(module, torch.nn.Embedding) and padding is not None:
+                with torch.no_grad():
+                    tensor[padding] = 0
+    return model.eval()
+
+
+def rng(seed):
+    """A seeded numpy generator."""
+    return np.random.default_rng(seed)
+
+
+def pixels(generator, *shape, mean=0.5, std=0.5):
+    """Normalised pixels of random 8-bit pictures: values that a real preprocessing can produce."""
+    levels = generator.integers(0, 256, size=shape).astype(np.float32)
+    return (levels / np.float32(255) - np.float32(mean)) / np.float32(std)
+
+
+# ---- export ----------------------------------------------------------------------------------------------------------
+
+
+def tensors_of(arrays):
+    """Torch tensors of a dict of arrays, in its order."""
+    return tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays.values())
+
+
+def flatten(outputs):
+    """The tensors of a module's result, depth first, None left out."""
+    if torch.is_tensor(outputs):
+        return [outputs]
+    if hasattr(outputs, "to_tuple"):
+        outputs = outputs.to_tuple()
+    return [tensor for item in outputs if item is not None for tensor in flatten(item)]
+
+
+def reference(model, arrays):
+    """Outputs of the PyTorch module as arrays."""
+    with torch.no_grad():
+        return [tensor.detach().numpy().copy() for tensor in flatten(model(*tensors_of(arrays)))]
+
+
+def export(model, arrays, path, exporter, opset, outputs, axes, external=False):
+    """Export `model` with one of torch's two exporters.
+
+    `axes` maps an input or output name to {dimension: symbol}; an empty dict exports a static graph. The TorchScript
+    exporter uses it as dynamic_axes, the dynamo exporter gets the rows of the inputs as dynamic_shapes.
+    """
+    names = list(arrays)
+    common = dict(input_names=names, output_names=list(outputs), opset_version=opset)
+    quiet = io.StringIO()
+    with torch.no_grad(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+        if exporter == TORCHSCRIPT:
+            torch.onnx.export(model, tensors_of(arrays), str(path), dynamo=False, do_constant_folding=True,
+                              dynamic_axes=axes or None, **common)
+        else:
+            symbols = {}
+            for name in names:
+                for symbol in axes.get(name, {}).values():
+                    symbols.setdefault(symbol, torch.export.Dim.DYNAMIC)
+            shapes = tuple({d: symbols[s] for d, s in axes.get(name, {}).items()} for name in names)
+            fixed = getattr(model, "variadic", None)  # torch wants the shapes of *arguments as one nested tuple
+            if fixed is not None:
+                shapes = (*shapes[:fixed], shapes[fixed:])
+            torch.onnx.export(model, tensors_of(arrays), str(path), dynamo=True, verbose=False, external_data=external,
+                              dynamic_shapes=shapes if axes else None, **common)
+
+
+def strip_debug(path):
+    """Drop doc strings, per-node metadata and producer paths, which would carry names of the exporting machine."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+
+    def visit(graph):
+        graph.doc_string = ""
+        for field in (graph.node, graph.input, graph.output, graph.value_info, graph.initializer):
+            for item in field:
+                item.doc_string = ""
+                del item.metadata_props[:]
+        del graph.metadata_props[:]
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.GRAPH:
+                    visit(attribute.g)
+
+    visit(model.graph)
+    shorten(model.graph)
+    model.doc_string = ""
+    del model.metadata_props[:]
+    for function in model.functions:
+        function.doc_string = ""
+        del function.metadata_props[:]
+        for node in function.node:
+            node.doc_string = ""
+            del node.metadata_props[:]
+    onnx.save(model, str(path))
+
+
+def shorten(graph):
+    """Rename the inner values of a graph to v0, v1, ...: TorchScript's names are half of a small file.
+
+    Names of nodes, inputs, outputs and weights stay as the exporter wrote them.
+    """
+    import onnx
+
+    kept = {value.name for value in graph.output}
+    names = {}
+    for node in graph.node:
+        for output in node.output:
+            if output and output not in kept:
+                names[output] = f"v{len(names)}"
+
+    def rename(inner):
+        for node in inner.node:
+            for field in (node.input, node.output):
+                for i, name in enumerate(field):
+                    field[i] = names.get(name, name)
+            for attribute in node.attribute:
+                if attribute.type == onnx.AttributeProto.GRAPH:
+                    rename(attribute.g)
+        for field in (inner.value_info, inner.output):
+            for value in field:
+                value.name = names.get(value.name, value.name)
+
+    rename(graph)
+
+
+def run_onnxruntime(path, arrays, threads=1):
+    """Outputs of ONNX Runtime, for the check of an export only."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    known = {value.name for value in session.get_inputs()}
+    return session.run(None, {name: array for name, array in arrays.items() if name in known})
+
+
+def difference(expected, actual):
+    """Largest absolute difference over the largest magnitude; infinite where shapes or NaNs disagree."""
+    worst = 0.0
+    if len(expected) != len(actual):
+        return float("inf")
+    for want, have in zip(expected, actual):
+        if want.shape != have.shape or not np.isfinite(have.astype(np.float64)).all():
+            return float("inf")
+        if want.size:
+            # values near -10000 are masked scores: they would hide every other difference
+            live = np.abs(want) < 5000
+            scale = max(np.abs(want[live]).max(initial=0.0), 1e-6)
+            worst = max(worst, float(np.abs(want.astype(np.float64) - have)[live].max(initial=0.0) / scale))
+    return worst
+
+
+# ---- cases -----------------------------------------------------------------------------------------------------------
+
+
+class Cases:
+    """Writes cases under one folder and keeps cases.json, the machine-readable list of them."""
+
+    def __init__(self, folder, only="", save=np.savez, external=False):
+        self.folder = pathlib.Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.only = only
+        self.save = save
+        self.external = external
+
+    def wanted(self, name):
+        """True if the command line asks for this case."""
+        return self.only in name
+
+    def add(self, arch, exporter, opset, model, runs, outputs, axes=None, variant="", about="", name=None,
+            off_spec=False):
+        """Export one case and write its files; `runs` is a list of dicts of input arrays, the first one is traced.
+
+        A combination that torch cannot export, or whose graph ONNX Runtime finds wrong at the traced sizes, leaves no
+        folder but a row with the first line of the error. `off_spec` keeps a graph that ONNX Runtime refuses to load:
+        users have such files, and PyTorch's outputs are right all the same.
+        """
+        axes = axes or {}
+        name = name or "_".join(filter(None, [arch, f"{exporter}{opset}", "dynamic" if axes else "static", variant]))
+        if not self.wanted(name):
+            return False
+        row = dict(case=name, arch=arch, exporter=exporter, opset=opset, about=about,
+                   dynamic={k: {str(d): s for d, s in v.items()} for k, v in axes.items()})
+        case = self.folder / name
+        case.mkdir(exist_ok=True)
+        path = case / "model.onnx"
+        try:
+            expected = [reference(model, run) for run in runs]
+            export(model, runs[0], path, exporter, opset, outputs, axes, self.external)
+            if not self.external:
+                strip_debug(path)
+            row["difference"] = []
+            for run, want in zip(runs, expected):
+                row["difference"].append(self.check(path, run, want))
+            refused = isinstance(row["difference"][0], str)
+            if not (off_spec and refused) and (refused or row["difference"][0] > RUNTIME_TOLERANCE):
+                raise RuntimeError(f"export is wrong at the traced sizes: {row['difference'][0]}")
+        except Exception as error:  # every failure of an exporter is a row, not an end
+            while error.__cause__ is not None:
+                error = error.__cause__
+            row["error"] = f"{type(error).__name__}: {first_line(error)}"
+            if os.environ.get("EXPORT_TRACE"):
+                traceback.print_exc()
+            for file in case.iterdir():
+                file.unlink()
+            case.rmdir()
+            self.record(row)
+            print(f"{name}: FAILED {row['error']}", flush=True)
+            return False
+        kept = 0
+        for run, want, diff in zip(runs, expected, row["difference"]):
+            if not (off_spec and refused) and (isinstance(diff, str) or diff > RUNTIME_TOLERANCE):
+                continue  # the exporter burnt a size into the graph: this shape is outside what the graph can do
+            self.save(case / f"inputs.{kept}.npz", **run)
+            self.save(case / f"outputs.{kept}.npz", **dict(zip(outputs, want)))
+            kept += 1
+        row["runs"] = kept
+        row["shapes"] = [{k: list(v.shape) for k, v in run.items()} for run in runs]
+        row["bytes"] = sum(f.stat().st_size for f in case.iterdir())
+        self.record(row)
+        print(f"{name}: {row['bytes']} bytes, {kept} of {len(runs)} runs, differences "
+              f"{['%.1e' % d if not isinstance(d, str) else d for d in row['difference']]}", flush=True)
+        return True
+
+    @staticmethod
+    def check(path, run, want):
+        """The difference of ONNX Runtime on one run, or the first line of its error."""
+        try:
+            return difference(want, run_onnxruntime(path, run))
+        except Exception as error:
+            return f"{type(error).__name__}: {first_line(error)}"
+
+    def record(self, row):
+        """Insert or replace a row of cases.json."""
+        path = self.folder / "cases.json"
+        rows = json.loads(path.read_text()) if path.exists() else []
+        rows = [r for r in rows if r["case"] != row["case"]] + [dict(row, **versions())]
+        rows.sort(key=lambda r: r["case"])
+        path.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def first_line(error):
+    """The first line of an error's message that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:400] if lines else ""
+
+
+def versions():
+    """Versions that decide what an exported graph looks like."""
+    import transformers
+
+    return dict(torch=torch.__version__.split("+")[0], transformers=transformers.__version__)
+
+
+def stub(*names):
+    """Put empty modules in place of packages that the official code imports and never calls here."""
+    for name in names:
+        parts = name.split(".")
+        for i in range(1, len(parts) + 1):
+            full = ".".join(parts[:i])
+            if full not in sys.modules:
+                module = types.ModuleType(full)
+                module.__path__ = []
+                sys.modules[full] = module
+                if i > 1:
+                    setattr(sys.modules[".".join(parts[:i - 1])], parts[i - 1], module)
+    return sys.modules[names[-1]]
+
+
+class Select(torch.nn.Module):
+    """Calls a module with positional tensors under given argument names and picks results from what it returns."""
+
+    def __init__(self, model, names, pick):
+        super().__init__()
+        self.model = model
+        self.names = names
+        self.pick = pick
+
+    def forward(self, *tensors):
+        return self.pick(self.model(**dict(zip(self.names, tensors))))
