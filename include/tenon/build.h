@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Building plans. Part of libtenon; a program that only runs plans links libtenon_rt and includes tenon/runtime.h alone. */
+#ifndef TENON_BUILD_H
+#define TENON_BUILD_H
+
+#include "tenon/hooks.h"
+#include "tenon/tensor.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Start from tn_build_options_default(); new fields come at the end. Strings are read during the call only. */
+typedef struct TnBuildOptions {
+    uint32_t size;          /* sizeof(TnBuildOptions), set by tn_build_options_default */
+    const char *shapes;     /* ranges of symbols, "batch=1:4:8,seq=512" (min:opt:max); NULL: any shape */
+    int32_t tune;           /* 1: time the candidate kernels on this machine */
+    uint32_t threads;       /* threads for building and tuning; 0: one a core */
+    const char *timing_cache; /* file; NULL: none */
+    const char *cpu;        /* "scalar", "avx2", "avx512", NULL: what this machine has */
+    int32_t reference;      /* 1: reference kernels only */
+    const char *stop_after; /* stop the rewrites after this pass; "import": none. NULL: all */
+    const char *samples;    /* .npz with sample inputs for verification and tuning; NULL: synthetic */
+    const TnAllocator *allocator; /* NULL: malloc */
+    const TnLog *log;             /* NULL: silent */
+    const TnProgress *progress;   /* NULL: none */
+} TnBuildOptions;
+
+TN_API TnBuildOptions tn_build_options_default(void);
+
+/* model_path: an .onnx file or a folder with a Hugging Face checkpoint. Writes plan_path atomically: on failure no file is left
+ * and an older one stays. Returns any status; err says which node, offset or option. */
+TN_API TnStatus tn_build_file(const char *model_path, const char *plan_path, const TnBuildOptions *options, TnError *err);
+/* As above into memory: *plan is 4096-byte aligned, from options->allocator; free it with tn_build_free. */
+TN_API TnStatus tn_build_memory(const char *model_path, const TnBuildOptions *options, void **plan, size_t *plan_bytes, TnError *err);
+TN_API void tn_build_free(const TnBuildOptions *options, void *plan);
+
+/* The graph after the pass `after` ("import", a pass name, NULL = all) as text through fn. */
+TN_API TnStatus tn_inspect_model(const char *model_path, const TnBuildOptions *options, const char *after,
+                                 void (*fn)(void *ctx, const char *text, size_t n), void *ctx, TnError *err);
+
+/* Runs the model with the reference interpreter on inputs (in the order of the model's inputs); outputs[i].data is freed with
+ * tn_build_free. n_outputs must be the model's count (tn_reference_open tells). on_tensor (may be NULL) sees every intermediate tensor by
+ * the name that it has in the model. */
+typedef struct TnReference TnReference;
+TN_API TnStatus tn_reference_open(const char *model_path, const TnBuildOptions *options, TnReference **out, TnError *err);
+TN_API void tn_reference_close(TnReference **ref);
+TN_API uint32_t tn_reference_input_count(const TnReference *ref);
+TN_API const char *tn_reference_input_name(const TnReference *ref, uint32_t i);
+TN_API uint32_t tn_reference_output_count(const TnReference *ref);
+TN_API const char *tn_reference_output_name(const TnReference *ref, uint32_t i);
+TN_API TnStatus tn_reference_run(TnReference *ref, const TnTensor *inputs, TnTensor *outputs,
+                                 void (*on_tensor)(void *ctx, const char *name, const TnTensor *t), void *ctx, TnError *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The kernel interface: how a step's code is called, described and found. */
+#ifndef TENON_KERNEL_KERNEL_H
+#define TENON_KERNEL_KERNEL_H
+
+#include "base/base.h"
+#include "base/threads.h"
+#include "kernel/dim.h"
+#include "kernel/params.h"
+
+typedef enum TnOp {
+#define OP(name, P, min_in, max_in, min_out, max_out, flags) TN_OP_##name,
+#include "kernel/ops.inc"
+#undef OP
+    TN_OP_COUNT
+} TnOp;
+
+enum { TN_OPF_PURE = 1, TN_OPF_DATA_SHAPE = 2, TN_OPF_CONTROL = 4, TN_OPF_STATE = 8, TN_OPF_VIEW = 16, TN_OPF_INPLACE = 32, TN_OPF_FUSED = 64 };
+
+typedef struct TnOpInfo {
+    const char *name;   /* "layer_norm" */
+    size_t params_size; /* sizeof its parameter struct */
+    uint32_t min_in, max_in, min_out, max_out, flags; /* TN_OPF_* */
+} TnOpInfo;
+/* Row of ops.inc; op < TN_OP_COUNT. */
+const TnOpInfo *tni_op_info(TnOp op);
+/* false when no operator has this name. */
+bool tni_op_find(const char *name, TnOp *out);
+const char *tni_unary_name(uint32_t fn); /* NULL when out of range */
+const char *tni_binary_name(uint32_t fn);
+const char *tni_reduce_name(uint32_t fn);
+const char *tni_act_name(uint32_t act);
+
+/* One call of a kernel. Inputs are never written; outputs have dtype, dims and data set by the caller. in and out may share
+ * memory only as the operator's flags (INPLACE, VIEW) allow. Data pointers are aligned to the element only; arenas give 64 bytes. */
+typedef struct TnKernelCall {
+    const void *params;  /* the operator's parameter struct */
+    const TnTensor *in;  /* [n_in]; absent: dtype TN_UNDEFINED, data NULL */
+    uint32_t n_in;
+    TnTensor *out;       /* [n_out]; an output nobody wants: data NULL */
+    uint32_t n_out;
+    const void *const *packed; /* [n_in] or NULL: packed form of a constant input made by the kernel's own pack(), else NULL */
+    void *scratch;       /* scratch_bytes as its scratch() asked for, 64-byte aligned */
+    size_t scratch_bytes;
+    TnThreads *threads;  /* NULL: one thread */
+    const int64_t *dim_values; /* values of the symbolic dimensions (only for op dims) */
+    /* DATA_SHAPE operators: called once per output with the final dims before its data is written; sets out[i].dims and .data. */
+    TnStatus (*resize)(struct TnKernelCall *call, uint32_t i, int32_t rank, const int64_t *dims);
+    void *host; /* for resize */
+    TnError *err;
+} TnKernelCall;
+
+/* Fallible only for values that make the operator impossible (an index out of range: TN_ERR_RUN with the reason). No allocation. */
+typedef TnStatus (*TnKernelFn)(TnKernelCall *call);
+
+/* What is known of a step when its kernel is chosen or sized. in[i].data is set for constants only. */
+typedef struct TnKernelQuery {
+    TnOp op;
+    const void *params;
+    const TnTensor *in;
+    uint32_t n_in;
+    const TnTensor *out;
+    uint32_t n_out;
+    uint32_t threads;
+} TnKernelQuery;
+
+/* A row of a kernels.inc. */
+typedef struct TnKernel {
+    const char *name; /* op_types_tile__isa[_variant], e.g. gemm_f32_14x32__avx512; unique; stored in plans */
+    TnOp op;
+    uint32_t cpu; /* TN_CPU_* flags it needs */
+    TnKernelFn run;
+    bool (*supports)(const TnKernelQuery *q);    /* NULL: whatever the operator allows */
+    size_t (*scratch)(const TnKernelQuery *q);   /* bytes for q's dims and threads; monotone in every dim; NULL: none */
+    double (*cost)(const TnKernelQuery *q);      /* estimated nanoseconds on one thread; NULL: 1e30 (last resort) */
+    const char *packing; /* identity of the packed format; NULL: nothing is packed */
+    size_t (*packed_bytes)(const TnKernelQuery *q, uint32_t i); /* 0: input i is not packed */
+    void (*pack)(const TnKernelQuery *q, uint32_t i, void *dst); /* q->in[i].data -> dst (64-byte aligned) */
+    double atol, rtol; /* contract: |y - ref| <= atol * max|ref| + rtol * |ref| on finite data */
+} TnKernel;
+
+#endif

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Parameter structs of the operators: IR attributes, plan records and kernel parameters in one. Rules: plain data of fixed size
+ * (written byte by byte into plans), no pointers, every byte defined (zero the struct first, explicit padding), axes
+ * already normalised to 0..rank-1 by the importer or shape inference unless the comment says "may be negative".
+ *
+ * Letters: B batch, S sequence, H heads, D head dim, C channels, M N K gemm. */
+#ifndef TENON_KERNEL_PARAMS_H
+#define TENON_KERNEL_PARAMS_H
+
+#include "tenon/tensor.h"
+
+typedef uint32_t TnDim; /* id of a symbolic dimension (kernel/dim.h) */
+
+typedef struct TnNoParams {
+    uint32_t unused;
+} TnNoParams;
+
+#define TN_FN_F 1u
+#define TN_FN_I 2u
+#define TN_FN_B 4u
+#define TN_FN_TO_BOOL 8u
+
+typedef enum TnUnaryFn {
+#define UNARY(name, expr, types) TN_UNARY_##name,
+#include "kernel/functions.inc"
+#undef UNARY
+    TN_UNARY_COUNT
+} TnUnaryFn;
+
+typedef enum TnBinaryFn {
+#define BINARY(name, fexpr, iexpr, types) TN_BINARY_##name,
+#include "kernel/functions.inc"
+#undef BINARY
+    TN_BINARY_COUNT
+} TnBinaryFn;
+
+typedef enum TnReduceFn {
+#define REDUCE(name) TN_REDUCE_##name,
+#include "kernel/functions.inc"
+#undef REDUCE
+    TN_REDUCE_COUNT
+} TnReduceFn;
+
+/* y = fn(x), same shape and type (bool for isnan, isinf). */
+typedef struct TnUnaryParams {
+    uint32_t fn; /* TnUnaryFn */
+    float alpha, beta;
+} TnUnaryParams;
+
+/* y = fn(a, b) with ONNX (numpy) broadcasting. */
+typedef struct TnBinaryParams {
+    uint32_t fn; /* TnBinaryFn */
+} TnBinaryParams;
+
+/* clip: in x, min (optional scalar), max (optional scalar). where: in condition (bool), x, y. */
+
+typedef struct TnCastParams {
+    uint32_t to;       /* TnDtype */
+    uint32_t saturate; /* fp8 targets; 1 unless the model says 0 */
+} TnCastParams;
+
+/* A chain of pointwise operators in one pass over memory, f32 only. A register machine: registers 0..n_in-1 hold the inputs,
+ * instruction i writes register code[i].dst; the last instruction's dst is the output. Inputs broadcast against the output. */
+#define TN_PW_MAX_CODE 24
+#define TN_PW_MAX_REGS 16
+typedef enum TnPwOp { TN_PW_UNARY, TN_PW_BINARY, TN_PW_WHERE, TN_PW_CLIP, TN_PW_CONST } TnPwOp;
+typedef struct TnPwInstr {
+    uint8_t op;            /* TnPwOp */
+    uint8_t fn;            /* TnUnaryFn or TnBinaryFn */
+    uint8_t dst, a, b, c;  /* registers; where: a ? b : c with a != 0 */
+    uint8_t pad[2];
+    float alpha, beta;     /* unary parameters; clip: min, max; const: alpha */
+} TnPwInstr;
+typedef struct TnPointwiseParams {
+    uint32_t n_in, n_code;
+    TnPwInstr code[TN_PW_MAX_CODE];
+} TnPointwiseParams;
+
+typedef struct TnQuantizeParams {
+    int32_t axis;       /* may be negative; used when scale has rank >= 1 */
+    int32_t block_size; /* 0: per tensor or per axis */
+    uint32_t saturate;
+    uint32_t output_dtype; /* TnDtype or TN_UNDEFINED: from zero point */
+} TnQuantizeParams;
+
+/* Reduction over `axes`; n_axes == 0 means no axis (identity for sum, ... applied element by element): importers expand "all". */
+typedef struct TnReduceParams {
+    uint32_t fn; /* TnReduceFn */
+    uint32_t keepdims;
+    uint32_t n_axes;
+    int32_t axes[TN_MAX_RANK]; /* ascending, may be negative until shape inference has run */
+} TnReduceParams;
+
+typedef struct TnArgReduceParams {
+    int32_t axis; /* may be negative */
+    uint32_t is_max, keepdims, select_last;
+} TnArgReduceParams;
+
+typedef struct TnCumsumParams {
+    uint32_t exclusive, reverse; /* in: x, axis (scalar int) */
+} TnCumsumParams;
+
+typedef struct TnSoftmaxParams {
+    int32_t axis;   /* may be negative */
+    uint32_t log;   /* 1: LogSoftmax */
+    float scale;    /* x is multiplied by it first; 1 unless fused */
+    uint32_t pad;
+} TnSoftmaxParams;
+
+/* layer_norm: in x, scale (optional), bias (optional): normalises over axes axis..rank-1, two-pass variance, statistics in f32 or wider.
+ * add_layer_norm: in x, residual, scale, bias, x_bias (optional, [C]); s = x + x_bias + residual; out 0 = layer_norm(s) over the last
+ *   axis, out 1 (optional) = s.
+ * rms_norm: in x, scale. batch_norm: in x [B,C,...], scale, bias, mean, variance, each [C].
+ * instance_norm: in x, scale, bias. group_norm: in x, scale [C], bias [C], groups. */
+typedef struct TnNormParams {
+    float epsilon;
+    int32_t axis;    /* may be negative */
+    uint32_t groups; /* group_norm */
+    uint32_t channels_last; /* batch_norm: C is the last axis */
+} TnNormParams;
+
+typedef enum TnAct {
+    TN_ACT_NONE, TN_ACT_RELU, TN_ACT_GELU, TN_ACT_GELU_TANH, TN_ACT_TANH, TN_ACT_SIGMOID, TN_ACT_SILU, TN_ACT_CLIP, TN_ACT_LEAKY_RELU,
+    TN_ACT_HARD_SWISH, TN_ACT_COUNT
+} TnAct;
+
+/* gemm: y = act(alpha * op(A) op(B) + beta * bias) + residual.
+ * in: A [..., M, K] (any leading dims when !trans_a: they are folded into M; trans_a: rank 2, [K, M]),
+ *     B [K, N] or, trans_b, [N, K], rank 2, shared by all rows;
+ *     bias (optional): broadcastable to [M, N] (fast kernels take [N] or scalar only);
+ *     residual (optional): same shape as y, added after the activation.
+ * out y [..., M, N]. matmul is the general batched product (numpy rules). ONNX Gemm is this with rank-2 A. */
+typedef struct TnGemmParams {
+    uint32_t trans_a, trans_b;
+    float alpha, beta;
+    uint32_t act; /* TnAct */
+    float act_alpha, act_beta; /* leaky slope; clip: min, max */
+    uint32_t pad;
+} TnGemmParams;
+
+typedef struct TnEinsumParams {
+    char equation[128]; /* no blanks, explicit "->", at most 4 operands; letters and "..." */
+} TnEinsumParams;
+
+/* Fused attention: for each b, h: y = softmax(scale * q k^T + bias0 + bias1 [causal]) v.
+ * in 0..2: q, k, v; each in one of the layouts below. Several of them may be the same tensor (a merged projection):
+ *   TN_LAYOUT_BSHD: [B, S, W]; head h of token s is the D elements at offset off + h * D of its row of W elements;
+ *                   rank 4 [B, S, H, D] is the same with off = 0.
+ *   TN_LAYOUT_BHSD: [B, H, S, D], off = 0. TN_LAYOUT_BHDS (k only): [B, H, D, S], off = 0.
+ * in 3, 4 (optional): additive f32 biases, rank <= 4, broadcastable to [B, H, Sq, Sk]; finite or -inf. A row with every score -inf
+ *   gives NaN as softmax does.
+ * out: [B, Sq, H * Dv] (TN_LAYOUT_BSHD; rank 3) or [B, H, Sq, Dv] (TN_LAYOUT_BHSD).
+ * causal: key j is visible to query i when j <= i + Sk - Sq.
+ * kv_heads divides heads (grouped queries): query head h reads k/v head h / (heads / kv_heads). */
+typedef enum TnAttnLayout { TN_LAYOUT_BSHD, TN_LAYOUT_BHSD, TN_LAYOUT_BHDS } TnAttnLayout;
+typedef struct TnAttentionParams {
+    uint32_t heads, kv_heads;
+    uint32_t d_qk, d_v;
+    float scale;
+    uint32_t causal;
+    uint32_t q_layout, k_layout, v_layout, out_layout; /* TnAttnLayout */
+    uint32_t q_off, k_off, v_off;
+    uint32_t pad;
+} TnAttentionParams;
+
+/* One query token per row against cached keys and values; the heart of generation.
+ * in: q [R, H*D] (R rows = lines x beams that are still active)
+ *     k_cache, v_cache [L, P, H*D] f32 state: L physical lanes, P positions
+ *     lanes [R, P] i32: physical lane that holds position p of row r (self-attention), or [R, 1]: one lane for all positions (cross)
+ *     length [1] i32: number of valid positions (the same for all rows)
+ * out y [R, H*D] */
+typedef struct TnAttentionStepParams {
+    uint32_t heads, d_head;
+    float scale;
+    uint32_t q_off; /* column of q's first head in its row: q may be a merged projection [R, W] */
+} TnAttentionStepParams;
+
+/* Writes row r of x [R, W], columns off .. off + width, to cache[lane(r)][position] of state cache [L, P, width].
+ * in: x, cache, where [R, 2] i32 = (lane, position). No outputs. */
+typedef struct TnCacheAppendParams {
+    uint32_t off, width;
+} TnCacheAppendParams;
+
+/* conv: in x, w, bias (optional [M]), residual (optional, same shape as y): y = act(conv(x, w) + bias) + residual.
+ *   NCHW: x [B, C, spatial...], w [M, C/group, kernel...] (ONNX); channels_last: x [B, spatial..., C], w unchanged.
+ *   1 to 3 spatial dims. pads: begin then end, resolved at run when auto_pad is SAME.
+ * conv_transpose: w [C, M/group, kernel...], output_pads as in ONNX. */
+typedef enum TnAutoPad { TN_PAD_EXPLICIT, TN_PAD_SAME_UPPER, TN_PAD_SAME_LOWER, TN_PAD_VALID } TnAutoPad;
+typedef struct TnConvParams {
+    uint32_t n_spatial, group;
+    int32_t kernel[3], stride[3], dilation[3];
+    int32_t pads[6];
+    int32_t output_pads[3];
+    int32_t output_shape[3]; /* conv_transpose with an explicit shape; 0 = none */
+    uint32_t auto_pad; /* TnAutoPad */
+    uint32_t channels_last;
+    uint32_t act; /* TnAct */
+    float act_alpha, act_beta;
+} TnConvParams;
+
+typedef enum TnPoolKind { TN_POOL_MAX, TN_POOL_AVG, TN_POOL_LP } TnPoolKind;
+typedef struct TnPoolParams {
+    uint32_t kind, n_spatial;
+    uint32_t global; /* kernel = whole spatial extent */
+    int32_t kernel[3], stride[3], dilation[3];
+    int32_t pads[6];
+    uint32_t auto_pad, ceil_mode, count_include_pad, storage_order;
+    uint32_t channels_last;
+    int32_t p;
+} TnPoolParams;
+
+/* resize: in x, roi (optional), scales (optional), sizes (optional): ONNX Resize-19. */
+typedef enum TnResizeMode { TN_RESIZE_NEAREST, TN_RESIZE_LINEAR, TN_RESIZE_CUBIC } TnResizeMode;
+typedef enum TnResizeCoord {
+    TN_COORD_HALF_PIXEL, TN_COORD_HALF_PIXEL_SYMMETRIC, TN_COORD_PYTORCH_HALF_PIXEL, TN_COORD_ALIGN_CORNERS, TN_COORD_ASYMMETRIC,
+    TN_COORD_TF_CROP_AND_RESIZE
+} TnResizeCoord;
+typedef enum TnResizeNearest { TN_NEAREST_ROUND_PREFER_FLOOR, TN_NEAREST_ROUND_PREFER_CEIL, TN_NEAREST_FLOOR, TN_NEAREST_CEIL } TnResizeNearest;
+typedef struct TnResizeParams {
+    uint32_t mode, coord, nearest;
+    float cubic_a, extrapolation;
+    uint32_t exclude_outside, antialias;
+    uint32_t keep_aspect; /* 0 stretch, 1 not_larger, 2 not_smaller */
+    uint32_t n_axes;      /* 0: all */
+    int32_t axes[TN_MAX_RANK];
+} TnResizeParams;
+
+/* reshape covers Reshape, Flatten, Squeeze, Unsqueeze: the output's dims are what matters.
+ * kind RESHAPE: in 1 is the shape (i64; 0 copies unless allowzero, one -1). After shape inference in 1 may be dropped when the
+ * output dims are known. FLATTEN: axis. SQUEEZE, UNSQUEEZE: axes (squeeze with n_axes == 0: all dims of 1). */
+typedef enum TnReshapeKind { TN_RESHAPE_SHAPE, TN_RESHAPE_FLATTEN, TN_RESHAPE_SQUEEZE, TN_RESHAPE_UNSQUEEZE } TnReshapeKind;
+typedef struct TnReshapeParams {
+    uint32_t kind, allowzero;
+    int32_t axis;
+    uint32_t n_axes;
+    int32_t axes[TN_MAX_RANK]; /* may be negative until shape inference has run */
+} TnReshapeParams;
+
+typedef struct TnTransposeParams {
+    uint32_t n; /* rank */
+    uint8_t perm[TN_MAX_RANK]; /* y.dims[i] = x.dims[perm[i]] */
+} TnTransposeParams;
+
+/* concat, split (in 1 = sizes, optional; else `n` equal parts, last smaller), gather, gather_elements, one_hot (in: indices, depth,
+ * values [off, on]). axis may be negative until shape inference has run. */
+typedef struct TnAxisParams {
+    int32_t axis;
+    uint32_t n;
+} TnAxisParams;
+
+/* slice: in x, starts, ends, axes (optional), steps (optional), as ONNX Slice-13. */
+
+typedef enum TnPadMode { TN_PADDING_CONSTANT, TN_PADDING_REFLECT, TN_PADDING_EDGE, TN_PADDING_WRAP } TnPadMode;
+typedef struct TnPadParams {
+    uint32_t mode; /* in: x, pads, value (optional), axes (optional): Pad-19 */
+} TnPadParams;
+
+typedef struct TnGatherNdParams {
+    uint32_t batch_dims;
+} TnGatherNdParams;
+
+typedef enum TnScatterReduce { TN_SCATTER_NONE, TN_SCATTER_ADD, TN_SCATTER_MUL, TN_SCATTER_MAX, TN_SCATTER_MIN } TnScatterReduce;
+typedef struct TnScatterParams {
+    int32_t axis; /* scatter_elements; may be negative */
+    uint32_t reduction;
+} TnScatterParams;
+
+typedef struct TnTriluParams {
+    uint32_t upper; /* in: x, k (optional scalar) */
+} TnTriluParams;
+
+typedef struct TnEyeLikeParams {
+    uint32_t dtype; /* TnDtype or TN_UNDEFINED: that of the input */
+    int32_t k;
+} TnEyeLikeParams;
+
+typedef struct TnSpaceDepthParams {
+    uint32_t block;
+    uint32_t crd; /* depth_to_space: mode CRD */
+} TnSpaceDepthParams;
+
+typedef struct TnTopkParams {
+    int32_t axis; /* may be negative. in: x, k [1]. Ties: the lower index first. sorted is always honoured. */
+    uint32_t largest;
+} TnTopkParams;
+
+typedef struct TnCompressParams {
+    int32_t axis; /* may be negative */
+    uint32_t flatten;
+} TnCompressParams;
+
+typedef struct TnUniqueParams {
+    int32_t axis;
+    uint32_t flatten, sorted;
+} TnUniqueParams;
+
+typedef struct TnNmsParams {
+    uint32_t center_point_box;
+} TnNmsParams;
+
+typedef struct TnRoiAlignParams {
+    int32_t output_height, output_width, sampling_ratio;
+    float spatial_scale;
+    uint32_t max_mode;
+    uint32_t aligned; /* half_pixel */
+} TnRoiAlignParams;
+
+typedef struct TnShapeParams {
+    int32_t start, end; /* may be negative; end INT32_MAX = rank */
+} TnShapeParams;
+
+typedef struct TnFillParams {
+    uint32_t dtype; /* TnDtype */
+    uint32_t pad;
+    uint8_t value[8]; /* one element, in its own type */
+} TnFillParams;
+
+/* dims: an int64 (or int32) tensor whose elements are symbolic dimensions. Made by shape propagation from Shape, Gather, Concat, Mul, ... */
+#define TN_DIMS_MAX 16
+typedef struct TnDimsParams {
+    uint32_t dtype; /* TN_I64 or TN_I32 */
+    uint32_t rank;  /* 0: scalar, 1: vector of n */
+    uint32_t n;
+    TnDim dim[TN_DIMS_MAX];
+} TnDimsParams;
+
+typedef struct TnControlParams {
+    uint32_t graph[2]; /* if_: then, else; loop: body, unused. Ids of graphs (IR) or programs (plan) */
+    uint32_t n_carried; /* loop: carried values */
+    uint32_t n_scan;    /* loop: scan outputs */
+} TnControlParams;
+
+#endif

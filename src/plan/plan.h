@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The plan: a flat program that meets the build side and the run side. This header is the specification of the file
+ * (docs/plan-format.md explains it). All integers little-endian; the structs below are the records on disk, naturally aligned, no padding
+ * that is not named. Sections are 64-byte aligned, weights 4096-byte aligned so that they can be mapped.
+ *
+ *   PlanHeader | PlanSection[n_sections] | sections...
+ *
+ * A loaded plan is a set of typed views into the mapped file: nothing is copied. plan/read.c checks everything once (every id, count,
+ * offset and size, every params record through its operator), after which the runtime runs unchecked. */
+#ifndef TENON_PLAN_PLAN_H
+#define TENON_PLAN_PLAN_H
+
+#include "base/base.h"
+#include "base/span.h"
+#include "kernel/dim.h"
+#include "kernel/kernel.h"
+
+#define PLAN_MAGIC "TENONPLN"
+#define PLAN_VERSION 1u
+#define PLAN_NONE UINT32_MAX
+
+typedef enum PlanSectionKind {
+    PLAN_SEC_STRINGS = 1, /* NUL-terminated UTF-8; references are byte offsets; offset 0 is "" */
+    PLAN_SEC_EXPRS,       /* TnDimExpr[] */
+    PLAN_SEC_SYMBOLS,     /* TnSymbol[] */
+    PLAN_SEC_PROGRAMS,    /* PlanProgram[] */
+    PLAN_SEC_VALUES,      /* PlanValue[] of all programs, each program a contiguous range */
+    PLAN_SEC_STEPS,       /* PlanStep[] likewise, in order of execution */
+    PLAN_SEC_OPERANDS,    /* u32[]: value ids (program-relative), PLAN_NONE = absent */
+    PLAN_SEC_PARAMS,      /* parameter structs, 8-byte aligned */
+    PLAN_SEC_STATES,      /* PlanState[]: tensors that live across programs and steps of a generation */
+    PLAN_SEC_META,        /* PlanMeta[] */
+    PLAN_SEC_BLOBS,       /* bytes of metadata */
+    PLAN_SEC_EXPLAIN,     /* text: JSON lines, one a step: kernels considered, times, errors, the reason (may be absent) */
+    PLAN_SEC_WEIGHTS,     /* constants, each 64-byte aligned */
+    PLAN_SEC_COUNT
+} PlanSectionKind;
+
+typedef struct PlanHeader {
+    char magic[8];
+    uint32_t version;
+    uint32_t n_sections;
+    uint64_t file_bytes;
+    uint64_t head_hash;     /* XXH3 of the header (this field 0), the section table and all sections but weights */
+    uint64_t weights_hash;  /* XXH3 of the weights section; checked by `inspect --verify` and on request, not at every load */
+    uint64_t kernel_identity; /* tni_kernel_identity() of the build that packed the weights */
+    uint64_t model_hash;    /* of the model file(s) */
+    uint32_t cpu_flags;     /* TN_CPU_* that the chosen kernels need */
+    uint32_t device;        /* 0 CPU */
+    char build[32];         /* version of Tenon */
+    uint8_t reserved[40];
+} PlanHeader; /* 128 bytes + ... see static assertion in read.c */
+
+typedef struct PlanSection {
+    uint32_t kind; /* PlanSectionKind */
+    uint32_t count; /* records */
+    uint64_t offset, bytes;
+} PlanSection;
+
+typedef enum PlanPlace {
+    PLAN_AT_ARENA,  /* place_arg: planned slot: offset valid for shapes within the ranges */
+    PLAN_AT_WEIGHT, /* offset in the weights section */
+    PLAN_AT_INPUT,  /* place_arg = program input index */
+    PLAN_AT_STATE,  /* place_arg = state index */
+    PLAN_AT_ALIAS,  /* place_arg = value id it shares bytes with (an earlier value of the program, not an alias itself) */
+    PLAN_AT_DYNAMIC /* size known only while running: from the context's growing pool */
+} PlanPlace;
+
+typedef struct PlanValue {
+    uint32_t name; /* string */
+    uint32_t dtype;
+    int32_t rank;
+    uint32_t place;
+    uint32_t place_arg;
+    uint32_t first_step, last_step; /* life: written by first, last read by last (program-relative); inputs first = 0; outputs last = n_steps */
+    uint32_t is_output;             /* also a program output */
+    TnDim dims[TN_MAX_RANK];
+    uint64_t offset; /* arena (at the ranges' maximum) or weights */
+    uint64_t bytes;  /* weights: bytes of the stored constant (packed form may differ from dims) */
+} PlanValue;
+
+typedef struct PlanStep {
+    uint32_t name;   /* string: model node name(s) */
+    uint32_t op;     /* string: operator name (numbers may change between versions) */
+    uint32_t kernel; /* string: kernel name */
+    uint32_t params, params_bytes; /* offset in PARAMS */
+    uint32_t first_in, n_in;   /* in OPERANDS */
+    uint32_t first_out, n_out;
+    uint32_t first_packed; /* in OPERANDS: n_in ids of the packed constants (weights values), PLAN_NONE = not packed; or PLAN_NONE = no packing at all */
+    uint32_t first_symbol, n_symbols; /* in OPERANDS: data-dependent symbols this step defines, with (output, axis) packed as output << 8 | axis in pairs: symbol, where */
+} PlanStep;
+
+typedef struct PlanProgram {
+    uint32_t name; /* string: "main", "encoder", "decoder", bodies "main/Loop_3" */
+    uint32_t first_value, n_values;
+    uint32_t first_step, n_steps;
+    uint32_t first_input, n_inputs;   /* in OPERANDS */
+    uint32_t first_output, n_outputs; /* in OPERANDS */
+    uint32_t pad;
+    uint64_t arena_bytes;       /* at the ranges' maximum; 0 when a range is unlimited */
+    uint64_t arena_lower_bound; /* largest sum of live tensors at that shape */
+} PlanProgram;
+
+typedef struct PlanState {
+    uint32_t name;
+    uint32_t dtype;
+    int32_t rank;
+    uint32_t pad;
+    TnDim dims[TN_MAX_RANK];
+} PlanState;
+
+typedef struct PlanMeta {
+    uint32_t key; /* string */
+    uint32_t pad;
+    uint64_t offset, bytes; /* in BLOBS */
+} PlanMeta;
+
+/* A loaded (or just built) plan: views only. */
+typedef struct Plan {
+    const PlanHeader *header;
+    const char *strings;         uint64_t strings_bytes;
+    const TnDimExpr *exprs;      uint32_t n_exprs;
+    const TnSymbol *symbols;     uint32_t n_symbols;
+    const PlanProgram *programs; uint32_t n_programs;
+    const PlanValue *values;     uint32_t n_values;
+    const PlanStep *steps;       uint32_t n_steps;
+    const uint32_t *operands;    uint32_t n_operands;
+    const uint8_t *params;       uint64_t params_bytes;
+    const PlanState *states;     uint32_t n_states;
+    const PlanMeta *meta;        uint32_t n_meta;
+    const uint8_t *blobs;        uint64_t blobs_bytes;
+    const char *explain;         uint64_t explain_bytes;
+    const uint8_t *weights;      uint64_t weights_bytes;
+} Plan;
+
+/* Checks bytes (8-byte aligned) completely and fills views into them. TN_ERR_PLAN with the section and record that is wrong;
+ * TN_ERR_VERSION; TN_ERR_INCOMPATIBLE when kernels or CPU flags are missing here. verify_weights also hashes the weights. */
+TnStatus tni_plan_read(TnSpan bytes, bool verify_weights, Plan *out, TnError *err);
+/* Text dump for `inspect`. */
+typedef void (*TnTextSink)(void *ctx, const char *text, size_t n);
+void tni_plan_dump(const Plan *p, bool json, TnTextSink fn, void *ctx);
+/* Value of a metadata key, or NULL. */
+const uint8_t *tni_plan_meta(const Plan *p, const char *key, uint64_t *bytes);
+
+/* Writing: a growing image of every section but the weights, whose bytes are produced by a callback while the file is written (a large
+ * model is never twice in memory). All arrays live in the arena given to begin. */
+typedef struct PlanWriter PlanWriter;
+TnStatus tni_plan_writer_create(TnArena *arena, PlanWriter **out, TnError *err);
+TnStatus tni_plan_string(PlanWriter *w, const char *s, uint32_t *out, TnError *err);
+/* Appends `n` records to a section; *first gets the index of the first. STRINGS, BLOBS, EXPLAIN, PARAMS: bytes (PARAMS 8-aligned; *first = byte offset). */
+TnStatus tni_plan_append(PlanWriter *w, PlanSectionKind kind, const void *records, uint32_t n, uint32_t *first, TnError *err);
+/* Reserves `bytes` in the weights section; fill(ctx, dst) is called once at write time with a zeroed 64-byte aligned buffer. */
+TnStatus tni_plan_weight(PlanWriter *w, uint64_t bytes, TnStatus (*fill)(void *ctx, void *dst, TnError *err), void *ctx, uint64_t *offset, TnError *err);
+TnStatus tni_plan_meta_add(PlanWriter *w, const char *key, const void *data, uint64_t n, TnError *err);
+/* Header fields but hashes and sizes are taken from *h. To a file (atomically) or to memory (*bytes from a, 4096-aligned). */
+TnStatus tni_plan_write_file(PlanWriter *w, const PlanHeader *h, const char *path, TnError *err);
+TnStatus tni_plan_write_memory(PlanWriter *w, const PlanHeader *h, const TnAllocator *a, uint8_t **bytes, size_t *n, TnError *err);
+
+/* Arena planning, used at build (for the ranges' maximum) and by the runtime (for shapes outside it): places n buffers of sizes[i] bytes
+ * live over steps [first[i], last[i]] so that buffers live at once do not overlap; offsets 64-byte aligned. *total: bytes of the
+ * arena; *lower_bound: largest sum of live sizes. order is scratch for n ids. sizes[i] == 0: offset 0. */
+void tni_plan_arena(uint32_t n, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, uint32_t *order, uint64_t *offsets,
+                    uint64_t *total, uint64_t *lower_bound);
+
+#endif
