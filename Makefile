@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+#   make          install what is missing, build; the program is build/tenon
+#   make demo     the same, then read the sample pictures with the default model
+#   make test     the same, then every test (what CI runs)
+#   make bench    benchmarks against other engines (see docs/performance.md)
+#   make docs     regenerate docs/operators.md
+#   make install  to PREFIX (default /usr/local)
+
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
+CONFIGURE = cmake --preset
+VENV = build/venv
+
+.PHONY: all build deps test-deps demo test test-release test-sanitized test-clang test-fuzz test-tsan test-python bench docs check install clean
+
+all: build
+
+deps:
+	@tools/install-deps.sh build
+
+test-deps: deps
+	@tools/install-deps.sh test
+
+build: deps
+	@test -f build/build.ninja || $(CONFIGURE) release
+	@cmake --build build -j $(JOBS)
+
+demo: build
+	@tools/demo.sh
+
+docs: build
+	@build/tools/operators > docs/operators.md
+
+check: test-deps build
+	@tools/check/run.sh
+
+test: check test-release test-python test-sanitized test-clang test-fuzz
+	@echo "all tests passed"
+
+test-release: test-deps build
+	@ctest --test-dir build --output-on-failure -j $(JOBS)
+
+test-python: test-deps build
+	@test -x $(VENV)/bin/python || python3 -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@TENON=$(CURDIR)/build/tenon $(VENV)/bin/python -m pytest -q tests/python
+
+test-sanitized: test-deps
+	@test -f build-debug/build.ninja || $(CONFIGURE) debug
+	@cmake --build build-debug -j $(JOBS)
+	@ctest --test-dir build-debug --output-on-failure -j $(JOBS)
+
+# clang, with warnings as errors: the second compiler finds what the first lets pass.
+test-clang: test-deps
+	@test -f build-clang/build.ninja || $(CONFIGURE) clang
+	@cmake --build build-clang -j $(JOBS)
+
+test-tsan: test-deps
+	@test -f build-tsan/build.ninja || $(CONFIGURE) tsan
+	@cmake --build build-tsan -j $(JOBS)
+	@ctest --test-dir build-tsan --output-on-failure -R 'runtime|threads|base|api'
+
+test-fuzz: test-deps
+	@test -f build-fuzz/build.ninja || $(CONFIGURE) fuzz
+	@cmake --build build-fuzz -j $(JOBS) --target fuzzers
+	@tools/fuzz.sh build-fuzz $(FUZZ_SECONDS)
+
+bench: build
+	@tools/bench.sh
+
+install: build
+	@cmake --install build --prefix $(PREFIX)
+
+clean:
+	@rm -rf build build-debug build-clang build-tsan build-fuzz build-nocuda
