@@ -68,6 +68,8 @@ typedef struct IrModule {
     uint32_t n_exprs, cap_exprs, n_symbols, cap_symbols;
     uint32_t *expr_hash; /* open addressing, private to dims.c */
     uint32_t expr_hash_cap;
+    bool dims_oom;      /* a dims.c call ran out of memory and gave TN_DIM_NONE; whoever builds dims checks it (tni_ir_dims_check) */
+    uint32_t n_fresh;   /* counter of made-up value names */
     struct IrMeta { const char *key; const char *value; size_t n; } *meta; /* what the plan must carry besides code: generation config, image processor, vocabulary */
     uint32_t n_meta, cap_meta;
     void *keep;                 /* importer's mappings; released by keep_release */
@@ -94,7 +96,10 @@ TnStatus tni_ir_output_add(IrModule *m, IrGraph *g, IrValueId v, TnError *err);
 TnStatus tni_ir_meta_set(IrModule *m, const char *key, const void *value, size_t n, TnError *err); /* copies */
 const char *tni_ir_meta_get(const IrModule *m, const char *key, size_t *n);                          /* NULL: absent */
 
-/* ---- dims (dims.c): hash-consed and simplified; TN_DIM_NONE in gives TN_DIM_NONE out; out of memory gives TN_DIM_NONE and *err ---- */
+/* ---- dims (dims.c): hash-consed and simplified; TN_DIM_NONE in gives TN_DIM_NONE out; out of memory gives TN_DIM_NONE and sets
+ * m->dims_oom, so that a whole sequence is checked once with tni_ir_dims_check. Simplification uses the symbols' ranges as they are
+ * at that moment. Canonical: sums of products with integer coefficients; mod and ceildiv become floordiv. ---- */
+TnStatus tni_ir_dims_check(IrModule *m, TnError *err); /* TN_ERR_MEMORY when one of the calls below ran out of memory since the last check */
 TnDim tni_ir_dim_const(IrModule *m, int64_t v);
 TnDim tni_ir_dim_symbol(IrModule *m, const char *name); /* finds or adds; range 1..INT64_MAX, opt 1 */
 TnDim tni_ir_dim_op(IrModule *m, TnDimOp op, TnDim a, TnDim b);
@@ -120,10 +125,11 @@ uint32_t tni_ir_use_count(const IrUsers *u, IrValueId v);
 
 /* ---- changing (graph.c) ---- */
 /* All uses of `from` (operands and graph outputs) become `to`. A graph output keeps its name: the names of the two values are swapped
- * when from is an output and to is none. */
+ * when from is an output and to is none. Where that would rename another public tensor (`to` is a graph input or already an output) the
+ * outputs stay on `from`, whose producer must then live on (tni_ir_compact revives it when it was marked dead). */
 void tni_ir_replace_uses(IrGraph *g, IrValueId from, IrValueId to);
-/* Re-sorts nodes topologically (stable), drops dead nodes and values nobody refers to, renumbers ids. TN_ERR_GRAPH on a cycle,
- * naming the nodes on it. */
+/* Re-sorts nodes topologically (stable), drops dead nodes and values nobody refers to, renumbers ids. A dead node whose output a live
+ * node or a graph output still reads is revived. TN_ERR_GRAPH on a cycle, naming a node on it. */
 TnStatus tni_ir_compact(IrModule *m, IrGraph *g, TnError *err);
 
 /* ---- checking and text ---- */
