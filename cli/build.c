@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tenon build: from a model to a plan file. */
+#include <sys/stat.h>
+#include <time.h>
+
+#include "cli/cli.h"
+
+static double seconds(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static int run(Cli *cli) {
+    TnError err = {0};
+    struct stat st;
+    if (cli->n_positional != 1)
+        return cli_fail(cli, "give one model: an .onnx file or a folder with a Hugging Face checkpoint");
+    if (cli->args.output == NULL)
+        return cli_fail(cli, "give the plan's name with -o PLAN");
+    TnBuildOptions o = cli_build_options(cli);
+    double start = seconds();
+    if (tn_build_file(cli->positional[0], cli->args.output, &o, &err) != TN_OK)
+        return cli_error(cli, &err);
+    double took = seconds() - start;
+    long long bytes = stat(cli->args.output, &st) == 0 ? (long long)st.st_size : 0;
+    if (cli->args.json)
+        printf("{\"plan\": \"%s\", \"bytes\": %lld, \"seconds\": %.3f}\n", cli->args.output, bytes, took);
+    else if (!cli->args.quiet)
+        printf("%s: %.1f MB, built in %.2f s\n", cli->args.output, (double)bytes / 1e6, took);
+    return 0;
+}
+
+static const CliOption options[] = {
+    {"output", 'o', CLI_TEXT, CLI_ARG(output), "PLAN", "the plan to write (whole or not at all)"},
+    CLI_BUILD,
+    {"samples", 0, CLI_TEXT, CLI_ARG(samples), "X.npz", "sample inputs on which kernels are verified and timed"},
+    CLI_THREADS,
+    CLI_COMMON,
+    CLI_END,
+};
+
+const CliVerb cli_build = {
+    "build", "compile a model into a plan", "MODEL -o PLAN [options]",
+    "MODEL is an .onnx file (opsets 7 to 24) or a folder with a Hugging Face checkpoint (config.json, *.safetensors).\n"
+    "Without --shapes the plan takes any size of its symbols (tenon inspect PLAN shows them); with ranges its memory is laid\n"
+    "out at build time and other sizes are refused.",
+    options, run,
+};

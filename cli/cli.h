@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the verbs of the command line share. A verb parses its own options with cli_options and returns the exit status:
+ * 0 done, 1 a comparison or evaluation failed its limit, 2 an error (already printed). */
+#ifndef TENON_CLI_H
+#define TENON_CLI_H
+
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "tenon/build.h"
+#include "tenon/runtime.h"
+
+struct Cli;
+struct CliOption;
+
+typedef struct CliVerb {
+    const char *name, *summary;
+    const char *usage; /* "MODEL -o PLAN [options]" */
+    const char *help;  /* paragraphs after the options */
+    const struct CliOption *options; /* ends with a zeroed row */
+    int (*run)(struct Cli *cli);
+} CliVerb;
+
+typedef enum CliKind { CLI_FLAG, CLI_TEXT, CLI_UINT, CLI_FLOAT, CLI_LIST } CliKind;
+
+/* One option; `at` is the offset of its destination in CliArgs. CLI_LIST collects repeated values. */
+typedef struct CliOption {
+    const char *name; /* "threads" */
+    char letter;      /* 't' or 0 */
+    CliKind kind;
+    size_t at;
+    const char *value; /* "N" */
+    const char *help;
+} CliOption;
+
+#define CLI_MAX_LIST 64
+typedef struct CliList {
+    const char *item[CLI_MAX_LIST];
+    uint32_t n;
+} CliList;
+
+/* Values of all options of all verbs; what a verb does not list keeps its default. */
+typedef struct CliArgs {
+    bool quiet, json, help, tune, layers, profile, verify, reference;
+    const char *output, *shapes, *timing_cache, *cpu, *after, *model, *expected, *outputs, *eval, *samples, *threads_list, *batches;
+    CliList inputs;
+    uint32_t threads, warmup, runs, batch, beams, max_length, tokens;
+    double duration, atol, rtol, min_confidence;
+} CliArgs;
+
+typedef struct Cli {
+    const CliVerb *verb;
+    CliArgs args;
+    const char **positional;
+    uint32_t n_positional;
+    bool bar_open; /* a progress bar stands on the current line of stderr */
+    TnProgress progress;
+    TnLog log;
+} Cli;
+
+#define CLI_ARG(field) offsetof(CliArgs, field)
+#define CLI_COMMON                                                                                       \
+    {"quiet", 'q', CLI_FLAG, CLI_ARG(quiet), NULL, "no progress and no notes on stderr"},                \
+        {"json", 0, CLI_FLAG, CLI_ARG(json), NULL, "results as JSON"},                                   \
+        {"help", 'h', CLI_FLAG, CLI_ARG(help), NULL, "this text"}
+#define CLI_BUILD                                                                                                                        \
+    {"shapes", 's', CLI_TEXT, CLI_ARG(shapes), "SPEC", "ranges of symbols, min:opt:max, as in batch=1:4:8,seq=512"},                     \
+        {"cpu", 0, CLI_TEXT, CLI_ARG(cpu), "LEVEL", "kernels for scalar, avx2 or avx512 (default: this machine)"},                       \
+        {"reference", 0, CLI_FLAG, CLI_ARG(reference), NULL, "reference kernels only (slow, exact)"},                                    \
+        {"tune", 0, CLI_FLAG, CLI_ARG(tune), NULL, "time the candidate kernels on this machine"},                                        \
+        {"timing-cache", 0, CLI_TEXT, CLI_ARG(timing_cache), "FILE", "remember timings here"}
+#define CLI_THREADS {"threads", 't', CLI_UINT, CLI_ARG(threads), "N", "threads (default: one a core)"}
+#define CLI_END {NULL, 0, CLI_FLAG, 0, NULL, NULL}
+
+extern const CliVerb cli_build, cli_run, cli_bench, cli_compare, cli_inspect, cli_explain, cli_ocr;
+
+/* options.c: fills cli from argv; false when the caller should return *status (help printed or an error reported). */
+bool cli_parse(Cli *cli, int argc, char **argv, int *status);
+/* "tenon VERB: MESSAGE" to stderr; returns 2. */
+int cli_error(Cli *cli, const TnError *err);
+int cli_fail(Cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A note on stderr unless --quiet. */
+void cli_note(Cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* open.c */
+TnBuildOptions cli_build_options(Cli *cli);
+/* true when path is a plan (by its first bytes), false when it is a model (ONNX file or checkpoint folder). */
+bool cli_is_plan(const char *path);
+/* Opens a plan, or builds one in memory from a model; close with cli_close. */
+typedef struct CliPlan {
+    TnPlan *plan;
+    void *memory; /* of a plan built here */
+} CliPlan;
+TnStatus cli_open(Cli *cli, const char *path, CliPlan *out, TnError *err);
+void cli_close(CliPlan *p);
+/* Writes text to a FILE given as ctx. */
+void cli_text_to_file(void *ctx, const char *text, size_t n);
+
+/* tensors.c: inputs of a plan from --inputs (X.npz or name=file.npy), or made from the shapes when `make`; data is heap memory. */
+TnStatus cli_inputs(Cli *cli, TnPlan *plan, bool make, uint32_t batch, TnTensor **out, uint32_t *n, TnError *err);
+void cli_inputs_free(TnTensor *inputs, uint32_t n);
+
+#endif

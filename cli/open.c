@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Plans, from files or built on the spot, with progress and notes. */
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+static int show_progress(void *ctx, const char *phase, size_t done, size_t total) {
+    Cli *cli = ctx;
+    char bar[31];
+    size_t fill = total == 0 ? 0 : done * (sizeof bar - 1) / total;
+    for (size_t i = 0; i < sizeof bar - 1; i++)
+        bar[i] = i < fill ? '#' : '.';
+    bar[sizeof bar - 1] = '\0';
+    fprintf(stderr, "\r\033[K%-10s [%s] %zu/%zu", phase, bar, done, total);
+    cli->bar_open = done < total;
+    if (done >= total)
+        fputs("\r\033[K", stderr);
+    fflush(stderr);
+    return 0;
+}
+
+static void show_log(void *ctx, TnLogLevel level, const char *message) {
+    if (level <= TN_LOG_WARNING)
+        cli_note(ctx, "%s: %s", level == TN_LOG_ERROR ? "error" : "warning", message);
+}
+
+TnBuildOptions cli_build_options(Cli *cli) {
+    TnBuildOptions o = tn_build_options_default();
+    cli->log = (TnLog){show_log, cli};
+    cli->progress = (TnProgress){show_progress, cli};
+    o.shapes = cli->args.shapes;
+    o.tune = cli->args.tune;
+    o.threads = cli->args.threads;
+    o.timing_cache = cli->args.timing_cache;
+    o.cpu = cli->args.cpu;
+    o.reference = cli->args.reference;
+    o.samples = cli->args.samples;
+    o.log = cli->args.quiet ? NULL : &cli->log;
+    o.progress = cli->args.quiet || !isatty(STDERR_FILENO) ? NULL : &cli->progress;
+    return o;
+}
+
+bool cli_is_plan(const char *path) {
+    char magic[8] = {0};
+    struct stat st;
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return false;
+    FILE *f = fopen(path, "rb");
+    if (f == NULL)
+        return false;
+    size_t n = fread(magic, 1, sizeof magic, f);
+    fclose(f);
+    size_t len = strlen(path);
+    return (n == sizeof magic && memcmp(magic, "TENONPLN", sizeof magic) == 0) || (len > 5 && strcmp(path + len - 5, ".plan") == 0);
+}
+
+TnStatus cli_open(Cli *cli, const char *path, CliPlan *out, TnError *err) {
+    *out = (CliPlan){0};
+    if (cli_is_plan(path)) {
+        TnPlanOptions po = tn_plan_options_default();
+        po.verify_weights = cli->args.verify;
+        return tn_plan_open(path, &po, &out->plan, err);
+    }
+    TnBuildOptions o = cli_build_options(cli);
+    size_t n;
+    TnStatus st = tn_build_memory(path, &o, &out->memory, &n, err);
+    if (st == TN_OK)
+        st = tn_plan_open_memory(out->memory, n, NULL, &out->plan, err);
+    if (st != TN_OK)
+        cli_close(out);
+    return st;
+}
+
+void cli_close(CliPlan *p) {
+    tn_plan_close(&p->plan);
+    if (p->memory != NULL) {
+        TnBuildOptions o = tn_build_options_default();
+        tn_build_free(&o, p->memory);
+    }
+    *p = (CliPlan){0};
+}
+
+void cli_text_to_file(void *ctx, const char *text, size_t n) { fwrite(text, 1, n, ctx); }

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an architecture's importer gets, and their list. To add one: a file, a line here, a row in hf.c. */
+#ifndef TENON_HF_ARCHITECTURE_H
+#define TENON_HF_ARCHITECTURE_H
+
+#include "hf/emit.h"
+#include "hf/json.h"
+
+typedef struct HfImport {
+    const char *dir;
+    HfConfig config; /* config.json */
+    const TnLog *log;
+    IrModule *module; /* empty but for carried files */
+    HfCheckpoint *checkpoint;
+} HfImport;
+
+typedef TnStatus (*HfArchitectureFn)(const HfImport *in, TnError *err);
+
+/* VisionEncoderDecoderModel with a ViT or DeiT encoder and a TrOCR decoder. */
+TnStatus tni_hf_vision_encoder_decoder(const HfImport *in, TnError *err);
+
+#endif

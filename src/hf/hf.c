@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A checkpoint folder to a module: one row an architecture. */
+#include "hf/hf.h"
+
+#include <stdio.h>
+
+#include "hf/architecture.h"
+
+static const struct {
+    const char *model_type; /* config.json */
+    HfArchitectureFn import;
+} architectures[] = {
+    {"vision-encoder-decoder", tni_hf_vision_encoder_decoder},
+};
+
+/* Files that a plan carries as they are, so that it runs without the folder. */
+static const char *const carried[] = {"preprocessor_config.json", "generation_config.json", "config.json", "vocab.json"};
+
+static TnStatus carry_files(IrModule *m, const char *dir, TnError *err) {
+    for (size_t i = 0; i < TN_COUNT(carried); i++) {
+        json_t *json;
+        TnFileMap map;
+        TN_TRY(tni_hf_json_file(dir, carried[i], false, &json, &map, err));
+        if (json == NULL)
+            continue;
+        json_decref(json);
+        TnStatus st = tni_ir_meta_set(m, carried[i], map.data, map.n, err);
+        tni_file_unmap(&map);
+        TN_TRY(st);
+    }
+    return TN_OK;
+}
+
+static TnStatus import(const char *dir, HfConfig config, const TnLog *log, IrModule *m, HfCheckpoint *c, TnError *err) {
+    const char *type = NULL;
+    TN_TRY(tni_hf_get_string(config, "model_type", &type, err));
+    for (size_t i = 0; type != NULL && i < TN_COUNT(architectures); i++) {
+        if (strcmp(type, architectures[i].model_type) == 0) {
+            TN_TRY(carry_files(m, dir, err));
+            return architectures[i].import(&(HfImport){.dir = dir, .config = config, .log = log, .module = m, .checkpoint = c}, err);
+        }
+    }
+    return TN_RAISE(err, TN_ERR_UNSUPPORTED, "config.json: model_type '%s' is not supported; there is: %s", type == NULL ? "(missing)" : type,
+                    architectures[0].model_type);
+}
+
+static void release_checkpoint(void *keep) {
+    HfCheckpoint *c = keep;
+    tni_hf_checkpoint_close(&c);
+}
+
+TnStatus tni_hf_import(const char *dir, const TnLog *log, const TnAllocator *a, IrModule **out, uint64_t *model_hash, TnError *err) {
+    json_t *json;
+    TnFileMap text;
+    HfCheckpoint *c = NULL;
+    *out = NULL;
+    TN_TRY(tni_hf_json_file(dir, "config.json", true, &json, &text, err));
+    TnStatus st = tni_hf_checkpoint_open(dir, a, &c, err);
+    if (st == TN_OK)
+        st = tni_ir_module_create(a, out, err);
+    if (st == TN_OK) {
+        *model_hash = tni_hash(text.data, text.n, c->hash);
+        (*out)->keep = c;
+        (*out)->keep_release = release_checkpoint;
+        st = import(dir, (HfConfig){json, "config.json"}, log, *out, c, err);
+        if (st != TN_OK)
+            tni_ir_module_destroy(out);
+    } else {
+        tni_hf_checkpoint_close(&c);
+    }
+    json_decref(json);
+    tni_file_unmap(&text);
+    return st;
+}
