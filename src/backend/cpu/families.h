@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Declarations of everything that the rows of families.inc name: one header a family. */
+#ifndef TENON_BACKEND_CPU_FAMILIES_H
+#define TENON_BACKEND_CPU_FAMILIES_H
+
+#include "backend/cpu/pointwise/pointwise.h"
+
+#endif
