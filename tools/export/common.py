@@ -29,14 +29,19 @@ DYNAMO = "dynamo"
 RUNTIME_TOLERANCE = 2e-4  # relative to the largest magnitude of an output; above it the export is called broken
 
 
-def arguments(description, official=None):
-    """Parse the command line shared by all exporters; `official` names the checkout an exporter needs, if any."""
+def arguments(description, official=None, more=None):
+    """Parse the command line shared by all exporters.
+
+    `official` names the checkout that an exporter needs, `more` adds options of its own to the parser.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("tests/fixtures"), help="folder of the cases")
     parser.add_argument("--only", default="", help="export the cases whose name contains this text")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch")
     if official:
         parser.add_argument("--official", type=pathlib.Path, required=True, help=f"checkout of {official}")
+    if more:
+        more(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     return options
@@ -185,7 +190,7 @@ def strip_debug(path):
 def shorten(graph):
     """Rename the inner values of a graph to v0, v1, ...: TorchScript's names are half of a small file.
 
-    Names of nodes, inputs, outputs and weights stay as the exporter wrote them.
+    Names of inputs, outputs, weights and nodes stay as the exporter wrote them, except that constants have none.
     """
     import onnx
 
@@ -198,6 +203,8 @@ def shorten(graph):
 
     def rename(inner):
         for node in inner.node:
+            if node.op_type == "Constant":
+                node.name = ""
             for field in (node.input, node.output):
                 for i, name in enumerate(field):
                     field[i] = names.get(name, name)
@@ -273,6 +280,7 @@ class Cases:
         case = self.folder / name
         case.mkdir(exist_ok=True)
         path = case / "model.onnx"
+        model.eval()  # torch's exporter leaves a fresh wrapper, and all inside it, in training mode
         try:
             expected = [reference(model, run) for run in runs]
             export(model, runs[0], path, exporter, opset, outputs, axes, self.external)

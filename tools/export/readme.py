@@ -39,7 +39,23 @@ REBUILD = """
     python tools/export/full_size.py --out DIR --uniformer UNIFORMER --vilbert VILBERT
     python tools/export/readme.py --full-size DIR
 
-The pages of `hf_trocr_*` are in `tools/export/hf_trocr.py`'s docstring.
+or, but for the full-size graphs, `tools/export/all.sh PYTHON UNIFORMER VILBERT BETA`.
+
+## Checkpoints
+
+`hf_trocr_<variant>/` are TrOCR checkpoints in Hugging Face's layout with `golden.npz`: encoder output, teacher-forced
+logits, greedy ids, and all four hypotheses of beam searches with their scores, in fp32 by the transformers named below
+(also in the array `transformers`). Arrays are described in `tools/export/hf_trocr.py`.
+
+| variant | encoder | decoder | weights |
+| --- | --- | --- | --- |
+| deit_tied_fp32 | DeiT, two special tokens, q/k/v bias, eps 1e-12 | gelu, learned positions, embedding norm, tied, cross_attention_hidden_size 24, starts with 0 | fp32 |
+| vit_sinusoidal_fp16 | ViT, no q/k/v bias, eps 1e-6 | relu, sinusoidal positions, no embedding norm, scaled, untied, enc_to_dec_proj 24 -> 16, starts with 2 | fp16, three shards with index |
+| deit_untied_bf16 | DeiT | relu, learned positions, embedding norm, scaled, untied, cross_attention_hidden_size 24, starts with 2 | bf16 |
+| vit_same_width_fp32 | ViT with q/k/v bias, 16 wide like the decoder | gelu, learned positions, scaled, untied, cross_attention_hidden_size unset and nothing to project | fp32, shards with index |
+
+transformers 5 cannot load a sinusoidal TrOCR as it is: the position table, which no checkpoint holds, stays without
+memory after from_pretrained and has to be computed again by the caller.
 """
 
 
