@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One ISA's block driver and packing; included by scalar.c, avx2.c and avx512.c. */
+#include "backend/cpu/gemm/tile_tmpl.h"
+
+/* All panels of one row of tiles. */
+static void tile_row(Tile *t, int64_t rows, int64_t n, float *c, const float *b) {
+    const TileFn *fn = tile_table[rows - 1];
+    int64_t j = 0;
+    for (int w = 3; w >= 0; w--) {
+        int64_t width = w == 0 ? TILE_NR / 2 : (int64_t)TILE_NR << (w - 1);
+        if (fn[w] == NULL)
+            continue;
+        /* A wide tile takes whole groups only; one panel also takes the rest when more than half a panel is left. */
+        while (w >= 2 ? n - j >= width : w == 1 ? n - j > TILE_NR / 2 : n - j > 0) {
+            t->n = TN_MIN(width, n - j);
+            t->col = j;
+            t->c = c + j;
+            t->b = b + j / TILE_NR * t->ldp;
+            fn[w](t);
+            j += t->n;
+        }
+    }
+}
+
+static void block(const TniGemmBlock *blk) {
+    int64_t passes = TN_MAX(tni_ceil_div(blk->k, TNI_GEMM_KC), 1);
+    int64_t kc = TN_MAX((tni_ceil_div(blk->k, passes) + 7) / 8 * 8, 8);
+    int64_t tiles = tni_ceil_div(blk->m, TILE_MR);
+    Tile t = {.ldp = blk->ldp, .ldc = blk->ldc, .epi = blk->epi};
+    for (int64_t k0 = 0; k0 == 0 || k0 < blk->k; k0 += kc) {
+        t.k = TN_MIN(kc, blk->k - k0);
+        t.add = k0 > 0;
+        t.last = k0 + kc >= blk->k;
+        for (int64_t i = 0; i < tiles; i++) {
+            int64_t r0 = blk->m * i / tiles, rows = blk->m * (i + 1) / tiles - r0;
+            if (blk->a != NULL) {
+                t.a = blk->a + r0 * blk->lda + k0;
+                t.lda = blk->lda;
+            } else {
+                blk->load_a(blk->load_ctx, r0, rows, k0, t.k, blk->a_buf, TNI_GEMM_A_LD);
+                t.a = blk->a_buf;
+                t.lda = TNI_GEMM_A_LD;
+            }
+            t.row = r0;
+            tile_row(&t, rows, blk->n, blk->c + r0 * blk->ldc, blk->b + k0 * TILE_NR);
+        }
+    }
+}
+
+/* Source columns are contiguous: copies. */
+static void pack_rows(const TniPackB *s, int64_t p, float *dst) {
+    const float *src = s->b + p * TILE_NR;
+    int64_t n = s->n - p * TILE_NR;
+    for (int64_t k = 0; k < s->k; k++, src += s->sk, dst += TILE_NR) {
+        TN_UNROLL
+        for (int j = 0; j < TILE_NV; j++) {
+            int64_t left = n - j * VL;
+            vf_store(dst + j * VL, left >= VL ? vf_load(src + j * VL) : left > 0 ? vf_loadn(src + j * VL, left) : vf_zero());
+        }
+    }
+}
+
+/* Source columns run along memory rows (a transposed B, or keys): VL x VL transposes. */
+static void pack_columns(const TniPackB *s, int64_t p, float *dst) {
+    for (int j = 0; j < TILE_NV; j++) {
+        int64_t n0 = p * TILE_NR + j * VL;
+        for (int64_t k = 0; k < s->k; k += VL) {
+            int64_t kn = TN_MIN(s->k - k, (int64_t)VL);
+            vf r[VL];
+            TN_UNROLL
+            for (int i = 0; i < VL; i++)
+                r[i] = n0 + i < s->n ? vf_loadn(s->b + (n0 + i) * s->sn + k, kn) : vf_zero();
+            vf_transpose(r);
+            TN_UNROLL
+            for (int i = 0; i < VL; i++)
+                if (i < kn)
+                    vf_store(dst + (k + i) * TILE_NR + j * VL, r[i]);
+        }
+    }
+}
+
+static void pack_b(const TniPackB *s, int64_t p0, int64_t p1, float *dst) {
+    for (int64_t p = p0; p < p1; p++, dst += s->k * TILE_NR) {
+        if (s->sn == 1) {
+            pack_rows(s, p, dst);
+        } else if (s->sk == 1) {
+            pack_columns(s, p, dst);
+        } else {
+            for (int64_t k = 0; k < s->k; k++)
+                for (int64_t j = 0; j < TILE_NR; j++) {
+                    int64_t n = p * TILE_NR + j;
+                    dst[k * TILE_NR + j] = n < s->n ? s->b[k * s->sk + n * s->sn] : 0.0f;
+                }
+        }
+    }
+}
+
+#if VL == 16
+#define FLOPS_PER_NS 110.0
+#elif VL == 8
+#define FLOPS_PER_NS 60.0
+#else
+#define FLOPS_PER_NS 8.0
+#endif
+
+const TniGemmIsa TN_ISA(tni_gemm_isa) = {
+    .mr = TILE_MR, .nr = TILE_NR, .vl = VL, .flops_per_ns = FLOPS_PER_NS, .block = block, .pack_b = pack_b,
+};
