@@ -4,6 +4,9 @@
 #ifndef TENON_BACKEND_CPU_FAMILIES_H
 #define TENON_BACKEND_CPU_FAMILIES_H
 
+#include "backend/cpu/gemm/kernels.h"
+#include "backend/cpu/norm/norm.h"
 #include "backend/cpu/pointwise/pointwise.h"
+#include "backend/cpu/softmax/softmax.h"
 
 #endif
