@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <jpeglib.h>
+#include <jerror.h>
 #include <libexif/exif-data.h>
 #include <png.h>
 
@@ -221,9 +222,9 @@ static void jpeg_fail(j_common_ptr jpeg) {
 
 static void jpeg_quiet(j_common_ptr jpeg) { (void)jpeg; }
 
-/* Data that ends early is a warning to libjpeg, which paints the rest grey; to us it is damage. */
+/* Data that ends early is a warning to libjpeg, which paints the rest grey; to us it is damage. Other warnings (stray bytes) are not. */
 static void jpeg_warn(j_common_ptr jpeg, int level) {
-    if (level < 0)
+    if (level < 0 && (jpeg->err->msg_code == JWRN_JPEG_EOF || jpeg->err->msg_code == JWRN_HIT_MARKER))
         jpeg_fail(jpeg);
 }
 
