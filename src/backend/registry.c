@@ -5,6 +5,8 @@
  * with op and name as bare words; functions that are not there are NULL. */
 #include "backend/registry.h"
 
+#include "base/cpu.h"
+
 #include "backend/cpu/families.h"
 #include "backend/ref/ref.h"
 
