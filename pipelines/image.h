@@ -26,8 +26,8 @@ void tn_image_free(TnImage *image); /* safe on a zeroed struct */
 /* Numbers as in Pillow and in preprocessor_config.json's `resample`. */
 typedef enum TnResample { TN_RESAMPLE_BILINEAR = 2, TN_RESAMPLE_BICUBIC = 3 } TnResample;
 
-/* Antialiased resize, bit for bit as Pillow's Image.resize: separable, horizontal first, coefficients in 22-bit fixed point, rounded to
- * 8 bits after each pass. Errors: ARGUMENT (size 0 or above TN_IMAGE_MAX_PIXELS, unknown filter), MEMORY. */
+/* Antialiased resize with the arithmetic of Pillow's Image.resize: separable, horizontal first, coefficients in 22-bit fixed point, rounded
+ * to 8 bits after each pass; within 1 of every version of Pillow (some take the vertical pass first). Errors: ARGUMENT (size 0 or above TN_IMAGE_MAX_PIXELS, unknown filter), MEMORY. */
 TnStatus tn_image_resize(const TnImage *image, uint32_t width, uint32_t height, TnResample filter, TnImage *out, TnError *err);
 
 /* planes [3, H, W] f32 = (rgb * scale - mean[c]) / std[c]. */

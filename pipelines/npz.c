@@ -114,7 +114,7 @@ static bool element_count(const TnTensor *t, int64_t *n) {
 TnStatus tn_npy_read_memory(const void *data, size_t n, const char *name, const TnAllocator *a, TnTensor *out, TnError *err) {
     const uint8_t *p = data;
     char header[4096];
-    bool fortran;
+    bool fortran = false;
     int64_t count;
     *out = (TnTensor){0};
     if (n < 10 || memcmp(p, "\x93NUMPY", 6) != 0)
@@ -274,8 +274,8 @@ static TnStatus to_npy(const TnTensor *t, const char *name, uint8_t **out, size_
 }
 
 static TnStatus add_member(zip_t *zip, const char *name, const TnTensor *t, TnError *err) {
-    uint8_t *bytes;
-    size_t n;
+    uint8_t *bytes = NULL;
+    size_t n = 0;
     char member[512];
     TnStatus st = to_npy(t, name, &bytes, &n, err);
     if (st != TN_OK)

@@ -47,7 +47,7 @@ static bool axis_init(Axis *a, uint32_t in, uint32_t out, TnResample filter) {
         double lo = centre - support + 0.5, hi = centre + support + 0.5;
         uint32_t from = lo < 0 ? 0 : (uint32_t)lo, to = hi > in ? in : (uint32_t)hi;
         for (uint32_t j = from; j < to; j++) {
-            double x = (j - centre + 0.5) / stretch;
+            double x = (j - centre + 0.5) * (1.0 / stretch);
             k[j - from] = filter == TN_RESAMPLE_BICUBIC ? cubic(x) : triangle(x);
             sum += k[j - from];
         }

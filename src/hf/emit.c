@@ -8,7 +8,7 @@
 
 #include "base/dtype.h"
 
-#define NAME_MAX_BYTES 320
+#define NAME_MAX_BYTES 384 /* prefix (160) + name + suffix */
 
 void tni_hf_prefix(HfEmit *e, const char *fmt, ...) {
     va_list ap;
@@ -18,7 +18,7 @@ void tni_hf_prefix(HfEmit *e, const char *fmt, ...) {
 }
 
 static const char *full_name(const HfEmit *e, const char *name, const char *suffix, char buf[NAME_MAX_BYTES]) {
-    snprintf(buf, NAME_MAX_BYTES, "%s%s%s", e->prefix, name, suffix);
+    snprintf(buf, NAME_MAX_BYTES, "%s%.200s%.16s", e->prefix, name, suffix);
     return buf;
 }
 
@@ -111,9 +111,9 @@ static IrValueId gemm(HfEmit *e, const char *name, IrValueId x, IrValueId w, IrV
 
 IrValueId tni_hf_linear(HfEmit *e, const char *name, IrValueId x, int64_t in, int64_t out, bool bias) {
     char part[NAME_MAX_BYTES];
-    snprintf(part, sizeof part, "%s.weight", name);
+    snprintf(part, sizeof part, "%.180s.weight", name);
     IrValueId w = tni_hf_weight(e, part, 2, (int64_t[]){out, in}), b = TN_NO_VALUE;
-    snprintf(part, sizeof part, "%s.bias", name);
+    snprintf(part, sizeof part, "%.180s.bias", name);
     if (bias)
         b = tni_hf_weight(e, part, 1, &out);
     return gemm(e, name, x, w, b);
@@ -138,9 +138,9 @@ IrValueId tni_hf_linear_merged(HfEmit *e, const char *const *names, uint32_t n, 
 
 IrValueId tni_hf_layer_norm(HfEmit *e, const char *name, IrValueId x, int64_t width, float eps) {
     char part[NAME_MAX_BYTES];
-    snprintf(part, sizeof part, "%s.weight", name);
+    snprintf(part, sizeof part, "%.180s.weight", name);
     IrValueId w = tni_hf_weight(e, part, 1, &width);
-    snprintf(part, sizeof part, "%s.bias", name);
+    snprintf(part, sizeof part, "%.180s.bias", name);
     IrValueId b = tni_hf_weight(e, part, 1, &width);
     TnNormParams p = {.epsilon = eps, .axis = -1};
     return tni_hf_node(e, TN_OP_layer_norm, name, &p, (IrValueId[]){x, w, b}, 3);
