@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * canonicalise: one spelling for what exporters write in many, so that the fusions need to know one.
+ *
+ *   identity, cast to the same type, x * 1, x / 1, x + 0, x - 0, expand / tile / slice / concat that change nothing   =>  x
+ *   cast(cast(x)) where the first loses nothing     =>  cast(x)
+ *   pow(x, 2) | x * x => square(x)      pow(x, 0.5) => sqrt(x)      pow(x, 1) => x      pow(x, -1) => reciprocal(x)
+ *   gather_nd(x, ids[..., 1])  =>  gather(x, ids, 0)
+ *   where(uniform constant, a, b) => a or b;  where(c, a, a) => a
+ *   reduce(x; drop dims) -> reshape back            =>  reduce(x; keep dims)
+ *   matmul(x, constant [K, N]) => gemm(x, constant) for rank(x) >= 2
+ *   reshape spelled flatten / squeeze / unsqueeze stays: the output's dims are what matters
+ *
+ * One function an operator, found through a table. */
+#include <math.h>
+
+#include "base/dtype.h"
+#include "passes/match.h"
+#include "passes/list.h"
+
+/* y := x when shape and type agree. */
+static void same(Rewriter *r, IrValueId y, IrValueId x) {
+    if (x != TN_NO_VALUE && r->g->values[x].dtype == r->g->values[y].dtype && tni_pass_same_dims(r, x, y) && x != y)
+        tni_pass_replace(r, y, x);
+}
+
+/* As same, and in float arithmetic only where a zero's sign cannot matter. */
+static void same_but_zero(Rewriter *r, IrValueId y, IrValueId x) {
+    if (tni_dtype_is_int(r->g->values[y].dtype) || tni_pass_may_round(r, y))
+        same(r, y, x);
+}
+
+static void on_identity(Rewriter *r, IrNodeId id) {
+    IrValueId y = r->g->nodes[id].out[0], x = r->g->nodes[id].in[0];
+    if (!r->is_out[y] || (r->g->values[x].kind == IR_NODE_OUTPUT && !r->is_out[x]))
+        same(r, y, x);
+}
+
+/* Every value of type a is a value of type b. */
+static bool widens(TnDtype a, TnDtype b) {
+    if (a == b)
+        return true;
+    uint32_t na = tn_dtype_bits(a), nb = tn_dtype_bits(b);
+    bool fa = tni_dtype_is_float(a), fb = tni_dtype_is_float(b);
+    if (a == TN_BOOL)
+        return tni_dtype_is_int(b) || fb;
+    if (tni_dtype_is_int(a) && tni_dtype_is_int(b)) {
+        bool sa = tni_dtype_is_signed_int(a), sb = tni_dtype_is_signed_int(b);
+        return nb > na && (sb || !sa);
+    }
+    if (tni_dtype_is_int(a) && fb)
+        return (b == TN_F32 && na <= 16) || (b == TN_F64 && na <= 32);
+    return (a == TN_F16 || a == TN_BF16) ? fa && (b == TN_F32 || b == TN_F64) : a == TN_F32 && b == TN_F64;
+}
+
+static void on_cast(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    IrValueId y = n->out[0], x = n->in[0];
+    TnDtype to = r->g->values[y].dtype;
+    if (r->g->values[x].dtype == to) {
+        same(r, y, x);
+        return;
+    }
+    const IrNode *inner = tni_pass_def_op(r, x, TN_OP_cast);
+    if (inner == NULL || !widens(r->g->values[inner->in[0]].dtype, r->g->values[x].dtype))
+        return;
+    IrValueId src = inner->in[0];
+    TnCastParams p = *(const TnCastParams *)n->params;
+    tni_pass_replace(r, y, r->g->values[src].dtype == to ? src : tni_pass_add(r, TN_OP_cast, n->name, &p, &src, 1));
+}
+
+static void on_pow(Rewriter *r, const IrNode *n) {
+    double e;
+    IrValueId x = n->in[0], y = n->out[0];
+    if (!tni_pass_number(r, n->in[1], &e) || !tni_pass_same_dims(r, x, y) || !tni_dtype_is_float(r->g->values[x].dtype))
+        return;
+    if (e == 1)
+        same(r, y, x);
+    else if (e == 2)
+        tni_pass_replace(r, y, tni_pass_unary_node(r, n->name, TN_UNARY_square, 0, x));
+    else if (e == 0.5 && tni_pass_may_round(r, y))
+        tni_pass_replace(r, y, tni_pass_unary_node(r, n->name, TN_UNARY_sqrt, 0, x));
+    else if (e == -1)
+        tni_pass_replace(r, y, tni_pass_unary_node(r, n->name, TN_UNARY_reciprocal, 0, x));
+}
+
+/* A constant all of whose elements are want, and nothing changes shape. */
+static bool all(const Rewriter *r, IrValueId v, double want) {
+    double c;
+    return tni_pass_uniform(r, v, &c) && c == want;
+}
+
+static void on_binary(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    IrValueId a = n->in[0], b = n->in[1], y = n->out[0];
+    switch (((const TnBinaryParams *)n->params)->fn) {
+    case TN_BINARY_mul:
+        if (all(r, b, 1))
+            same(r, y, a);
+        else if (all(r, a, 1))
+            same(r, y, b);
+        else if (a == b && tni_dtype_is_float(r->g->values[a].dtype))
+            tni_pass_replace(r, y, tni_pass_unary_node(r, n->name, TN_UNARY_square, 0, a));
+        break;
+    case TN_BINARY_div:
+        if (all(r, b, 1))
+            same(r, y, a);
+        break;
+    case TN_BINARY_add:
+        if (all(r, b, 0))
+            same_but_zero(r, y, a);
+        else if (all(r, a, 0))
+            same_but_zero(r, y, b);
+        break;
+    case TN_BINARY_sub:
+        if (all(r, b, 0))
+            same(r, y, a);
+        break;
+    case TN_BINARY_pow:
+        on_pow(r, n);
+        break;
+    case TN_BINARY_and_:
+        if (all(r, b, 1))
+            same(r, y, a);
+        else if (all(r, a, 1))
+            same(r, y, b);
+        break;
+    case TN_BINARY_or_:
+        if (all(r, b, 0))
+            same(r, y, a);
+        else if (all(r, a, 0))
+            same(r, y, b);
+        break;
+    default:
+        break;
+    }
+}
+
+static void on_unary(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    uint32_t fn = ((const TnUnaryParams *)n->params)->fn;
+    if (fn == TN_UNARY_not_ || fn == TN_UNARY_neg) /* twice is not at all */
+        same(r, n->out[0], tni_pass_unary(r, n->in[0], fn));
+}
+
+static void on_where(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    double c;
+    if (n->in[1] == n->in[2])
+        same(r, n->out[0], n->in[1]);
+    else if (tni_pass_uniform(r, n->in[0], &c))
+        same(r, n->out[0], c != 0 ? n->in[1] : n->in[2]);
+}
+
+static void on_unchanged(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    same(r, n->out[0], n->in[0]);
+}
+
+static void on_tile(Rewriter *r, IrNodeId id) {
+    if (all(r, r->g->nodes[id].in[1], 1))
+        on_unchanged(r, id);
+}
+
+static void on_one_input(Rewriter *r, IrNodeId id) {
+    if (r->g->nodes[id].n_in == 1)
+        on_unchanged(r, id);
+}
+
+static void on_split(Rewriter *r, IrNodeId id) {
+    if (r->g->nodes[id].n_out == 1 && r->g->nodes[id].out[0] != TN_NO_VALUE)
+        on_unchanged(r, id);
+}
+
+static void on_slice(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    int64_t start[TN_MAX_RANK], step[TN_MAX_RANK];
+    uint32_t ns, nt = 0;
+    if (!tni_pass_ints(r, n->in[1], start, TN_MAX_RANK, &ns))
+        return;
+    if (n->n_in > 4 && n->in[4] != TN_NO_VALUE && !tni_pass_ints(r, n->in[4], step, TN_MAX_RANK, &nt))
+        return;
+    for (uint32_t i = 0; i < nt; i++)
+        if (step[i] <= 0)
+            return;
+    on_unchanged(r, id); /* the same dims going forward: everything is taken */
+}
+
+static void on_clip(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    if ((n->n_in < 2 || n->in[1] == TN_NO_VALUE) && (n->n_in < 3 || n->in[2] == TN_NO_VALUE))
+        on_unchanged(r, id);
+}
+
+static void on_gather_nd(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    IrValueId x = n->in[0], ids = n->in[1], y = n->out[0];
+    int32_t rank = r->g->values[ids].rank;
+    if (((const TnGatherNdParams *)n->params)->batch_dims != 0 || rank < 1 || !tni_pass_dim_is(r, ids, rank - 1, 1))
+        return;
+    TnDim dims[TN_MAX_RANK];
+    memcpy(dims, r->g->values[ids].dims, sizeof dims);
+    const char *name = n->name;
+    TnAxisParams p = {.axis = 0};
+    IrValueId in[2] = {x, tni_pass_reshape(r, name, ids, rank - 1, dims)};
+    if (in[1] != TN_NO_VALUE)
+        tni_pass_replace(r, y, tni_pass_add(r, TN_OP_gather, name, &p, in, 2));
+}
+
+static void on_reshape(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    const IrNode *red = tni_pass_def_op(r, n->in[0], TN_OP_reduce);
+    IrValueId y = n->out[0];
+    if (red == NULL || ((const TnReduceParams *)red->params)->keepdims)
+        return;
+    TnReduceParams p = *(const TnReduceParams *)red->params;
+    IrValueId x = red->in[0];
+    const IrValue *xv = &r->g->values[x], *yv = &r->g->values[y];
+    if (xv->rank != yv->rank || p.n_axes == 0)
+        return;
+    for (int32_t i = 0, a = 0; i < xv->rank; i++) {
+        bool gone = a < (int32_t)p.n_axes && p.axes[a] == i;
+        a += gone;
+        if (gone ? !tni_pass_dim_is(r, y, i, 1) : !tni_ir_dim_equal(r->m, xv->dims[i], yv->dims[i]))
+            return;
+    }
+    p.keepdims = 1;
+    tni_pass_replace(r, y, tni_pass_add(r, TN_OP_reduce, red->name, &p, &x, 1));
+}
+
+static void on_matmul(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    IrValueId a = n->in[0], b = n->in[1], y = n->out[0];
+    TnTensor w;
+    if (r->g->values[a].rank < 2 || !tni_ir_tensor(r->m, r->g, b, &w) || w.rank < 2 || !tni_dtype_is_float(w.dtype))
+        return;
+    for (int32_t i = 0; i + 2 < w.rank; i++)
+        if (w.dims[i] != 1)
+            return;
+    if (w.rank > r->g->values[a].rank)
+        return;
+    const char *name = n->name;
+    if (w.rank > 2)
+        b = tni_pass_const_own(r, w.dtype, 2, w.dims + w.rank - 2, w.data);
+    TnGemmParams p = {.alpha = 1, .beta = 1};
+    IrValueId in[2] = {a, b};
+    tni_pass_replace(r, y, tni_pass_add(r, TN_OP_gemm, name, &p, in, 2));
+}
+
+static const struct {
+    TnOp op;
+    PassVisit visit;
+} rules[] = {
+    {TN_OP_identity, on_identity}, {TN_OP_cast, on_cast},           {TN_OP_binary, on_binary},      {TN_OP_unary, on_unary},
+    {TN_OP_where, on_where},       {TN_OP_expand, on_unchanged},    {TN_OP_tile, on_tile},          {TN_OP_concat, on_one_input},
+    {TN_OP_split, on_split},       {TN_OP_slice, on_slice},         {TN_OP_clip, on_clip},          {TN_OP_gather_nd, on_gather_nd},
+    {TN_OP_reshape, on_reshape},   {TN_OP_matmul, on_matmul},
+};
+
+static void visit(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    if (n->n_out == 0 || n->out[0] == TN_NO_VALUE)
+        return;
+    for (uint32_t i = 0; i < TN_COUNT(rules) && !r->g->nodes[id].dead; i++)
+        if (rules[i].op == n->op) {
+            rules[i].visit(r, id);
+            return;
+        }
+}
+
+TnStatus tni_pass_canonicalise(IrModule *m, const PassContext *pc, uint32_t *changed, TnError *err) {
+    return tni_pass_sweep(m, pc, visit, 8, changed, err);
+}
