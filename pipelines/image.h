@@ -27,7 +27,8 @@ void tn_image_free(TnImage *image); /* safe on a zeroed struct */
 typedef enum TnResample { TN_RESAMPLE_BILINEAR = 2, TN_RESAMPLE_BICUBIC = 3 } TnResample;
 
 /* Antialiased resize with the arithmetic of Pillow's Image.resize: separable, horizontal first, coefficients in 22-bit fixed point, rounded
- * to 8 bits after each pass; within 1 of every version of Pillow (some take the vertical pass first). Errors: ARGUMENT (size 0 or above TN_IMAGE_MAX_PIXELS, unknown filter), MEMORY. */
+ * to 8 bits after each pass. Newer versions of Pillow take the vertical pass first where that is less work (mostly: shrinking tall pictures),
+ * which moves some values by 1 or 2. Errors: ARGUMENT (size 0 or above TN_IMAGE_MAX_PIXELS, unknown filter), MEMORY. */
 TnStatus tn_image_resize(const TnImage *image, uint32_t width, uint32_t height, TnResample filter, TnImage *out, TnError *err);
 
 /* planes [3, H, W] f32 = (rgb * scale - mean[c]) / std[c]. */
