@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ONNX Attention (opset 23 and newer) in primitive operators, which the passes fuse again:
+ *
+ *     Q, K, V --(rank 3: reshape [0, 0, heads, -1], transpose)--> [B, H, S, D]    K, V = concat(past, K | V) -> present
+ *     p = softmax(softcap(scale * Q K^T) + mask [+ causal]),  rows with nothing to attend to are zero
+ *     Y = p V --(rank 3: transpose, reshape)--> [B, S, H * D]
+ *
+ * Grouped queries (kv heads < q heads) repeat K and V along the heads. */
+#include "onnx/convert.h"
+
+#include <math.h>
+
+typedef struct Attention {
+    int32_t q_heads, kv_heads; /* 0: operands have rank 4 */
+    float scale, softcap;
+    bool has_scale;
+    uint32_t causal;
+    TnDtype dtype;
+} Attention;
+
+static TnStatus attributes(OnnxCall *c, Attention *a) {
+    int64_t left = -1, right = -1, mode = 0;
+    memset(a, 0, sizeof *a);
+    TN_TRY(tni_onnx_attr_i32(c, "q_num_heads", 0, 65536, &a->q_heads));
+    TN_TRY(tni_onnx_attr_i32(c, "kv_num_heads", 0, 65536, &a->kv_heads));
+    a->has_scale = tni_onnx_has_attr(c, "scale");
+    TN_TRY(tni_onnx_attr_f32(c, "scale", &a->scale));
+    TN_TRY(tni_onnx_attr_f32(c, "softcap", &a->softcap));
+    TN_TRY(tni_onnx_attr_bool(c, "is_causal", &a->causal));
+    TN_TRY(tni_onnx_attr_i64(c, "left_window_size", &left));
+    TN_TRY(tni_onnx_attr_i64(c, "right_window_size", &right));
+    TN_TRY(tni_onnx_attr_i64(c, "qk_matmul_output_mode", &mode));
+    (void)tni_onnx_attr(c, "softmax_precision"); /* sums are float32 or wider anyway */
+    if (left >= 0 || right >= 0)
+        return ONNX_UNSUPPORTED(c, "attention windows are not supported");
+    if ((a->q_heads == 0) != (a->kv_heads == 0) || (a->kv_heads != 0 && a->q_heads % a->kv_heads != 0))
+        return ONNX_BAD(c, "q_num_heads is %d and kv_num_heads %d; the first must be a multiple of the second", a->q_heads, a->kv_heads);
+    int32_t rank = tni_onnx_in_known(c, 0).rank;
+    if (rank >= 0 && rank != 4 && (rank != 3 || a->q_heads == 0))
+        return ONNX_BAD(c, "operand 0 has rank %d; expected 4, or 3 with the attributes q_num_heads and kv_num_heads", rank);
+    if (rank == 4)
+        a->q_heads = a->kv_heads = 0;
+    if (tni_onnx_has(c, 6))
+        return ONNX_UNSUPPORTED(c, "operand 6 (nonpad_kv_seqlen) is not supported");
+    if (tni_onnx_has(c, 4) != tni_onnx_has(c, 5))
+        return ONNX_BAD(c, "past_key and past_value must be given together");
+    a->dtype = tni_onnx_dtype_or(c, 0, tni_onnx_dtype_or(c, 1, tni_onnx_dtype_or(c, 2, TN_F32)));
+    return TN_OK;
+}
+
+static TnStatus transpose(OnnxCall *c, const char *suffix, IrValueId x, const uint8_t perm[4], IrValueId *out) {
+    TnTransposeParams p;
+    memset(&p, 0, sizeof p);
+    p.n = 4;
+    memcpy(p.perm, perm, 4);
+    return tni_onnx_temp(c, suffix, TN_OP_transpose, &p, &x, 1, out);
+}
+
+static const uint8_t swap_heads[4] = {0, 2, 1, 3};
+static const uint8_t swap_last[4] = {0, 1, 3, 2};
+
+/* [B, S, heads * D] -> [B, heads, S, D]. */
+static TnStatus split_heads(OnnxCall *c, const char *suffix, int32_t heads, IrValueId *x) {
+    if (heads == 0)
+        return TN_OK;
+    int64_t dims[4] = {0, 0, heads, -1};
+    IrValueId shape = 0;
+    TN_TRY(tni_onnx_const_i64s(c, "split_shape", dims, 4, &shape));
+    TN_TRY(tni_onnx_reshape_to(c, suffix, *x, shape, x));
+    return transpose(c, suffix, *x, swap_heads, x);
+}
+
+/* past (operand i) and x along the sequence; the present output o is the result. */
+static TnStatus append_past(OnnxCall *c, uint32_t i, uint32_t o, IrValueId *x) {
+    TnAxisParams p = {.axis = 2, .n = 0};
+    if (!tni_onnx_has(c, i)) {
+        if (!tni_onnx_wants(c, o))
+            return TN_OK;
+        TN_TRY(tni_onnx_emit_out(c, o, TN_OP_identity, NULL, x, 1));
+        return TN_OK;
+    }
+    IrValueId in[2] = {c->in[i], *x};
+    if (!tni_onnx_wants(c, o))
+        return tni_onnx_temp(c, "present", TN_OP_concat, &p, in, 2, x);
+    TN_TRY(tni_onnx_emit_out(c, o, TN_OP_concat, &p, in, 2));
+    *x = c->out[o];
+    return TN_OK;
+}
+
+/* [B, kv, S, D] -> [B, kv * repeat, S, D], each head `repeat` times in a row: through [B, kv, repeat, S * D]. */
+static TnStatus repeat_heads(OnnxCall *c, const Attention *a, IrValueId *x) {
+    if (a->q_heads == a->kv_heads)
+        return TN_OK;
+    int64_t grouped[4] = {0, a->kv_heads, 1, -1}, times[4] = {1, 1, a->q_heads / a->kv_heads, 1}, heads[2] = {0, a->q_heads};
+    TnShapeParams tail = {.start = 2, .end = INT32_MAX};
+    TnAxisParams axis = {.axis = 0, .n = 0};
+    IrValueId shape[2], v = 0, in[2], dims = 0;
+    TN_TRY(tni_onnx_temp(c, "tail", TN_OP_shape, &tail, x, 1, &shape[1]));
+    TN_TRY(tni_onnx_const_i64s(c, "heads", heads, 2, &shape[0]));
+    TN_TRY(tni_onnx_temp(c, "repeated_shape", TN_OP_concat, &axis, shape, 2, &dims));
+    TN_TRY(tni_onnx_const_i64s(c, "grouped_shape", grouped, 4, &in[1]));
+    TN_TRY(tni_onnx_reshape_to(c, "grouped", *x, in[1], &in[0]));
+    TN_TRY(tni_onnx_const_i64s(c, "times", times, 4, &in[1]));
+    TN_TRY(tni_onnx_temp(c, "tiled", TN_OP_tile, NULL, in, 2, &v));
+    return tni_onnx_reshape_to(c, "repeated", v, dims, x);
+}
+
+/* scale * Q K^T; without the attribute scale is 1 / sqrt(D). */
+static TnStatus scores(OnnxCall *c, const Attention *a, IrValueId q, IrValueId k, IrValueId *out) {
+    IrValueId in[2] = {q, 0}, factor = 0;
+    TN_TRY(transpose(c, "k_transposed", k, swap_last, &in[1]));
+    TN_TRY(tni_onnx_temp(c, "qk", TN_OP_matmul, NULL, in, 2, out));
+    if (a->has_scale) {
+        TN_TRY(tni_onnx_const_f64(c, "scale", a->dtype, (double)a->scale, &factor));
+        return tni_onnx_binary(c, "scaled", TN_BINARY_mul, *out, factor, out);
+    }
+    TnShapeParams last = {.start = -1, .end = INT32_MAX};
+    TnCastParams cast = {.to = a->dtype, .saturate = 1};
+    TnUnaryParams root = {.fn = TN_UNARY_sqrt};
+    TN_TRY(tni_onnx_temp(c, "d", TN_OP_shape, &last, &q, 1, &factor));
+    TN_TRY(tni_onnx_temp(c, "d_float", TN_OP_cast, &cast, &factor, 1, &factor));
+    TN_TRY(tni_onnx_temp(c, "d_root", TN_OP_unary, &root, &factor, 1, &factor));
+    return tni_onnx_binary(c, "scaled", TN_BINARY_div, *out, factor, out);
+}
+
+static TnStatus cap(OnnxCall *c, const Attention *a, IrValueId *s) {
+    if (!(a->softcap != 0))
+        return TN_OK;
+    TnUnaryParams tanh_fn = {.fn = TN_UNARY_tanh};
+    IrValueId limit = 0;
+    TN_TRY(tni_onnx_const_f64(c, "softcap", a->dtype, (double)a->softcap, &limit));
+    TN_TRY(tni_onnx_binary(c, "relative", TN_BINARY_div, *s, limit, s));
+    TN_TRY(tni_onnx_temp(c, "capped", TN_OP_unary, &tanh_fn, s, 1, s));
+    return tni_onnx_binary(c, "softcapped", TN_BINARY_mul, *s, limit, s);
+}
+
+static TnStatus keep_where(OnnxCall *c, const Attention *a, const char *suffix, IrValueId keep, IrValueId *s) {
+    IrValueId minus_inf = 0;
+    TN_TRY(tni_onnx_const_f64(c, "minus_infinity", a->dtype, -INFINITY, &minus_inf));
+    IrValueId in[3] = {keep, *s, minus_inf};
+    return tni_onnx_temp(c, suffix, TN_OP_where, NULL, in, 3, s);
+}
+
+/* Dimension `axis` of x as a scalar. */
+static TnStatus dim_scalar(OnnxCall *c, IrValueId x, int32_t axis, IrValueId *out) {
+    TnShapeParams p = {.start = axis, .end = axis + 1};
+    TnReshapeParams squeeze;
+    memset(&squeeze, 0, sizeof squeeze);
+    squeeze.kind = TN_RESHAPE_SQUEEZE;
+    squeeze.n_axes = 1;
+    TN_TRY(tni_onnx_temp(c, "dim", TN_OP_shape, &p, &x, 1, out));
+    return tni_onnx_temp(c, "dim_scalar", TN_OP_reshape, &squeeze, out, 1, out);
+}
+
+/* keep[i, j] = j <= i + past. */
+static TnStatus causal(OnnxCall *c, const Attention *a, IrValueId q, IrValueId k, IrValueId *s) {
+    int64_t column[2] = {-1, 1};
+    int64_t zero = 0, one = 1;
+    IrValueId in[3], rows = 0, cols = 0, past = 0, shape = 0, keep = 0;
+    TN_TRY(tni_onnx_const(c, "zero", TN_I64, 0, NULL, &zero, &in[0]));
+    TN_TRY(tni_onnx_const(c, "one", TN_I64, 0, NULL, &one, &in[2]));
+    TN_TRY(dim_scalar(c, q, 2, &in[1]));
+    TN_TRY(tni_onnx_temp(c, "rows", TN_OP_range, NULL, in, 3, &rows));
+    TN_TRY(dim_scalar(c, k, 2, &in[1]));
+    TN_TRY(tni_onnx_temp(c, "columns", TN_OP_range, NULL, in, 3, &cols));
+    if (tni_onnx_has(c, 4)) {
+        TN_TRY(dim_scalar(c, c->in[4], 2, &past));
+        TN_TRY(tni_onnx_binary(c, "rows_after_past", TN_BINARY_add, rows, past, &rows));
+    }
+    TN_TRY(tni_onnx_const_i64s(c, "column", column, 2, &shape));
+    TN_TRY(tni_onnx_reshape_to(c, "rows_down", rows, shape, &rows));
+    TN_TRY(tni_onnx_binary(c, "visible", TN_BINARY_less_equal, cols, rows, &keep));
+    return keep_where(c, a, "causal", keep, s);
+}
+
+static TnStatus mask(OnnxCall *c, const Attention *a, IrValueId *s) {
+    if (!tni_onnx_has(c, 3))
+        return TN_OK;
+    TnDtype t = tni_onnx_in_known(c, 3).dtype;
+    if (t == TN_UNDEFINED)
+        return ONNX_UNSUPPORTED(c, "the type of operand 3 (attn_mask) is not known at import");
+    if (t == TN_BOOL)
+        return keep_where(c, a, "masked", c->in[3], s);
+    return tni_onnx_binary(c, "masked", TN_BINARY_add, *s, c->in[3], s);
+}
+
+/* Softmax; a row of nothing but -inf gives zeros. */
+static TnStatus probabilities(OnnxCall *c, const Attention *a, IrValueId *s) {
+    TnSoftmaxParams p = {.axis = -1, .log = 0, .scale = 1};
+    TN_TRY(tni_onnx_temp(c, "softmax", TN_OP_softmax, &p, s, 1, s));
+    if (!tni_onnx_has(c, 3))
+        return TN_OK;
+    TnUnaryParams is_nan = {.fn = TN_UNARY_isnan};
+    IrValueId in[3] = {0, 0, *s};
+    TN_TRY(tni_onnx_temp(c, "empty", TN_OP_unary, &is_nan, s, 1, &in[0]));
+    TN_TRY(tni_onnx_const_f64(c, "no_weight", a->dtype, 0, &in[1]));
+    return tni_onnx_temp(c, "weights", TN_OP_where, NULL, in, 3, s);
+}
+
+TnStatus tni_onnx_convert_attention(OnnxCall *c) {
+    Attention a;
+    TN_TRY(attributes(c, &a));
+    if (tni_onnx_wants(c, 3))
+        return ONNX_UNSUPPORTED(c, "output 3 (qk_matmul_output) is not supported");
+    IrValueId q = c->in[0], k = c->in[1], v = c->in[2], s = 0;
+    TN_TRY(split_heads(c, "q", a.q_heads, &q));
+    TN_TRY(split_heads(c, "k", a.kv_heads, &k));
+    TN_TRY(split_heads(c, "v", a.kv_heads, &v));
+    TN_TRY(append_past(c, 4, 1, &k));
+    TN_TRY(append_past(c, 5, 2, &v));
+    TN_TRY(repeat_heads(c, &a, &k));
+    TN_TRY(repeat_heads(c, &a, &v));
+    TN_TRY(scores(c, &a, q, k, &s));
+    TN_TRY(cap(c, &a, &s));
+    TN_TRY(mask(c, &a, &s));
+    if (a.causal)
+        TN_TRY(causal(c, &a, q, k, &s));
+    TN_TRY(probabilities(c, &a, &s));
+    IrValueId in[2] = {s, v}, y = 0;
+    if (a.q_heads == 0)
+        return tni_onnx_emit_out(c, 0, TN_OP_matmul, NULL, in, 2);
+    int64_t merged[3] = {0, 0, -1};
+    TN_TRY(tni_onnx_temp(c, "heads_out", TN_OP_matmul, NULL, in, 2, &y));
+    TN_TRY(transpose(c, "rows_out", y, swap_heads, &in[0]));
+    TN_TRY(tni_onnx_const_i64s(c, "merged_shape", merged, 3, &in[1]));
+    TnReshapeParams r;
+    memset(&r, 0, sizeof r);
+    r.kind = TN_RESHAPE_SHAPE;
+    return tni_onnx_emit_out(c, 0, TN_OP_reshape, &r, in, 2);
+}

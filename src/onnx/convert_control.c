@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * If and Loop: their bodies become IR graphs of their own. What a body reads from outside is made explicit: constants are added to the
+ * body's graph (they share the data), everything else becomes an extra operand of the node and an extra input of the body. */
+#include "onnx/convert.h"
+
+static const char *text_of(const OnnxCall *c, OnnxName name) { return tni_onnx_text(&c->imp->model.names, name); }
+
+/* Names that bodies take from outside and that are no constants there, each once, in order. */
+typedef struct Captures {
+    OnnxName *names;
+    IrValueId *values; /* in the outer graph */
+    uint32_t n, cap, cap_values;
+    OnnxMap seen;
+} Captures;
+
+static TnStatus collect(OnnxCall *c, const OnnxGraph *body, Captures *out) {
+    OnnxScope *s = c->scope;
+    const IrGraph *g = s->target->g;
+    for (uint32_t i = 0; i < body->n_free; i++) {
+        OnnxName name = body->free[i];
+        uint32_t unused = 0;
+        OnnxBind *b = tni_onnx_scope_find(s, name);
+        if (b == NULL || b->kind == ONNX_BIND_PENDING)
+            return ONNX_BAD(c, "its subgraph reads '%.200s' before it is made", text_of(c, name));
+        if (b->kind != ONNX_BIND_VALUE || b->value == TN_NO_VALUE || g->values[b->value].kind == IR_CONST || tni_onnx_map_get(&out->seen, name, &unused))
+            continue;
+        TnArena *a = c->imp->scratch;
+        if (!TN_RESERVE_ONE(a, out->names, out->n, out->cap) || !TN_RESERVE_ONE(a, out->values, out->n, out->cap_values))
+            return TN_OOM(c->err, (size_t)out->n * 2 * sizeof(OnnxName));
+        out->names[out->n] = name;
+        out->values[out->n++] = b->value;
+        TN_TRY(tni_onnx_map_put(&out->seen, name, 1, c->err));
+    }
+    return TN_OK;
+}
+
+/* A scope for a body, its captures bound: constants as such, the others as inputs (added after `first`, the body's own inputs). */
+typedef struct Body {
+    OnnxScope scope;
+    const char *what;
+} Body;
+
+static TnStatus open_body(OnnxCall *c, const char *attr, const OnnxGraph **graph, Body *b) {
+    const OnnxAttr *a = tni_onnx_attr(c, attr);
+    if (a == NULL || a->kind != ONNX_ATTR_GRAPH || a->g == NULL)
+        return ONNX_BAD(c, "attribute '%s' is required, a graph", attr);
+    const OnnxScope *s = c->scope;
+    memset(b, 0, sizeof *b);
+    b->what = attr;
+    b->scope = (OnnxScope){.imp = c->imp, .graph = a->g, .opsets = s->opsets, .fn = s->fn, .args = s->args, .n_args = s->n_args, .prefix = s->prefix,
+                           .depth = s->depth + 1};
+    b->scope.map.arena = c->imp->scratch;
+    *graph = a->g;
+    const char *name = tni_arena_printf(c->imp->scratch, "%s/%s", c->name, attr);
+    if (name == NULL)
+        return TN_OOM(c->err, strlen(c->name) + 16);
+    return tni_onnx_target_create(c->imp, name, &b->scope.target, c->err);
+}
+
+static TnStatus bind_constants(OnnxCall *c, Body *b) {
+    OnnxTarget *outer = c->scope->target;
+    for (uint32_t i = 0; i < b->scope.graph->n_free; i++) {
+        OnnxName name = b->scope.graph->free[i];
+        const OnnxBind *from = tni_onnx_scope_find(c->scope, name);
+        bool value = from->kind == ONNX_BIND_VALUE && from->value != TN_NO_VALUE;
+        if (value && outer->g->values[from->value].kind != IR_CONST)
+            continue;
+        TN_TRY(tni_onnx_scope_bind(&b->scope, name, from, c->err));
+        OnnxBind *to = tni_onnx_scope_find(&b->scope, name);
+        if (!value)
+            continue; /* an initializer that nobody has used yet, or absent */
+        TnTensor t;
+        if (!tni_ir_tensor(c->imp->m, outer->g, from->value, &t))
+            return tni_onnx_fail(c, TN_ERR_INTERNAL, "constant '%s' is no tensor", text_of(c, name));
+        TN_TRY(tni_onnx_unique(c->imp, b->scope.target, text_of(c, name), &to->ir_name, c->err));
+        TN_TRY(tni_ir_const_add(c->imp->m, b->scope.target->g, to->ir_name, t.dtype, t.rank, t.dims, t.data, &to->value, c->err));
+    }
+    return TN_OK;
+}
+
+/* Every capture becomes an input, also where this body does not read it: both branches of an If have the same inputs. */
+static TnStatus bind_captures(OnnxCall *c, Body *b, const Captures *captures) {
+    OnnxMap reads = {.arena = c->imp->scratch};
+    for (uint32_t i = 0; i < b->scope.graph->n_free; i++)
+        TN_TRY(tni_onnx_map_put(&reads, b->scope.graph->free[i], 1, c->err));
+    for (uint32_t i = 0; i < captures->n; i++) {
+        const char *name = NULL;
+        IrValueId v = TN_NO_VALUE;
+        uint32_t unused = 0;
+        TN_TRY(tni_onnx_unique(c->imp, b->scope.target, text_of(c, captures->names[i]), &name, c->err));
+        TN_TRY(tni_onnx_target_input(c->imp, b->scope.target, name, tni_onnx_known(c->scope->target, captures->values[i]), &v, c->err));
+        if (!tni_onnx_map_get(&reads, captures->names[i], &unused))
+            continue; /* the name may mean something else in this body */
+        OnnxBind from = {.kind = ONNX_BIND_VALUE, .value = v};
+        TN_TRY(tni_onnx_scope_bind(&b->scope, captures->names[i], &from, c->err));
+        tni_onnx_scope_find(&b->scope, captures->names[i])->ir_name = name;
+    }
+    return TN_OK;
+}
+
+static TnStatus run_body(OnnxCall *c, Body *b) {
+    TN_TRY(tni_onnx_scope_run(&b->scope, c->err));
+    return tni_onnx_scope_outputs(&b->scope, c->err);
+}
+
+static TnStatus emit_control(OnnxCall *c, TnOp op, const TnControlParams *p, const IrValueId *own, uint32_t n_own, const Captures *captures) {
+    uint32_t n = n_own + captures->n;
+    IrValueId *in = tni_arena_calloc(c->imp->scratch, n, sizeof *in);
+    if (in == NULL)
+        return TN_OOM(c->err, n * sizeof *in);
+    for (uint32_t i = 0; i < n; i++)
+        in[i] = i < n_own ? own[i] : captures->values[i - n_own];
+    const TnOpInfo *info = tni_op_info(op);
+    if (n > info->max_in || c->n_out > info->max_out)
+        return tni_onnx_fail(c, TN_ERR_LIMIT, "has %u operands with what its subgraphs read and %u outputs; the most is %u and %u", n, c->n_out, info->max_in,
+                             info->max_out);
+    return tni_ir_node_add(c->imp->m, c->scope->target->g, op, c->name, p, in, n, c->out_names, c->n_out, c->out, c->err);
+}
+
+TnStatus tni_onnx_convert_if(OnnxCall *c) {
+    static const char *const attrs[2] = {"then_branch", "else_branch"};
+    Body body[2];
+    const OnnxGraph *graph[2];
+    Captures captures = {.seen = {.arena = c->imp->scratch}};
+    TnControlParams p;
+    memset(&p, 0, sizeof p);
+    for (uint32_t i = 0; i < 2; i++) {
+        TN_TRY(open_body(c, attrs[i], &graph[i], &body[i]));
+        if (graph[i]->n_inputs != 0 || graph[i]->n_outputs != c->n_out)
+            return ONNX_BAD(c, "%s has %u inputs and %u outputs, expected 0 and %u", attrs[i], graph[i]->n_inputs, graph[i]->n_outputs, c->n_out);
+        TN_TRY(collect(c, graph[i], &captures));
+        p.graph[i] = body[i].scope.target->id;
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        TN_TRY(bind_constants(c, &body[i]));
+        TN_TRY(bind_captures(c, &body[i], &captures));
+        TN_TRY(tni_onnx_scope_begin(&body[i].scope, c->err));
+        TN_TRY(run_body(c, &body[i]));
+    }
+    return emit_control(c, TN_OP_if_, &p, c->in, 1, &captures);
+}
+
+/* Body inputs: iteration, condition, carried... */
+static TnStatus loop_inputs(OnnxCall *c, Body *b, uint32_t n_carried, IrValueId *values) {
+    static const OnnxKnown own[2] = {{TN_I64, 0, -1}, {TN_BOOL, 0, -1}};
+    const OnnxGraph *g = b->scope.graph;
+    for (uint32_t i = 0; i < 2 + n_carried; i++) {
+        const char *name = NULL;
+        OnnxKnown k = i < 2 ? own[i] : tni_onnx_in_known(c, i);
+        if (i >= 2)
+            k.rank = k.len = -1; /* a carried value may change its shape from round to round */
+        TN_TRY(tni_onnx_unique(c->imp, b->scope.target, text_of(c, g->inputs[i].name), &name, c->err));
+        TN_TRY(tni_onnx_target_input(c->imp, b->scope.target, name, k, &values[i], c->err));
+    }
+    return TN_OK;
+}
+
+TnStatus tni_onnx_convert_loop(OnnxCall *c) {
+    Body body;
+    const OnnxGraph *g = NULL;
+    Captures captures = {.seen = {.arena = c->imp->scratch}};
+    TnControlParams p;
+    memset(&p, 0, sizeof p);
+    TN_TRY(open_body(c, "body", &g, &body));
+    uint32_t n_in = TN_MAX(c->node->n_in, 2u);
+    if (g->n_inputs < 2 || g->n_inputs != n_in || g->n_outputs < 1 || g->n_outputs - 1 != c->n_out || g->n_outputs - 1 < n_in - 2)
+        return ONNX_BAD(c, "the body has %u inputs and %u outputs, the node %u operands and %u outputs; expected as many inputs as operands, and outputs for the "
+                        "condition, each carried value and each further output of the node", g->n_inputs, g->n_outputs, c->node->n_in, c->n_out);
+    p.graph[0] = body.scope.target->id;
+    p.n_carried = n_in - 2;
+    p.n_scan = c->n_out - p.n_carried;
+    IrValueId *inputs = tni_arena_calloc(c->imp->scratch, n_in, sizeof *inputs);
+    IrValueId *own = tni_arena_calloc(c->imp->scratch, n_in, sizeof *own);
+    if (inputs == NULL || own == NULL)
+        return TN_OOM(c->err, 2 * n_in * sizeof *own);
+    for (uint32_t i = 0; i < n_in; i++) {
+        own[i] = tni_onnx_in(c, i);
+        if (i >= 2 && own[i] == TN_NO_VALUE)
+            return ONNX_BAD(c, "carried value %u is missing", i - 2);
+    }
+    TN_TRY(loop_inputs(c, &body, p.n_carried, inputs));
+    TN_TRY(collect(c, g, &captures));
+    TN_TRY(bind_constants(c, &body));
+    TN_TRY(bind_captures(c, &body, &captures));
+    TN_TRY(tni_onnx_scope_begin(&body.scope, c->err));
+    for (uint32_t i = 0; i < g->n_inputs; i++) {
+        OnnxBind *b = tni_onnx_scope_find(&body.scope, g->inputs[i].name);
+        b->kind = ONNX_BIND_VALUE;
+        b->value = inputs[i];
+        b->ir_name = body.scope.target->g->values[inputs[i]].name;
+    }
+    TN_TRY(run_body(c, &body));
+    return emit_control(c, TN_OP_loop, &p, own, n_in, &captures);
+}
