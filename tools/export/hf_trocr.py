@@ -58,7 +58,7 @@ def build(variant, seed):
     kind, encoder, decoder, dtype, _, start, _ = VARIANTS[variant]
     decoder = trocr.decoder_config(decoder_start_token_id=start, **decoder)
     encoder = trocr.encoder_config(kind, **{"layer_norm_eps": 1e-6 if kind == "vit" else 1e-12, **encoder})
-    model = trocr.build(seed, encoder, decoder)
+    model = trocr.build(seed, encoder, decoder, small=1)
     model.config.decoder_start_token_id = start
     model.generation_config = GenerationConfig(
         bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=start, max_length=MAX_LENGTH, num_beams=1,

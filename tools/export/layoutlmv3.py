@@ -82,6 +82,8 @@ def build(seed=11, head=AllTokens, one_hot=False, **changes):
     torch.manual_seed(seed)
     model = LayoutLMv3ForTokenClassification(config(**changes))
     common.randomise(model, seed)
+    common.scale(model, {"*.rel_pos*_bias.weight": 6, "*.patch_embed.proj.*": 0.02, "*.cls_token": 0.02,
+                         "*.pos_embed": 0.02, "*_embeddings.weight": 0.02})
     if one_hot:
         one_hot_bias(model)
     return head(model).eval()

@@ -31,8 +31,8 @@ def decoder_config(**changes):
     return TrOCRConfig(**values)
 
 
-def build(seed, encoder, decoder, attention="eager", gain=1.0):
-    """A VisionEncoderDecoderModel with seeded weights."""
+def build(seed, encoder, decoder, attention="eager", small=0.02):
+    """A VisionEncoderDecoderModel with seeded weights; `small` scales the embeddings."""
     torch.manual_seed(seed)
     settings = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
     settings.tie_word_embeddings = decoder.tie_word_embeddings
@@ -41,7 +41,8 @@ def build(seed, encoder, decoder, attention="eager", gain=1.0):
     settings.encoder._attn_implementation = attention
     settings.decoder._attn_implementation = "eager"
     model = VisionEncoderDecoderModel(config=settings)
-    common.randomise(model, seed, gain)
+    common.randomise(model, seed)
+    common.scale(model, {"encoder.embeddings.*": small, "*.embed_tokens.weight": small, "*.embed_positions.weight": small})
     model.tie_weights()
     return model
 

@@ -55,7 +55,7 @@ def config(module, **changes):
     return result
 
 
-def build(official, seed=41, gain=1.0, **changes):
+def build(official, seed=41, **changes):
     """VILBertForVLTasks with seeded weights; the answer heads get few answers, or they would be all of the file."""
     module = load(official)
     torch.manual_seed(seed)
@@ -68,8 +68,8 @@ def build(official, seed=41, gain=1.0, **changes):
         for name, answers in (("vil_prediction", 17), ("vil_prediction_gqa", 9)):
             if hasattr(model, name):
                 setattr(model, name, module.SimpleClassifier(width, width * 2, answers, 0.5))
-    common.randomise(model, seed, gain)
-    return model
+    common.randomise(model, seed)
+    return common.scale(model, {"*embeddings.*_embeddings.*": 0.02})
 
 
 class Grounding(torch.nn.Module):
