@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cases of gemm, matmul, attention, attention_step and cache_append: sizes around tile edges, transposed and constant (packed) operands,
+ * every layout and epilogue, masks with -inf, broadcast biases. */
+#include <math.h>
+
+#include "kernels/checkkern.h"
+
+/* ---- gemm ---- */
+static bool bench_gemm(Case *c, TnGemmParams *p) {
+    static const int64_t shapes[][3] = {{709, 768, 768}, {709, 3072, 768}, {709, 768, 3072}, {1, 768, 768}, {4, 8000, 256}, {196, 320, 1280}};
+    if (c->k >= TN_COUNT(shapes))
+        return false;
+    const int64_t *s = shapes[c->k], m = s[0], n = s[1], k = s[2];
+    p->alpha = p->beta = 1.0f;
+    p->act = c->k == 1 ? TN_ACT_GELU : TN_ACT_NONE;
+    ck_in(c, TN_F32, 2, DIMS(m, k), FILL_NORMAL);
+    ck_const(c, TN_F32, 2, DIMS(k, n), FILL_NORMAL);
+    ck_const(c, TN_F32, 1, DIMS(n), FILL_NORMAL);
+    ck_out(c, TN_F32, 2, DIMS(m, n));
+    ck_say(c, "m %lld n %lld k %lld %s", (long long)m, (long long)n, (long long)k, tni_act_name(p->act));
+    return true;
+}
+
+static void gemm_bias(Case *c, int64_t m, int64_t n) {
+    switch (ck_range(c, 0, 5)) {
+    case 0:
+        ck_absent(c);
+        break;
+    case 1:
+        ck_in(c, TN_F32, 0, NULL, FILL_NORMAL);
+        break;
+    case 2:
+        ck_in(c, TN_F32, 2, DIMS(m, n), FILL_NORMAL);
+        break;
+    case 3:
+        ck_in(c, TN_F32, 2, DIMS(m, 1), FILL_NORMAL);
+        break;
+    default:
+        ck_in(c, TN_F32, 1, DIMS(n), FILL_NORMAL);
+    }
+    if (ck_coin(c))
+        ck_last_constant(c);
+}
+
+bool case_gemm(Case *c) {
+    TnGemmParams *p = ck_params(c, sizeof *p);
+    if (c->bench)
+        return bench_gemm(c, p);
+    if (c->k >= 160)
+        return false;
+    int64_t lead = ck_range(c, 0, 2), dims[TN_MAX_RANK], m = 1;
+    const int64_t n = ck_size(c, c->k % 4 == 0 ? 130 : 60), k = c->k % 37 == 0 ? 0 : ck_size(c, c->k % 9 == 0 ? 709 : 90);
+    p->trans_a = lead == 0 && ck_rand(c) % 4 == 0;
+    p->trans_b = ck_coin(c);
+    p->alpha = ck_coin(c) ? 1.0f : (float)ck_normal(c);
+    p->beta = ck_coin(c) ? 1.0f : (float)ck_normal(c);
+    p->act = (uint32_t)(ck_coin(c) ? 0 : ck_range(c, 0, TN_ACT_COUNT - 1));
+    p->act_alpha = p->act == TN_ACT_CLIP ? -1.0f : 0.1f;
+    p->act_beta = 2.0f;
+    for (int64_t d = 0; d <= lead; d++) {
+        dims[d] = d == lead ? ck_size(c, 70) : ck_range(c, 1, 3);
+        if (c->k % 31 == 30 && d == 0)
+            dims[d] = 0;
+        m *= dims[d];
+    }
+    int32_t rank = (int32_t)lead + 2;
+    dims[rank - 1] = p->trans_a ? m : k;
+    if (p->trans_a)
+        dims[0] = k;
+    Fill fill = c->k % 8 == 7 ? FILL_SPECIAL : FILL_NORMAL;
+    ck_in(c, TN_F32, rank, dims, fill);
+    ck_in(c, TN_F32, 2, p->trans_b ? DIMS(n, k) : DIMS(k, n), FILL_NORMAL);
+    if (ck_rand(c) % 3 != 0)
+        ck_last_constant(c);
+    gemm_bias(c, m, n);
+    if (p->trans_a)
+        dims[0] = m;
+    dims[rank - 1] = n;
+    if (ck_rand(c) % 3 == 0)
+        ck_in(c, TN_F32, rank, dims, FILL_NORMAL);
+    ck_out(c, TN_F32, rank, dims);
+    ck_say(c, "m %lld n %lld k %lld trans %u %u alpha %g beta %g act %s", (long long)m, (long long)n, (long long)k, p->trans_a, p->trans_b,
+           (double)p->alpha, (double)p->beta, tni_act_name(p->act));
+    return true;
+}
+
+/* ---- matmul: numpy's rules ---- */
+bool case_matmul(Case *c) {
+    ck_params(c, sizeof(TnNoParams));
+    if (c->bench) {
+        if (c->k >= 2)
+            return false;
+        const int64_t k = c->k == 0 ? 64 : 709, n = c->k == 0 ? 709 : 64;
+        ck_in(c, TN_F32, 3, DIMS(12, 709, k), FILL_NORMAL);
+        ck_in(c, TN_F32, 3, DIMS(12, k, n), FILL_NORMAL);
+        ck_out(c, TN_F32, 3, DIMS(12, 709, n));
+        ck_say(c, "[12,709,%lld] x [12,%lld,%lld]", (long long)k, (long long)k, (long long)n);
+        return true;
+    }
+    if (c->k >= 120)
+        return false;
+    int64_t a[TN_MAX_RANK], b[TN_MAX_RANK], y[TN_MAX_RANK];
+    const int64_t m = ck_size(c, 50), n = ck_size(c, 70), k = c->k % 37 == 36 ? 0 : ck_size(c, c->k % 9 == 0 ? 300 : 60);
+    const bool va = ck_rand(c) % 8 == 0, vb = ck_rand(c) % 8 == 0;
+    int32_t batch = va && vb ? 0 : (int32_t)ck_range(c, 0, 3), drop_a = va ? batch : (int32_t)ck_range(c, 0, batch),
+            drop_b = vb ? batch : (int32_t)ck_range(c, 0, batch), ra = 0, rb = 0, ry = 0;
+    if (!va && !vb && drop_a > 0 && drop_b > 0)
+        drop_a = 0;
+    for (int32_t d = 0; d < batch; d++) {
+        int64_t size = c->k % 29 == 28 ? 0 : ck_range(c, 1, 4), sa = size, sb = size;
+        if (d >= drop_a && d >= drop_b && ck_rand(c) % 3 == 0)
+            *(ck_coin(c) ? &sa : &sb) = 1;
+        if (d >= drop_a)
+            a[ra++] = sa;
+        if (d >= drop_b)
+            b[rb++] = sb;
+        if (d >= drop_a || d >= drop_b)
+            y[ry++] = d >= drop_a && d >= drop_b ? (sa == 1 ? sb : sa) : d >= drop_a ? sa : sb;
+    }
+    if (!va)
+        a[ra++] = m;
+    a[ra++] = k;
+    b[rb++] = k;
+    if (!vb)
+        b[rb++] = n;
+    if (!va)
+        y[ry++] = m;
+    if (!vb)
+        y[ry++] = n;
+    ck_in(c, TN_F32, ra, a, c->k % 8 == 7 ? FILL_SPECIAL : FILL_NORMAL);
+    ck_in(c, TN_F32, rb, b, FILL_NORMAL);
+    if (ck_coin(c))
+        ck_last_constant(c);
+    ck_out(c, TN_F32, ry, y);
+    return true;
+}
+
+/* ---- attention ---- */
+typedef struct Layout {
+    int32_t rank;
+    int64_t dims[4];
+    uint32_t off;
+} Layout;
+
+/* Dims of an operand with h heads of d elements and s positions; BSHD may be part of a wider row. */
+static Layout operand(Case *c, uint32_t layout, int64_t b, int64_t s, int64_t h, int64_t d) {
+    if (layout == TN_LAYOUT_BHSD)
+        return (Layout){4, {b, h, s, d}, 0};
+    if (layout == TN_LAYOUT_BHDS)
+        return (Layout){4, {b, h, d, s}, 0};
+    if (ck_rand(c) % 4 == 0)
+        return (Layout){4, {b, s, h, d}, 0};
+    int64_t before = ck_coin(c) ? ck_range(c, 0, 3) * d : 0, after = ck_coin(c) ? ck_range(c, 0, 5) : 0;
+    return (Layout){3, {b, s, before + h * d + after, 0}, (uint32_t)before};
+}
+
+static void attention_bias(Case *c, int64_t b, int64_t h, int64_t sq, int64_t sk, bool mask) {
+    int64_t full[4] = {b, h, sq, sk}, dims[4];
+    int32_t drop = (int32_t)ck_range(c, 0, 3);
+    for (int32_t d = drop; d < 4; d++)
+        dims[d - drop] = ck_rand(c) % 3 == 0 ? 1 : full[d];
+    TnTensor *t = ck_in(c, TN_F32, 4 - drop, dims, FILL_NORMAL);
+    for (int64_t i = 0; i < tn_tensor_numel(t) && mask; i++)
+        if (ck_rand(c) % 4 == 0)
+            ((float *)t->data)[i] = ck_coin(c) ? -INFINITY : -3.4028235e38f;
+}
+
+bool case_attention(Case *c) {
+    TnAttentionParams *p = ck_params(c, sizeof *p);
+    if (c->bench ? c->k >= 2 : c->k >= 140)
+        return false;
+    const int64_t group = c->bench ? 1 : CK_PICK(c, 1, 1, 1, 2, 3), kv = c->bench ? 12 : ck_range(c, 1, 4), h = group * kv;
+    const int64_t b = c->bench ? 1 : ck_range(c, 1, 3), dq = c->bench ? 64 : c->k % 3 == 0 ? CK_PICK(c, 8, 16, 32, 64, 96) : ck_range(c, 1, 70);
+    const int64_t dv = c->bench || ck_coin(c) ? dq : ck_range(c, 1, 70);
+    const int64_t sk = c->bench ? 709 : ck_size(c, c->k % 7 == 0 ? 300 : 70);
+    const int64_t sq = c->bench ? 709 : ck_coin(c) ? sk : ck_size(c, c->k % 7 == 1 ? 150 : 40);
+    p->heads = (uint32_t)h;
+    p->kv_heads = (uint32_t)kv;
+    p->d_qk = (uint32_t)dq;
+    p->d_v = (uint32_t)dv;
+    p->scale = (float)(1.0 / sqrt((double)dq));
+    p->causal = !c->bench && ck_rand(c) % 3 == 0 && sk >= sq;
+    p->q_layout = c->bench ? 0 : (uint32_t)ck_range(c, 0, 1);
+    p->k_layout = c->bench ? 0 : (uint32_t)ck_range(c, 0, 2);
+    p->v_layout = c->bench ? 0 : (uint32_t)ck_range(c, 0, 1);
+    p->out_layout = c->bench ? 0 : (uint32_t)ck_range(c, 0, 1);
+    Layout q = operand(c, p->q_layout, b, sq, h, dq), k = operand(c, p->k_layout, b, sk, kv, dq), v = operand(c, p->v_layout, b, sk, kv, dv);
+    p->q_off = q.off;
+    p->k_off = k.off;
+    p->v_off = v.off;
+    ck_in(c, TN_F32, q.rank, q.dims, FILL_NORMAL);
+    ck_in(c, TN_F32, k.rank, k.dims, FILL_NORMAL);
+    ck_in(c, TN_F32, v.rank, v.dims, FILL_NORMAL);
+    int64_t biases = c->bench ? c->k * 2 : ck_range(c, 0, 2);
+    for (int64_t i = 0; i < biases; i++) {
+        if (c->bench)
+            ck_in(c, TN_F32, 4, i == 0 ? DIMS(1, 12, 709, 709) : DIMS(1, 1, 1, 709), FILL_NORMAL);
+        else
+            attention_bias(c, b, h, sq, sk, ck_coin(c));
+    }
+    if (p->out_layout == TN_LAYOUT_BHSD)
+        ck_out(c, TN_F32, 4, DIMS(b, h, sq, dv));
+    else
+        ck_out(c, TN_F32, 3, DIMS(b, sq, h * dv));
+    ck_say(c, "b %lld h %lld/%lld sq %lld sk %lld d %lld/%lld causal %u layouts %u%u%u%u biases %lld", (long long)b, (long long)h,
+           (long long)kv, (long long)sq, (long long)sk, (long long)dq, (long long)dv, p->causal, p->q_layout, p->k_layout, p->v_layout,
+           p->out_layout, (long long)biases);
+    return true;
+}
+
+/* ---- generation ---- */
+bool case_attention_step(Case *c) {
+    TnAttentionStepParams *p = ck_params(c, sizeof *p);
+    if (c->bench ? c->k >= 2 : c->k >= 60)
+        return false;
+    const int64_t h = c->bench ? 8 : ck_range(c, 1, 8), d = c->bench ? 32 : ck_coin(c) ? CK_PICK(c, 8, 16, 32, 64) : ck_range(c, 1, 70);
+    const int64_t rows = c->bench ? 4 : ck_range(c, 1, 6), lanes = rows + ck_range(c, 0, 3), places = c->bench ? 577 : ck_size(c, 130);
+    const bool cross = c->bench ? c->k == 1 : ck_coin(c);
+    p->heads = (uint32_t)h;
+    p->d_head = (uint32_t)d;
+    p->scale = (float)(1.0 / sqrt((double)d));
+    p->q_off = ck_coin(c) ? (uint32_t)(ck_range(c, 0, 2) * h * d) : 0;
+    ck_in(c, TN_F32, 2, DIMS(rows, (int64_t)p->q_off + h * d + ck_range(c, 0, 3)), FILL_NORMAL);
+    ck_in(c, TN_F32, 3, DIMS(lanes, places, h * d), FILL_NORMAL);
+    ck_in(c, TN_F32, 3, DIMS(lanes, places, h * d), FILL_NORMAL);
+    ck_ints(c, TN_I32, 2, DIMS(rows, cross ? 1 : places), 0, lanes - 1);
+    ck_ints(c, TN_I32, 1, DIMS(1), c->bench ? places : 1, places);
+    ck_out(c, TN_F32, 2, DIMS(rows, h * d));
+    ck_say(c, "rows %lld heads %lld d %lld positions %lld %s", (long long)rows, (long long)h, (long long)d, (long long)places,
+           cross ? "cross" : "self");
+    return true;
+}
+
+bool case_cache_append(Case *c) {
+    TnCacheAppendParams *p = ck_params(c, sizeof *p);
+    if (c->bench || c->k >= 40)
+        return false;
+    const int64_t rows = ck_range(c, 1, 6), lanes = rows + ck_range(c, 0, 3), places = ck_size(c, 40), width = ck_size(c, 200);
+    p->off = (uint32_t)ck_range(c, 0, 20);
+    p->width = (uint32_t)width;
+    ck_in(c, TN_F32, 2, DIMS(rows, (int64_t)p->off + width + ck_range(c, 0, 3)), FILL_WIDE);
+    ck_in(c, TN_F32, 3, DIMS(lanes, places, width), FILL_NORMAL);
+    c->state[c->n_in - 1] = true;
+    TnTensor *where = ck_ints(c, TN_I32, 2, DIMS(rows, 2), 0, places - 1);
+    for (int64_t r = 0; r < rows; r++) /* every row its own lane: the order of writes is not part of the contract */
+        ((int32_t *)where->data)[r * 2] = (int32_t)(lanes - 1 - r);
+    return true;
+}

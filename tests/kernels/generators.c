@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The case generators, one an operator that has kernels beside the reference. */
+#include "kernels/checkkern.h"
+
+#define GENERATORS(X) \
+    X(unary) X(binary) X(where) X(clip) X(cast) X(pointwise) \
+    X(layer_norm) X(add_layer_norm) X(rms_norm) X(batch_norm) X(instance_norm) X(group_norm) X(softmax) \
+    X(gemm) X(matmul) X(attention) X(attention_step) X(cache_append)
+
+#define X(op) bool case_##op(Case *c);
+GENERATORS(X)
+#undef X
+
+CaseFn ck_generator(TnOp op) {
+    static const CaseFn table[TN_OP_COUNT] = {
+#define X(op) [TN_OP_##op] = case_##op,
+        GENERATORS(X)
+#undef X
+    };
+    return table[op];
+}
