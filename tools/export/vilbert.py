@@ -154,6 +154,7 @@ class Exports:
     def add(self, arch, exporter, opset, model, runs, *args, **kwargs):
         if exporter == common.DYNAMO:
             runs = float_mask(runs)
+            kwargs["about"] += "; image_mask is fp32"
         return self.cases.add(arch, exporter, opset, model, runs, *args, **kwargs)
 
 
