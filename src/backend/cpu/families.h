@@ -4,6 +4,8 @@
 #ifndef TENON_BACKEND_CPU_FAMILIES_H
 #define TENON_BACKEND_CPU_FAMILIES_H
 
+#include "backend/cpu/attention/attention.h"
+#include "backend/cpu/conv/conv.h"
 #include "backend/cpu/gemm/kernels.h"
 #include "backend/cpu/norm/norm.h"
 #include "backend/cpu/pointwise/pointwise.h"
