@@ -143,13 +143,13 @@ TnStatus tni_onnx_convert_if(OnnxCall *c) {
 
 /* Body inputs: iteration, condition, carried... */
 static TnStatus loop_inputs(OnnxCall *c, Body *b, uint32_t n_carried, IrValueId *values) {
-    static const OnnxKnown own[2] = {{TN_I64, 0, -1}, {TN_BOOL, 0, -1}};
+    static const OnnxKnown own[2] = {{TN_I64, 0, -1, -1}, {TN_BOOL, 0, -1, -1}};
     const OnnxGraph *g = b->scope.graph;
     for (uint32_t i = 0; i < 2 + n_carried; i++) {
         const char *name = NULL;
         OnnxKnown k = i < 2 ? own[i] : tni_onnx_in_known(c, i);
         if (i >= 2)
-            k.rank = k.len = -1; /* a carried value may change its shape from round to round */
+            k.rank = k.len = k.value = -1; /* a carried value may change its shape from round to round */
         TN_TRY(tni_onnx_unique(c->imp, b->scope.target, text_of(c, g->inputs[i].name), &name, c->err));
         TN_TRY(tni_onnx_target_input(c->imp, b->scope.target, name, k, &values[i], c->err));
     }

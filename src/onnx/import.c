@@ -87,7 +87,7 @@ static TnStatus add_input(OnnxScope *s, const OnnxIo *io, TnError *err) {
     if (b == NULL || b->kind != ONNX_BIND_PENDING)
         return TN_OK; /* an initializer gives its value */
     TN_TRY(check_input(imp, io, err));
-    OnnxKnown k = {.dtype = (TnDtype)io->elem_type, .rank = (int32_t)io->rank, .len = -1};
+    OnnxKnown k = {.dtype = (TnDtype)io->elem_type, .rank = (int32_t)io->rank, .len = -1, .value = -1};
     if (io->rank == 1 && io->dims[0].has_value && io->dims[0].value <= INT32_MAX)
         k.len = (int32_t)io->dims[0].value;
     TN_TRY(tni_onnx_target_input(imp, s->target, b->ir_name, k, &b->value, err));

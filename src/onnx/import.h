@@ -25,6 +25,7 @@ typedef struct OnnxKnown {
     TnDtype dtype; /* TN_UNDEFINED: unknown */
     int32_t rank;  /* -1: unknown */
     int32_t len;   /* elements of a rank-1 tensor, -1: unknown */
+    int32_t value; /* of an integer tensor with one element, when not negative; -1: unknown */
 } OnnxKnown;
 
 /* An IR graph that is being filled. */

@@ -6,7 +6,7 @@
 #include "onnx/import.h"
 #include "base/dtype.h"
 
-static const OnnxKnown nothing = {TN_UNDEFINED, -1, -1};
+static const OnnxKnown nothing = {TN_UNDEFINED, -1, -1, -1};
 
 typedef struct Facts {
     const IrGraph *g;
@@ -14,17 +14,21 @@ typedef struct Facts {
     const OnnxKnown *in;
     const IrValueId *ids;
     uint32_t n_in;
-    OnnxKnown out; /* dtype and rank of input 0 to begin with; len -1 */
+    OnnxKnown out; /* dtype and rank of input 0 to begin with; the rest unknown */
 } Facts;
 
 typedef void (*RuleFn)(Facts *f);
 
-static void same(Facts *f) { f->out.len = f->in[0].len; }
+static void same(Facts *f) {
+    f->out.len = f->in[0].len;
+    f->out.value = f->in[0].value;
+}
+static void same_shape(Facts *f) { f->out.len = f->in[0].len; }
 static void same_shape_only(Facts *f) { (void)f; }
 
 static void unary(Facts *f) {
     const TnUnaryParams *p = f->params;
-    same(f);
+    same_shape(f);
     if (p->fn == TN_UNARY_isnan || p->fn == TN_UNARY_isinf)
         f->out.dtype = TN_BOOL;
 }
@@ -56,19 +60,19 @@ static void where(Facts *f) {
 }
 
 static void cast(Facts *f) {
-    same(f);
+    same(f); /* an integer keeps its value where it fits */
     f->out.dtype = (TnDtype)((const TnCastParams *)f->params)->to;
 }
 
 static void quantize(Facts *f) {
     const TnQuantizeParams *p = f->params;
-    same(f);
+    same_shape(f);
     f->out.dtype = p->output_dtype != 0 ? (TnDtype)p->output_dtype : f->n_in > 2 ? f->in[2].dtype : TN_U8;
 }
 
 static void dequantize(Facts *f) {
     const TnQuantizeParams *p = f->params;
-    same(f);
+    same_shape(f);
     f->out.dtype = p->output_dtype != 0 ? (TnDtype)p->output_dtype : f->in[1].dtype;
 }
 
@@ -111,6 +115,7 @@ static void reshape(Facts *f) {
         f->out.rank = r - (int32_t)p->n_axes;
     if (f->out.rank == 1)
         f->out.len = r == 0 ? 1 : r == 1 ? f->in[0].len : -1;
+    f->out.value = f->in[0].value;
 }
 
 static void concat(Facts *f) {
@@ -151,6 +156,8 @@ static void gather(Facts *f) {
     f->out.rank = r < 1 || q < 0 ? -1 : r + q - 1;
     if (f->out.rank == 1 && r == 1)
         f->out.len = f->in[1].len;
+    if (r == 1 && f->in[0].len == 1 && f->in[1].value == 0)
+        f->out.value = f->in[0].value;
 }
 
 static void gather_elements(Facts *f) { f->out.rank = f->in[1].rank; }
@@ -179,22 +186,23 @@ static void indices(Facts *f) {
 static void shape(Facts *f) {
     const TnShapeParams *p = f->params;
     int64_t r = f->in[0].rank, start = p->start, end = p->end;
-    f->out = (OnnxKnown){TN_I64, 1, -1};
+    f->out = (OnnxKnown){TN_I64, 1, -1, -1};
     if (r < 0)
         return;
     start = TN_MAX(TN_MIN(start < 0 ? start + r : start, r), 0);
     end = TN_MAX(TN_MIN(end < 0 ? end + r : end, r), 0);
     f->out.len = (int32_t)TN_MAX(end - start, 0);
+    if (r == 1 && f->out.len == 1)
+        f->out.value = f->in[0].len;
 }
 
-static void size(Facts *f) { f->out = (OnnxKnown){TN_I64, 0, -1}; }
+static void size(Facts *f) { f->out = (OnnxKnown){TN_I64, 0, -1, f->in[0].rank == 1 ? f->in[0].len : -1}; }
 
 static void constant_of_shape(Facts *f) {
-    int64_t n = 0;
     f->out.dtype = (TnDtype)((const TnFillParams *)f->params)->dtype;
     f->out.rank = f->in[0].len;
-    if (f->out.rank == 1 && const_i64(f, 0, &n) && n >= 0 && n <= INT32_MAX)
-        f->out.len = (int32_t)n;
+    if (f->out.rank == 1)
+        f->out.len = f->in[0].value;
 }
 
 static void range(Facts *f) { f->out.rank = 1; }
@@ -214,19 +222,19 @@ static const RuleFn rules[TN_OP_COUNT] = {
     [TN_OP_unary] = unary,
     [TN_OP_binary] = binary,
     [TN_OP_where] = where,
-    [TN_OP_clip] = same,
+    [TN_OP_clip] = same_shape,
     [TN_OP_cast] = cast,
     [TN_OP_quantize_linear] = quantize,
     [TN_OP_dequantize_linear] = dequantize,
     [TN_OP_reduce] = reduce,
     [TN_OP_arg_reduce] = arg_reduce,
-    [TN_OP_cumsum] = same,
-    [TN_OP_softmax] = same,
-    [TN_OP_layer_norm] = same,
-    [TN_OP_rms_norm] = same,
-    [TN_OP_batch_norm] = same,
-    [TN_OP_instance_norm] = same,
-    [TN_OP_group_norm] = same,
+    [TN_OP_cumsum] = same_shape,
+    [TN_OP_softmax] = same_shape,
+    [TN_OP_layer_norm] = same_shape,
+    [TN_OP_rms_norm] = same_shape,
+    [TN_OP_batch_norm] = same_shape,
+    [TN_OP_instance_norm] = same_shape,
+    [TN_OP_group_norm] = same_shape,
     [TN_OP_matmul] = matmul,
     [TN_OP_gemm] = same_shape_only,
     [TN_OP_einsum] = einsum,
@@ -246,10 +254,10 @@ static const RuleFn rules[TN_OP_COUNT] = {
     [TN_OP_gather] = gather,
     [TN_OP_gather_elements] = gather_elements,
     [TN_OP_gather_nd] = unknown_rank,
-    [TN_OP_scatter_nd] = same,
-    [TN_OP_scatter_elements] = same,
+    [TN_OP_scatter_nd] = same_shape,
+    [TN_OP_scatter_elements] = same_shape,
     [TN_OP_one_hot] = one_hot,
-    [TN_OP_trilu] = same,
+    [TN_OP_trilu] = same_shape,
     [TN_OP_eye_like] = eye_like,
     [TN_OP_depth_to_space] = same_shape_only,
     [TN_OP_space_to_depth] = same_shape_only,
@@ -270,10 +278,14 @@ OnnxKnown tni_onnx_known(const OnnxTarget *t, IrValueId v) {
         return nothing;
     const IrValue *value = &t->g->values[v];
     if (value->kind == IR_CONST) {
-        OnnxKnown k = {.dtype = value->dtype, .rank = value->rank, .len = -1};
+        OnnxKnown k = {.dtype = value->dtype, .rank = value->rank, .len = -1, .value = -1};
         int64_t n = 0;
         if (value->rank == 1 && tni_ir_dim_is_const(t->m, value->dims[0], &n) && n <= INT32_MAX)
             k.len = (int32_t)n;
+        if ((value->rank == 0 || k.len == 1) && (value->dtype == TN_I64 || value->dtype == TN_I32)) {
+            int64_t x = tni_load_i64(value->dtype, value->data, 0);
+            k.value = x >= 0 && x <= INT32_MAX ? (int32_t)x : -1;
+        }
         return k;
     }
     return v < t->n_known ? t->known[v] : nothing;
@@ -307,7 +319,7 @@ TnStatus tni_onnx_known_node(OnnxImport *imp, OnnxTarget *t, TnOp op, const void
     for (uint32_t i = 0; i < n_in; i++)
         facts[i] = tni_onnx_known(t, in[i]);
     Facts f = {.g = t->g, .params = params == NULL ? no_params : params, .in = facts, .ids = in, .n_in = n_in, .out = facts[0]};
-    f.out.len = -1;
+    f.out.len = f.out.value = -1;
     (rules[op] == NULL ? nothing_known : rules[op])(&f);
     for (uint32_t i = 0; i < n_out; i++) {
         OnnxKnown k = f.out;
