@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Checkpoint reading: good ones verify, bad ones give the right error with the right words, allocation failures leak nothing. */
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "hf/hf.h"
+#include "hf/safetensors.h"
+
+#define GOOD TN_SOURCE_DIR "/tests/fixtures/hf_trocr_deit_tied_fp32"
+
+static void good_checkpoints_verify(void **state) {
+    (void)state;
+    static const char *const dirs[] = {GOOD, TN_SOURCE_DIR "/tests/fixtures/hf_trocr_deit_untied_bf16",
+                                       TN_SOURCE_DIR "/tests/fixtures/hf_trocr_vit_same_width_fp32",
+                                       TN_SOURCE_DIR "/tests/fixtures/hf_trocr_vit_sinusoidal_fp16", TN_SOURCE_DIR "/models/trocr-tiny-zh"};
+    for (size_t i = 0; i < TN_COUNT(dirs); i++) {
+        IrModule *m;
+        TnError err = {0};
+        uint64_t hash;
+        if (tni_hf_import(dirs[i], NULL, NULL, &m, &hash, &err) != TN_OK || tni_ir_verify(m, &err) != TN_OK)
+            fail_msg("%s: %s", dirs[i], err.message);
+        assert_int_equal(m->n_graphs, 2);
+        tni_ir_module_destroy(&m);
+    }
+}
+
+/* A copy of GOOD's config in a fresh folder, with `from` replaced by `to`, and a link to its weights. */
+static void make_variant(char dir[64], const char *from, const char *to) {
+    static char text[65536];
+    char path[512], command[1200];
+    snprintf(dir, 64, "/tmp/tn-hf-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(command, sizeof command, "cp %s/*.json %s/model.safetensors %s/", GOOD, GOOD, dir);
+    assert_int_equal(system(command), 0);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    FILE *f = fopen(path, "r");
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = '\0';
+    fclose(f);
+    char *at = strstr(text, from);
+    assert_non_null(at);
+    f = fopen(path, "w");
+    fprintf(f, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+    fclose(f);
+}
+
+static void remove_folder(const char *dir) {
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    assert_int_equal(system(command), 0);
+}
+
+static void configs_that_do_not_fit_name_the_field(void **state) {
+    (void)state;
+    static const struct {
+        const char *from, *to;
+        TnStatus st;
+        const char *says;
+    } rows[] = {
+        {"\"vision-encoder-decoder\"", "\"bert\"", TN_ERR_UNSUPPORTED, "'bert'"},
+        {"\"deit\"", "\"swin\"", TN_ERR_UNSUPPORTED, "'swin'"},
+        {"\"hidden_size\": 24", "\"hidden_size\": 48", TN_ERR_PARSE, "cross_attention_hidden_size"},
+        {"\"d_model\": 16", "\"d_model\": 18", TN_ERR_DATA, "expected [40,18]"},
+        {"\"d_model\": 16", "\"d_model\": \"x\"", TN_ERR_PARSE, "d_model"},
+        {"\"decoder_layers\": 2", "\"decoder_layers\": 3", TN_ERR_DATA, "layers.2.self_attn"},
+        {"\"activation_function\": \"gelu\"", "\"activation_function\": \"quick\"", TN_ERR_UNSUPPORTED, "'quick'"},
+        {"\"num_attention_heads\": 3", "\"num_attention_heads\": 5", TN_ERR_PARSE, "num_attention_heads"},
+        {"\"patch_size\": 8", "\"patch_size\": 0", TN_ERR_PARSE, "patch_size"},
+        {"{", "{{", TN_ERR_PARSE, "config.json"},
+    };
+    for (size_t i = 0; i < TN_COUNT(rows); i++) {
+        char dir[64];
+        IrModule *m;
+        TnError err = {0};
+        uint64_t hash;
+        make_variant(dir, rows[i].from, rows[i].to);
+        TnStatus st = tni_hf_import(dir, NULL, NULL, &m, &hash, &err);
+        if (st != rows[i].st || strstr(err.message, rows[i].says) == NULL)
+            fail_msg("%s -> %s: status %s: %s", rows[i].from, rows[i].to, tn_status_name(st), err.message);
+        assert_null(m);
+        remove_folder(dir);
+    }
+    IrModule *m;
+    TnError err = {0};
+    uint64_t hash;
+    assert_int_equal(tni_hf_import("/nonexistent", NULL, NULL, &m, &hash, &err), TN_ERR_IO);
+}
+
+static TnStatus read_bytes(const void *data, size_t n, TnError *err) {
+    HfCheckpoint c = {0};
+    assert_int_equal(tni_arena_create(NULL, &c.arena, NULL), TN_OK);
+    uint8_t *copy = malloc(n + 1); /* its own block, so that a read past the end is seen */
+    memcpy(copy, data, n);
+    TnStatus st = tni_hf_safetensors_read(&c, (TnSpan){copy, n, 0}, "x", err);
+    free(copy);
+    tni_arena_destroy(&c.arena);
+    return st;
+}
+
+static void damaged_safetensors_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *header;
+        size_t data;
+        TnStatus st;
+    } rows[] = {
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, TN_OK},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 7, TN_ERR_DATA},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 9, TN_ERR_DATA},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[3],\"data_offsets\":[0,8]}}", 8, TN_ERR_DATA},
+        {"{\"a\":{\"dtype\":\"Q3\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, TN_ERR_UNSUPPORTED},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-2],\"data_offsets\":[0,8]}}", 8, TN_ERR_PARSE},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[4611686018427387904,4],\"data_offsets\":[0,0]}}", 0, TN_ERR_PARSE},
+        {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, TN_ERR_PARSE},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]},\"b\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[2,6]}}", 6, TN_ERR_DATA},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[4,8]}}", 8, TN_ERR_DATA},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[8,4]}}", 8, TN_ERR_PARSE},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4]}}", 8, TN_ERR_PARSE},
+        {"{\"a\":7}", 0, TN_ERR_PARSE},
+        {"[]", 0, TN_ERR_PARSE},
+        {"{\"a\":{},\"a\":{}}", 0, TN_ERR_PARSE},
+        {"", 0, TN_ERR_PARSE},
+    };
+    char buf[512];
+    for (size_t i = 0; i < TN_COUNT(rows); i++) {
+        TnError err = {0};
+        uint64_t len = strlen(rows[i].header);
+        memset(buf, 0, sizeof buf);
+        memcpy(buf, &len, 8);
+        memcpy(buf + 8, rows[i].header, (size_t)len);
+        TnStatus st = read_bytes(buf, 8 + (size_t)len + rows[i].data, &err);
+        if (st != rows[i].st)
+            fail_msg("%s with %zu bytes: %s: %s", rows[i].header, rows[i].data, tn_status_name(st), err.message);
+        for (size_t cut = 0; st == TN_OK && cut < 8 + (size_t)len + rows[i].data; cut++)
+            assert_int_not_equal(read_bytes(buf, cut, &err), TN_OK);
+    }
+    uint64_t huge = UINT64_MAX;
+    TnError err = {0};
+    assert_int_equal(read_bytes(&huge, 8, &err), TN_ERR_LIMIT);
+}
+
+/* Fails allocation number `at`; counts what is live. */
+typedef struct Faulty {
+    size_t count, at, live;
+} Faulty;
+
+static void *faulty_alloc(void *ctx, size_t size, size_t align) {
+    Faulty *f = ctx;
+    void *p = NULL;
+    if (++f->count == f->at || posix_memalign(&p, align < sizeof(void *) ? sizeof(void *) : align, size) != 0)
+        return NULL;
+    f->live++;
+    return p;
+}
+
+static void faulty_free(void *ctx, void *p) {
+    ((Faulty *)ctx)->live--;
+    free(p);
+}
+
+static void every_failed_allocation_is_reported(void **state) {
+    (void)state;
+    for (size_t at = 1;; at++) {
+        Faulty f = {.at = at};
+        TnAllocator a = {faulty_alloc, faulty_free, &f};
+        IrModule *m;
+        TnError err = {0};
+        uint64_t hash;
+        TnStatus st = tni_hf_import(GOOD, NULL, &a, &m, &hash, &err);
+        if (st == TN_OK) {
+            tni_ir_module_destroy(&m);
+            assert_int_equal(f.live, 0);
+            assert_true(at > 3);
+            return;
+        }
+        assert_int_equal(st, TN_ERR_MEMORY);
+        assert_int_equal(f.live, 0);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_checkpoints_verify),
+        cmocka_unit_test(configs_that_do_not_fit_name_the_field),
+        cmocka_unit_test(damaged_safetensors_are_refused),
+        cmocka_unit_test(every_failed_allocation_is_reported),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
