@@ -39,6 +39,7 @@ typedef struct IrValue {
     const void *data;   /* IR_CONST: dense bytes (mapped file or arena); may be unaligned. NULL only when the tensor has no elements */
     const TnDim *elems; /* known contents of a small integer tensor (rank <= 1, <= TN_DIMS_MAX elements) as expressions, or NULL */
     uint32_t n_elems;
+    const struct ShapeKnown *known; /* private to src/shape: contents known in part, of any rank, or fractions; NULL: none */
 } IrValue;
 
 typedef struct IrNode {

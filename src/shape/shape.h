@@ -22,4 +22,11 @@ TnStatus tni_shape_concrete(TnOp op, void *params, const TnTensor *in, uint32_t 
 /* Applies "batch=1:4:8,seq=128" (min:opt:max or one number or min:max) to the module's symbols. TN_ERR_NAME lists the symbols there are. */
 TnStatus tni_shape_apply_ranges(IrModule *m, const char *spec, TnError *err);
 
+/* Replaces every int64 / int32 tensor of rank <= 1 whose contents are known (elems) and which a node that needs its data still reads by a
+ * node `dims` (a constant when all elements are numbers), and drops the shape operand of reshapes whose output dims are known, so that
+ * chains of Shape, Gather, Concat, ... have no readers left (removing them is the caller's). Contents that depend on data-dependent symbols
+ * stay as they are: a node `dims` without operands could run before its symbol is set. *changed counts the replacements. The module must
+ * be inferred, and is so afterwards; graphs that changed are compacted (ids are renumbered). */
+TnStatus tni_shape_materialize(IrModule *m, uint32_t *changed, TnError *err);
+
 #endif

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Shape rules: matrix products.
+ * In: matrices, with leading batch dims. Out: [..., M, N]; the inner dims must be able to be equal. */
+#include "shape/rule.h"
+
+#include <inttypes.h>
+
+#define T_MATMUL (T_FLOAT | T_BIT(TN_I32) | T_BIT(TN_I64) | T_BIT(TN_U32) | T_BIT(TN_U64))
+
+TnStatus tni_shape_matmul(ShapeRule *r) {
+    const IrValue *a = in_at(r, 0), *b = in_at(r, 1);
+    TN_TRY(tni_shape_rule_type(r, 0, T_MATMUL));
+    TN_TRY(tni_shape_rule_same_type(r, 1, 0));
+    TN_TRY(tni_shape_rule_rank(r, 0, 1, TN_MAX_RANK));
+    TN_TRY(tni_shape_rule_rank(r, 1, 1, TN_MAX_RANK));
+    TN_TRY(tni_shape_rule_equal(r, a->dims[a->rank - 1], b->dims[b->rank > 1 ? b->rank - 2 : 0], "the inner dimensions (columns of A, rows of B)"));
+    /* Batch dims broadcast; a vector operand has no row (or column) in the result. */
+    IrValue batch = *b;
+    TnDim dims[TN_MAX_RANK];
+    int32_t rank = TN_MAX(a->rank - 2, 0);
+    batch.rank = TN_MAX(b->rank - 2, 0);
+    memcpy(dims, a->dims, (size_t)rank * sizeof dims[0]);
+    TN_TRY(tni_shape_rule_broadcast(r, &rank, dims, &batch));
+    if (a->rank > 1)
+        dims[rank++] = a->dims[a->rank - 2];
+    if (b->rank > 1)
+        dims[rank++] = b->dims[b->rank - 1];
+    tni_shape_rule_set(r, 0, a->dtype, rank, dims);
+    return TN_OK;
+}
+
+static TnStatus gemm_bias(ShapeRule *r, const TnDim *dims, int32_t rank) {
+    const IrValue *bias = in_at(r, 2), *residual = in_at(r, 3), *a = in_at(r, 0);
+    if (bias != NULL) {
+        TN_TRY(tni_shape_rule_same_type(r, 2, 0));
+        TN_TRY(tni_shape_rule_rank(r, 2, 0, 2));
+        TnDim mn[2] = {tni_shape_rule_numel(r, dims, rank - 1), dims[rank - 1]};
+        TN_TRY(tni_shape_rule_broadcasts_to(r, 2, 2, mn));
+    }
+    if (residual != NULL) {
+        TN_TRY(tni_shape_rule_same_type(r, 3, 0));
+        TN_TRY(tni_shape_rule_rank(r, 3, rank, rank));
+        for (int32_t i = 0; i < rank; i++)
+            TN_TRY(tni_shape_rule_equal(r, residual->dims[i], dims[i], "dimensions of the residual and the result"));
+    }
+    tni_shape_rule_set(r, 0, a->dtype, rank, dims);
+    return TN_OK;
+}
+
+TnStatus tni_shape_gemm(ShapeRule *r) {
+    const TnGemmParams *p = r->n->params;
+    const IrValue *a = in_at(r, 0), *b = in_at(r, 1);
+    TnDim dims[TN_MAX_RANK];
+    TN_TRY(tni_shape_rule_type(r, 0, T_MATMUL));
+    TN_TRY(tni_shape_rule_same_type(r, 1, 0));
+    TN_TRY(tni_shape_rule_rank(r, 0, p->trans_a ? 2 : 1, p->trans_a ? 2 : TN_MAX_RANK));
+    TN_TRY(tni_shape_rule_rank(r, 1, 2, 2));
+    if (p->act >= TN_ACT_COUNT)
+        return tni_shape_rule_fail(r, TN_ERR_GRAPH, "activation %" PRIu32 " does not exist", p->act);
+    int32_t rank = a->rank;
+    memcpy(dims, a->dims, (size_t)rank * sizeof dims[0]);
+    if (p->trans_a)
+        dims[0] = a->dims[1];
+    TnDim k = p->trans_a ? a->dims[0] : a->dims[rank - 1];
+    TN_TRY(tni_shape_rule_equal(r, k, b->dims[p->trans_b ? 1 : 0], "the inner dimensions of the product"));
+    dims[rank - 1] = b->dims[p->trans_b ? 0 : 1];
+    return gemm_bias(r, dims, rank);
+}
