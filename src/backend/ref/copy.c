@@ -23,10 +23,10 @@ void tni_ref_copy_run(uint32_t bits, void *dst, int64_t dst_first, const void *s
 }
 
 void tni_ref_fill(uint32_t bits, void *dst, int64_t first, int64_t n, const void *src) {
-    if (bits == 0)
+    if (n <= 0 || bits == 0)
         return;
     if (bits == 8)
-        memset((uint8_t *)dst + first, *(const uint8_t *)src, n > 0 ? (size_t)n : 0);
+        memset((uint8_t *)dst + first, *(const uint8_t *)src, (size_t)n);
     else
         for (int64_t k = 0; k < n; k++)
             tni_ref_copy_run(bits, dst, first + k, src, 0, 1);

@@ -75,10 +75,10 @@ TnStatus tni_ref_non_max_suppression(TnKernelCall *call) {
              .has_threshold = tni_ref_has(call, 4), .center = ((const TnNmsParams *)call->params)->center_point_box != 0};
     m.limit = tni_ref_has(call, 2) ? tni_load_i64(call->in[2].dtype, call->in[2].data, 0) : 0;
     /* scratch: [B * C] counts, [B * C][n] boxes kept, [n] flags */
-    const int64_t rows = B * C;
+    const int64_t rows = n > 0 ? B * C : 0;
     TN_TRY(tni_ref_need_scratch(call, "non_max_suppression", (size_t)(rows * (n + 1)) * sizeof(int64_t) + (size_t)n));
-    int64_t *counts = call->scratch, *kept = counts + rows, total = 0;
-    uint8_t *gone = (uint8_t *)(kept + rows * n);
+    int64_t *counts = call->scratch, *kept = rows > 0 ? counts + rows : NULL, total = 0;
+    uint8_t *gone = rows > 0 ? (uint8_t *)(kept + rows * n) : NULL;
     for (int64_t r = 0; r < rows; r++) {
         counts[r] = keep_class(&m, r / C, r, n, kept + r * n, gone);
         total += counts[r];

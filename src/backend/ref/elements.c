@@ -18,6 +18,8 @@ bool tni_ref_exact(TnDtype t) { return tni_dtype_is_int(t) || t == TN_BOOL; }
     } while (0)
 
 void tni_ref_load_f64(TnDtype t, const void *data, int64_t first, int64_t stride, int64_t n, double *dst) {
+    if (n <= 0) /* data may be NULL */
+        return;
     if (t == TN_F32)
         LOAD_LOOP(float, double);
     else if (t == TN_F64)
@@ -30,6 +32,8 @@ void tni_ref_load_f64(TnDtype t, const void *data, int64_t first, int64_t stride
 }
 
 void tni_ref_load_i64(TnDtype t, const void *data, int64_t first, int64_t stride, int64_t n, int64_t *dst) {
+    if (n <= 0)
+        return;
     if (t == TN_I64)
         LOAD_LOOP(int64_t, int64_t);
     else if (t == TN_I32)
@@ -51,6 +55,8 @@ void tni_ref_load_i64(TnDtype t, const void *data, int64_t first, int64_t stride
     } while (0)
 
 void tni_ref_store_f64(TnDtype t, void *data, int64_t first, int64_t stride, int64_t n, const double *src) {
+    if (n <= 0)
+        return;
     if (t == TN_F32)
         STORE_LOOP(float);
     else if (t == TN_F64)
@@ -61,6 +67,8 @@ void tni_ref_store_f64(TnDtype t, void *data, int64_t first, int64_t stride, int
 }
 
 void tni_ref_store_i64(TnDtype t, void *data, int64_t first, int64_t stride, int64_t n, const int64_t *src) {
+    if (n <= 0)
+        return;
     if (t == TN_I64)
         STORE_LOOP(int64_t);
     else

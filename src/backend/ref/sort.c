@@ -79,6 +79,8 @@ TnStatus tni_ref_topk(TnKernelCall *call) {
                         (long long)x->dims[axis], (int)axis);
     if (k != y->dims[axis])
         return tni_ref_bad_call(call, "topk", "an output that has not k elements along the axis");
+    if (k == 0)
+        return TN_OK;
     Topk t = {call, x->dims[axis], k, tni_ref_product_of(x->dims, axis + 1, x->rank), p->largest != 0};
     TN_TRY(tni_ref_need_scratch(call, "topk", (size_t)t.n * 2 * sizeof(int64_t) * tni_threads_count(call->threads)));
     tni_ref_ranges(call->threads, tni_ref_product_of(x->dims, 0, axis) * t.inner, 1, topk_range, &t);
@@ -119,6 +121,9 @@ typedef struct Groups {
 
 static void find_groups(const Items *s, bool sorted, int64_t *mem, Groups *g) {
     const int64_t n = s->n;
+    *g = (Groups){0};
+    if (n == 0)
+        return;
     int64_t *idx = mem, *tmp = mem + n;
     *g = (Groups){0, mem + 2 * n, mem + 3 * n, mem + 4 * n, mem + 5 * n, mem + 6 * n};
     for (int64_t k = 0; k < n; k++)
