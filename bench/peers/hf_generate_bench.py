@@ -39,12 +39,28 @@ def arguments():
 
 def trocr_small():
     """TrOCR-small's arrangement with random weights."""
-    encoder = DeiTConfig(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, intermediate_size=1536,
-                         image_size=384, patch_size=16)
-    decoder = TrOCRConfig(vocab_size=11318, d_model=256, decoder_layers=6, decoder_attention_heads=8,
-                          decoder_ffn_dim=1024, activation_function="relu", max_position_embeddings=512,
-                          scale_embedding=True, use_learned_position_embeddings=True, layernorm_embedding=True,
-                          cross_attention_hidden_size=384, tie_word_embeddings=False)
+    encoder = DeiTConfig(
+        hidden_size=384,
+        num_hidden_layers=12,
+        num_attention_heads=6,
+        intermediate_size=1536,
+        image_size=384,
+        patch_size=16,
+    )
+    decoder = TrOCRConfig(
+        vocab_size=11318,
+        d_model=256,
+        decoder_layers=6,
+        decoder_attention_heads=8,
+        decoder_ffn_dim=1024,
+        activation_function="relu",
+        max_position_embeddings=512,
+        scale_embedding=True,
+        use_learned_position_embeddings=True,
+        layernorm_embedding=True,
+        cross_attention_hidden_size=384,
+        tie_word_embeddings=False,
+    )
     config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
     config.tie_word_embeddings = False
     config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = 0, 1, 2
@@ -75,8 +91,13 @@ def bench(model, batch, options):
     height, width = (size, size) if isinstance(size, int) else size
     generator = torch.Generator().manual_seed(1)
     pixels = (torch.rand(batch, 3, height, width, generator=generator) * 2 - 1).to(options.device, model.dtype)
-    settings = dict(do_sample=False, num_beams=options.beams, max_length=None, max_new_tokens=options.new_tokens,
-                    min_new_tokens=options.new_tokens)
+    settings = dict(
+        do_sample=False,
+        num_beams=options.beams,
+        max_length=None,
+        max_new_tokens=options.new_tokens,
+        min_new_tokens=options.new_tokens,
+    )
     whole, encoder = [], []
     with torch.inference_mode():
         for i in range(options.warmup + options.runs):
@@ -92,20 +113,34 @@ def bench(model, batch, options):
                 encoder.append((time.perf_counter() - middle) * 1e3)
     values = np.asarray(whole)
     encoder_ms = float(np.median(encoder))
-    return {"batch": batch, "new_tokens": int(ids.shape[1] - 1), "beams": options.beams, "runs": len(whole),
-            "median_ms": float(np.median(values)), "p90_ms": float(np.percentile(values, 90)),
-            "p99_ms": float(np.percentile(values, 99)), "min_ms": float(values.min()), "encoder_median_ms": encoder_ms,
-            "token_ms": (float(np.median(values)) - encoder_ms) / options.new_tokens,
-            "lines_per_second": batch / float(np.median(values)) * 1e3}
+    return {
+        "batch": batch,
+        "new_tokens": int(ids.shape[1] - 1),
+        "beams": options.beams,
+        "runs": len(whole),
+        "median_ms": float(np.median(values)),
+        "p90_ms": float(np.percentile(values, 90)),
+        "p99_ms": float(np.percentile(values, 99)),
+        "min_ms": float(values.min()),
+        "encoder_median_ms": encoder_ms,
+        "token_ms": (float(np.median(values)) - encoder_ms) / options.new_tokens,
+        "lines_per_second": batch / float(np.median(values)) * 1e3,
+    }
 
 
 def main():
     options = arguments()
     torch.set_num_threads(options.threads)
     model = load(options)
-    head = {"engine": "transformers", "version": transformers.__version__, "torch": torch.__version__.split("+")[0],
-            "model": options.model.name if options.model else "trocr-small (random)", "device": options.device,
-            "dtype": options.dtype, "threads": options.threads}
+    head = {
+        "engine": "transformers",
+        "version": transformers.__version__,
+        "torch": torch.__version__.split("+")[0],
+        "model": options.model.name if options.model else "trocr-small (random)",
+        "device": options.device,
+        "dtype": options.dtype,
+        "threads": options.threads,
+    }
     for batch in options.batch:
         print(json.dumps({**head, **bench(model, batch, options)}), flush=True)
 

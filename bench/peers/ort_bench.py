@@ -103,8 +103,14 @@ def measure(call, warmup, seconds, min_runs, max_runs):
 def summary(times):
     """Statistics of a list of milliseconds."""
     values = np.asarray(times)
-    return {"runs": len(times), "median_ms": float(np.median(values)), "p90_ms": float(np.percentile(values, 90)),
-            "p99_ms": float(np.percentile(values, 99)), "min_ms": float(values.min()), "mean_ms": float(values.mean())}
+    return {
+        "runs": len(times),
+        "median_ms": float(np.median(values)),
+        "p90_ms": float(np.percentile(values, 90)),
+        "p99_ms": float(np.percentile(values, 99)),
+        "min_ms": float(values.min()),
+        "mean_ms": float(values.mean()),
+    }
 
 
 def difference(session, feeds, path):
@@ -112,28 +118,46 @@ def difference(session, feeds, path):
     expected = np.load(path)
     names = [value.name for value in session.get_outputs()]
     actual = dict(zip(names, session.run(names, feeds)))
-    return {name: float(np.abs(actual[name].astype(np.float64) - expected[name]).max())
-            for name in names if name in expected and expected[name].size}
+    return {
+        name: float(np.abs(actual[name].astype(np.float64) - expected[name]).max())
+        for name in names
+        if name in expected and expected[name].size
+    }
 
 
 def main():
     options = arguments()
     session, load_ms = make_session(options)
     feeds = load_inputs(session, options.inputs, options.batch)
-    result = {"engine": "onnxruntime", "version": onnxruntime.__version__, "provider": session.get_providers()[0],
-              "threads": options.threads, "spinning": not options.no_spin, "binding": not options.no_binding,
-              "model": options.model.parent.name, "inputs": {name: list(array.shape) for name, array in feeds.items()},
-              "machine": platform.machine(), "cpus": os.cpu_count(), "load_ms": load_ms}
+    result = {
+        "engine": "onnxruntime",
+        "version": onnxruntime.__version__,
+        "provider": session.get_providers()[0],
+        "threads": options.threads,
+        "spinning": not options.no_spin,
+        "binding": not options.no_binding,
+        "model": options.model.parent.name,
+        "inputs": {name: list(array.shape) for name, array in feeds.items()},
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "load_ms": load_ms,
+    }
     if options.expected and not options.batch:
         result["max_difference"] = difference(session, feeds, options.expected)
     if options.no_binding:
         names = [value.name for value in session.get_outputs()]
-        times = measure(lambda: session.run(names, feeds), options.warmup, options.seconds, options.min_runs,
-                        options.max_runs)
+        times = measure(
+            lambda: session.run(names, feeds), options.warmup, options.seconds, options.min_runs, options.max_runs
+        )
     else:
         binding, held = bind(session, feeds)
-        times = measure(lambda: session.run_with_iobinding(binding), options.warmup, options.seconds, options.min_runs,
-                        options.max_runs)
+        times = measure(
+            lambda: session.run_with_iobinding(binding),
+            options.warmup,
+            options.seconds,
+            options.min_runs,
+            options.max_runs,
+        )
         del held
     result.update(summary(times))
     print(json.dumps(result))

@@ -68,8 +68,9 @@ class Loop:
         states = self.run(self.encoder, {"pixel_values": value(pixels)}, ["last_hidden_state"])["last_hidden_state"]
         encoder_ms = (time.perf_counter() - begin) * 1e3
         ids = [np.full((pixels.shape[0], 1), self.start, dtype=np.int64)]
-        result = self.run(self.first, {"input_ids": value(ids[0]), "encoder_hidden_states": states},
-                          ["logits", *self.presents])
+        result = self.run(
+            self.first, {"input_ids": value(ids[0]), "encoder_hidden_states": states}, ["logits", *self.presents]
+        )
         cache = {name.replace("present", "past_key_values"): result[name] for name in self.presents}
         for step in range(self.steps):
             ids.append(result["logits"].numpy()[:, -1].argmax(-1).astype(np.int64)[:, None])
@@ -94,12 +95,28 @@ def main():
                 times.append((time.perf_counter() - start) * 1e3)
                 encoder.append(encoder_ms)
         median, encoder_ms = float(np.median(times)), float(np.median(encoder))
-        print(json.dumps({
-            "engine": "onnxruntime", "version": onnxruntime.__version__, "model": options.name, "threads": options.threads,
-            "batch": batch, "new_tokens": options.new_tokens, "runs": len(times), "median_ms": median,
-            "p90_ms": float(np.percentile(times, 90)), "p99_ms": float(np.percentile(times, 99)), "min_ms": min(times),
-            "encoder_median_ms": encoder_ms, "token_ms": (median - encoder_ms) / options.new_tokens,
-            "lines_per_second": batch / median * 1e3, "first_ids": ids[0].tolist()}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "engine": "onnxruntime",
+                    "version": onnxruntime.__version__,
+                    "model": options.name,
+                    "threads": options.threads,
+                    "batch": batch,
+                    "new_tokens": options.new_tokens,
+                    "runs": len(times),
+                    "median_ms": median,
+                    "p90_ms": float(np.percentile(times, 90)),
+                    "p99_ms": float(np.percentile(times, 99)),
+                    "min_ms": min(times),
+                    "encoder_median_ms": encoder_ms,
+                    "token_ms": (median - encoder_ms) / options.new_tokens,
+                    "lines_per_second": batch / median * 1e3,
+                    "first_ids": ids[0].tolist(),
+                }
+            ),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

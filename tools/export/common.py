@@ -155,8 +155,15 @@ def export(model, arrays, path, exporter, opset, outputs, axes, external=False):
     quiet = io.StringIO()
     with torch.no_grad(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         if exporter == TORCHSCRIPT:
-            torch.onnx.export(model, tensors_of(arrays), str(path), dynamo=False, do_constant_folding=True,
-                              dynamic_axes=axes or None, **common)
+            torch.onnx.export(
+                model,
+                tensors_of(arrays),
+                str(path),
+                dynamo=False,
+                do_constant_folding=True,
+                dynamic_axes=axes or None,
+                **common,
+            )
         else:
             symbols = {}
             for name in names:
@@ -166,8 +173,16 @@ def export(model, arrays, path, exporter, opset, outputs, axes, external=False):
             fixed = getattr(model, "variadic", None)  # torch wants the shapes of *arguments as one nested tuple
             if fixed is not None:
                 shapes = (*shapes[:fixed], shapes[fixed:])
-            torch.onnx.export(model, tensors_of(arrays), str(path), dynamo=True, verbose=False, external_data=external,
-                              dynamic_shapes=shapes if axes else None, **common)
+            torch.onnx.export(
+                model,
+                tensors_of(arrays),
+                str(path),
+                dynamo=True,
+                verbose=False,
+                external_data=external,
+                dynamic_shapes=shapes if axes else None,
+                **common,
+            )
 
 
 def strip_debug(path):
@@ -276,8 +291,21 @@ class Cases:
         """True if the command line asks for this case."""
         return self.only in name
 
-    def add(self, arch, exporter, opset, model, runs, outputs, axes=None, variant="", about="", name=None,
-            off_spec=False, external=False):
+    def add(
+        self,
+        arch,
+        exporter,
+        opset,
+        model,
+        runs,
+        outputs,
+        axes=None,
+        variant="",
+        about="",
+        name=None,
+        off_spec=False,
+        external=False,
+    ):
         """Export one case and write its files; `runs` is a list of dicts of input arrays, the first one is traced.
 
         A combination that torch cannot export, or whose graph ONNX Runtime finds wrong at the traced sizes, leaves no
@@ -288,8 +316,14 @@ class Cases:
         name = name or "_".join(filter(None, [arch, f"{exporter}{opset}", "dynamic" if axes else "static", variant]))
         if not self.wanted(name):
             return False
-        row = dict(case=name, arch=arch, exporter=exporter, opset=opset, about=about,
-                   dynamic={k: {str(d): s for d, s in v.items()} for k, v in axes.items()})
+        row = dict(
+            case=name,
+            arch=arch,
+            exporter=exporter,
+            opset=opset,
+            about=about,
+            dynamic={k: {str(d): s for d, s in v.items()} for k, v in axes.items()},
+        )
         case = self.folder / name
         case.mkdir(exist_ok=True)
         path = case / "model.onnx"
@@ -328,8 +362,11 @@ class Cases:
         row["shapes"] = [{k: list(v.shape) for k, v in run.items()} for run in runs]
         row["bytes"] = sum(f.stat().st_size for f in case.iterdir())
         self.record(row)
-        print(f"{name}: {row['bytes']} bytes, {kept} of {len(runs)} runs, differences "
-              f"{['%.1e' % d if not isinstance(d, str) else d for d in row['difference']]}", flush=True)
+        print(
+            f"{name}: {row['bytes']} bytes, {kept} of {len(runs)} runs, differences "
+            f"{['%.1e' % d if not isinstance(d, str) else d for d in row['difference']]}",
+            flush=True,
+        )
         return True
 
     @staticmethod
@@ -373,7 +410,7 @@ def stub(*names):
                 module.__path__ = []
                 sys.modules[full] = module
                 if i > 1:
-                    setattr(sys.modules[".".join(parts[:i - 1])], parts[i - 1], module)
+                    setattr(sys.modules[".".join(parts[: i - 1])], parts[i - 1], module)
     return sys.modules[names[-1]]
 
 

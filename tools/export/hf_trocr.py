@@ -37,19 +37,45 @@ LINES, STEPS, MAX_LENGTH, BEAMS = 3, 6, 20, 4
 # name: encoder kind, encoder settings, decoder settings, type of the weights, bytes of a shard, start token, resample
 VARIANTS = {
     # DeiT, learned positions, tied, gelu, cross_attention_hidden_size set
-    "deit_tied_fp32": ("deit", {}, dict(activation_function="gelu", tie_word_embeddings=True, scale_embedding=False,
-                                        vocab_size=40), torch.float32, None, 0, 2),
+    "deit_tied_fp32": (
+        "deit",
+        {},
+        dict(activation_function="gelu", tie_word_embeddings=True, scale_embedding=False, vocab_size=40),
+        torch.float32,
+        None,
+        0,
+        2,
+    ),
     # ViT without q/k/v bias, sinusoids, no embedding norm, scaled, untied, relu, projected states, shards
-    "vit_sinusoidal_fp16": ("vit", dict(qkv_bias=False), dict(
-        activation_function="relu", tie_word_embeddings=False, use_learned_position_embeddings=False,
-        layernorm_embedding=False, scale_embedding=True, cross_attention_hidden_size=None, vocab_size=40),
-        torch.float16, "20KB", 2, 3),
+    "vit_sinusoidal_fp16": (
+        "vit",
+        dict(qkv_bias=False),
+        dict(
+            activation_function="relu",
+            tie_word_embeddings=False,
+            use_learned_position_embeddings=False,
+            layernorm_embedding=False,
+            scale_embedding=True,
+            cross_attention_hidden_size=None,
+            vocab_size=40,
+        ),
+        torch.float16,
+        "20KB",
+        2,
+        3,
+    ),
     # the arrangement of Microsoft's small checkpoints: DeiT, relu, scaled, untied
     "deit_untied_bf16": ("deit", {}, dict(vocab_size=40), torch.bfloat16, None, 2, 3),
     # ViT with bias and as wide as the decoder: nothing to project although cross_attention_hidden_size is unset
-    "vit_same_width_fp32": ("vit", dict(qkv_bias=True, hidden_size=16, num_attention_heads=2), dict(
-        activation_function="gelu", tie_word_embeddings=False, cross_attention_hidden_size=None, vocab_size=40),
-        torch.float32, "24KB", 0, 2),
+    "vit_same_width_fp32": (
+        "vit",
+        dict(qkv_bias=True, hidden_size=16, num_attention_heads=2),
+        dict(activation_function="gelu", tie_word_embeddings=False, cross_attention_hidden_size=None, vocab_size=40),
+        torch.float32,
+        "24KB",
+        0,
+        2,
+    ),
 }
 
 
@@ -61,8 +87,14 @@ def build(variant, seed):
     model = trocr.build(seed, encoder, decoder, small=1)
     model.config.decoder_start_token_id = start
     model.generation_config = GenerationConfig(
-        bos_token_id=0, pad_token_id=1, eos_token_id=2, decoder_start_token_id=start, max_length=MAX_LENGTH, num_beams=1,
-        do_sample=False)
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=start,
+        max_length=MAX_LENGTH,
+        num_beams=1,
+        do_sample=False,
+    )
     pixels = torch.from_numpy(common.pixels(common.rng(seed), LINES, 3, 16, 24))
     fit(model, seed, pixels)
     return model.to(dtype).float(), pixels
@@ -94,8 +126,14 @@ def fit(model, seed, pixels, goal=0.45):
 
 def generate(model, pixels, **settings):
     """Generated ids and, for beams, the scores of the hypotheses."""
-    result = model.generate(pixels.to(model.dtype), max_length=MAX_LENGTH, do_sample=False, return_dict_in_generate=True,
-                            output_scores=True, **settings)
+    result = model.generate(
+        pixels.to(model.dtype),
+        max_length=MAX_LENGTH,
+        do_sample=False,
+        return_dict_in_generate=True,
+        output_scores=True,
+        **settings,
+    )
     return result.sequences, getattr(result, "sequences_scores", None)
 
 
@@ -157,10 +195,17 @@ def write(folder, variant, model, arrays):
     if folder.exists():
         shutil.rmtree(folder)
     model.to(dtype).save_pretrained(folder, max_shard_size=shard or "5GB")
-    processor = {"image_processor_type": "DeiTImageProcessor" if kind == "deit" else "ViTImageProcessor",
-                 "do_resize": True, "size": {"height": 16, "width": 24}, "resample": resample, "do_rescale": True,
-                 "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.5, 0.5, 0.5],
-                 "image_std": [0.5, 0.5, 0.5]}
+    processor = {
+        "image_processor_type": "DeiTImageProcessor" if kind == "deit" else "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": 16, "width": 24},
+        "resample": resample,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.5, 0.5, 0.5],
+    }
     if kind == "deit":
         processor["do_center_crop"] = False
     (folder / "preprocessor_config.json").write_text(json.dumps(processor, indent=2) + "\n")
@@ -191,12 +236,21 @@ def main():
             # transformers 5 builds models without memory and forgets this table, which no checkpoint holds
             table = positions.get_embedding(positions.weights.shape[0], positions.embedding_dim, positions.padding_idx)
             positions.weights = table
-        logits = reloaded(pixel_values=torch.from_numpy(arrays["pixel_values"]),
-                          decoder_input_ids=torch.from_numpy(arrays["decoder_input_ids"])).logits.detach().numpy()
-        print(f"{name}: seed {seed}, ends {end_steps(torch.from_numpy(arrays['greedy_ids']))}, reload "
-              f"{np.abs(logits - arrays['logits']).max():.1e}, searches differ lp "
-              f"{differ(arrays, 'lp1_es0', 'lp2_es0')} es {differ(arrays, 'lp2_es0', 'lp2_es1')}, "
-              f"{sum(f.stat().st_size for f in folder.iterdir())} bytes", flush=True)
+        logits = (
+            reloaded(
+                pixel_values=torch.from_numpy(arrays["pixel_values"]),
+                decoder_input_ids=torch.from_numpy(arrays["decoder_input_ids"]),
+            )
+            .logits.detach()
+            .numpy()
+        )
+        print(
+            f"{name}: seed {seed}, ends {end_steps(torch.from_numpy(arrays['greedy_ids']))}, reload "
+            f"{np.abs(logits - arrays['logits']).max():.1e}, searches differ lp "
+            f"{differ(arrays, 'lp1_es0', 'lp2_es0')} es {differ(arrays, 'lp2_es0', 'lp2_es1')}, "
+            f"{sum(f.stat().st_size for f in folder.iterdir())} bytes",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

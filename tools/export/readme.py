@@ -44,7 +44,7 @@ REBUILD = """
     python tools/export/vilbert.py --official VILBERT          # a checkout of facebookresearch/vilbert-multi-task
     python tools/export/vilbert.py --official BETA --beta      # a checkout of jiasenlu/vilbert_beta
     python tools/export/hf_trocr.py
-    python tools/export/full_size.py --out DIR --uniformer UNIFORMER --vilbert VILBERT
+    python tools/export/full_size.py --out DIR --uniformer UNIFORMER --vilbert VILBERT [--ocr CHECKPOINT]
     python tools/export/readme.py --full-size DIR
 
 or, but for the full-size graphs, `tools/export/all.sh PYTHON UNIFORMER VILBERT BETA`.
@@ -111,8 +111,11 @@ def count_operators(paths):
             types = {}
             for value in [*graph.value_info, *graph.output, *graph.input]:
                 kind = value.type.WhichOneof("value")
-                types[value.name] = (onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
-                                     if kind == "tensor_type" else kind or "?")
+                types[value.name] = (
+                    onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+                    if kind == "tensor_type"
+                    else kind or "?"
+                )
             for node in graph.node:
                 row = seen[(node.domain or "ai.onnx", node.op_type)]
                 row["opsets"].add(opsets.get(node.domain, opsets.get("", 0)))
@@ -126,8 +129,10 @@ def count_operators(paths):
 
 def operators_text(seen, files):
     """The text of operators.txt."""
-    lines = [f"# Operators of {files} exports (fixtures and full-size graphs), made by tools/export/readme.py.",
-             "# domain operator | opsets of the files it stands in | nodes | files | types of its outputs (count)"]
+    lines = [
+        f"# Operators of {files} exports (fixtures and full-size graphs), made by tools/export/readme.py.",
+        "# domain operator | opsets of the files it stands in | nodes | files | types of its outputs (count)",
+    ]
     for (domain, name), row in sorted(seen.items()):
         types = " ".join(f"{kind}:{count}" for kind, count in row["types"].most_common())
         opsets = ",".join(map(str, sorted(row["opsets"])))
@@ -138,25 +143,44 @@ def operators_text(seen, files):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fixtures", type=pathlib.Path, default=pathlib.Path("tests/fixtures"))
-    parser.add_argument("--full-size", type=pathlib.Path, help="folder written by full_size.py, counted in operators.txt")
+    parser.add_argument(
+        "--full-size", type=pathlib.Path, help="folder written by full_size.py, counted in operators.txt"
+    )
     options = parser.parse_args()
     rows = json.loads((options.fixtures / "cases.json").read_text())
     good = [row for row in rows if "error" not in row]
     bad = [row for row in rows if "error" in row]
     text = HEAD + "\n## Cases\n\n"
-    text += table(["case", "exporter", "opset", "dynamic", "runs", "KiB", "difference", "what it exercises"],
-                  [(row["case"], row["exporter"], row["opset"], dynamic_text(row["dynamic"]), row["runs"],
-                    round(row["bytes"] / 1024), worst(row), row["about"]) for row in good])
+    text += table(
+        ["case", "exporter", "opset", "dynamic", "runs", "KiB", "difference", "what it exercises"],
+        [
+            (
+                row["case"],
+                row["exporter"],
+                row["opset"],
+                dynamic_text(row["dynamic"]),
+                row["runs"],
+                round(row["bytes"] / 1024),
+                worst(row),
+                row["about"],
+            )
+            for row in good
+        ],
+    )
     refused = [row for row in good if isinstance(row["difference"][0], str)]
     if refused:
         text += "\n\n## Kept though ONNX Runtime refuses them\n\n"
         text += "\n".join(f"- `{row['case']}`: {clean(row['difference'][0])}" for row in refused)
     partial = [row for row in good if row["runs"] < len(row["difference"])]
     if partial:
-        text += ("\n\n## Runs left out\n\nThe exporter burnt a traced size into these graphs; the other sizes that were "
-                 "tried:\n\n")
-        text += "\n".join(f"- `{row['case']}`: {[clean(d) if isinstance(d, str) else round(d, 4) for d in row['difference'][1:]]}"
-                          for row in partial)
+        text += (
+            "\n\n## Runs left out\n\nThe exporter burnt a traced size into these graphs; the other sizes that were "
+            "tried:\n\n"
+        )
+        text += "\n".join(
+            f"- `{row['case']}`: {[clean(d) if isinstance(d, str) else round(d, 4) for d in row['difference'][1:]]}"
+            for row in partial
+        )
     if bad:
         text += "\n\n## Not exportable\n\nFirst line of the error:\n\n"
         text += "\n".join(f"- `{row['case']}`: {clean(row['error'])}" for row in bad)
@@ -172,7 +196,9 @@ def main():
 
 def clean(text):
     """One line without the folder of the machine that exported."""
-    words = [word.rsplit("/", 1)[-1] if word.startswith("/") and word.endswith(".onnx") else word for word in text.split()]
+    words = [
+        word.rsplit("/", 1)[-1] if word.startswith("/") and word.endswith(".onnx") else word for word in text.split()
+    ]
     return " ".join(words).replace("\x1b[96m", "").replace("\x1b[0m", "")[:300]
 
 

@@ -42,8 +42,15 @@ def load(official, family):
 
 def small(**changes):
     """Constructor arguments of a narrow network with attention heads of width 8 in stages 3 and 4."""
-    values = dict(depth=[1, 1, 2, 1], embed_dim=[8, 8, 16, 16], head_dim=8, mlp_ratio=2, qkv_bias=True, num_classes=11,
-                  norm_layer=LN)
+    values = dict(
+        depth=[1, 1, 2, 1],
+        embed_dim=[8, 8, 16, 16],
+        head_dim=8,
+        mlp_ratio=2,
+        qkv_bias=True,
+        num_classes=11,
+        norm_layer=LN,
+    )
     values.update(changes)
     return values
 
@@ -51,8 +58,12 @@ def small(**changes):
 def seeded(model, seed, gain=1.0):
     """Seeded weights; small patches and small statistics, so that each of the three epsilons matters."""
     common.randomise(model, seed, gain)
-    factors = {"patch_embed?.proj.weight": 0.03, "patch_embed?.proj.bias": 0.03, "patch_embed?.norm.*": 0.03,
-               "blocks*.pos_embed.bias": 0.03}
+    factors = {
+        "patch_embed?.proj.weight": 0.03,
+        "patch_embed?.proj.bias": 0.03,
+        "patch_embed?.norm.*": 0.03,
+        "blocks*.pos_embed.bias": 0.03,
+    }
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             factors.update({f"{name}.running_var": 0.01, f"{name}.running_mean": 0.1, f"{name}.weight": 0.1})
@@ -146,13 +157,31 @@ def main():
     sizes = [picture(3, 1, 50, 38), picture(4, 2, 32, 48), picture(5, 1, 33, 47)]
     stem = classification(official, 32, layer_scale=True, conv_stem=True)
     for exporter, opset in ((ts, 11), (dynamo, 18)):
-        cases.add("uniformer", exporter, opset, stem, sizes, ["logits"], free, variant="convstem_ls",
-                  about="conv stem and layer scale, batch and picture size dynamic, sizes that stride 2 does not divide")
+        cases.add(
+            "uniformer",
+            exporter,
+            opset,
+            stem,
+            sizes,
+            ["logits"],
+            free,
+            variant="convstem_ls",
+            about="conv stem and layer scale, batch and picture size dynamic, sizes that stride 2 does not divide",
+        )
 
     dense = labelling(official, 33, layer_scale=True)
     for exporter, opset in ((ts, 17), (dynamo, 18)):
-        cases.add("uniformer", exporter, opset, dense, [picture(6, 1, 64, 96), picture(7, 1, 64, 64)], ["logits"], free,
-                  variant="labelling", about="token labelling: head + 0.5 * maximum of aux_head, layer scale in all stages")
+        cases.add(
+            "uniformer",
+            exporter,
+            opset,
+            dense,
+            [picture(6, 1, 64, 96), picture(7, 1, 64, 64)],
+            ["logits"],
+            free,
+            variant="labelling",
+            about="token labelling: head + 0.5 * maximum of aux_head, layer scale in all stages",
+        )
 
     pictures = [picture(8, 2, 64, 64), picture(9, 1, 64, 64)]
     pruned = light(official, 34, pictures)
@@ -160,22 +189,54 @@ def main():
     for exporter, opset in ((ts, 11), (dynamo, 18)):
         cases.add("uniformer", exporter, opset, pruned, pictures[1:], ["logits"], variant="light", about=about)
     cases.add("uniformer", ts, 17, pruned, pictures, ["logits"], batch, variant="light", about=about)
-    cases.add("uniformer", ts, 17, light(official, 34, pictures, layer_scale=True), pictures[1:], ["logits"],
-              variant="light_ls", about=about + ", layer scale")
+    cases.add(
+        "uniformer",
+        ts,
+        17,
+        light(official, 34, pictures, layer_scale=True),
+        pictures[1:],
+        ["logits"],
+        variant="light_ls",
+        about=about + ", layer scale",
+    )
 
     # the official window_reverse computes the batch as a Python integer, so both exporters burn it in
-    maps = {"input": {2: "height", 3: "width"},
-            **{name: {2: f"{name}_height", 3: f"{name}_width"} for name in MAPS}}
+    maps = {"input": {2: "height", 3: "width"}, **{name: {2: f"{name}_height", 3: f"{name}_width"} for name in MAPS}}
     hybrid = detection(official, 35, depth=[1, 1, 4, 1], hybrid=True, window_size=4)
     odd = [picture(10, 1, 80, 48), picture(11, 1, 48, 112), picture(12, 1, 64, 64)]
-    cases.add("uniformer_backbone", ts, 11, hybrid, odd[:1], MAPS, variant="hybrid",
-              about="three windowed blocks and a global one; 5 x 3 map in windows of 4, padded right and bottom")
+    cases.add(
+        "uniformer_backbone",
+        ts,
+        11,
+        hybrid,
+        odd[:1],
+        MAPS,
+        variant="hybrid",
+        about="three windowed blocks and a global one; 5 x 3 map in windows of 4, padded right and bottom",
+    )
     for exporter, opset in ((ts, 17), (dynamo, 18)):
-        cases.add("uniformer_backbone", exporter, opset, hybrid, odd, MAPS, maps, variant="hybrid",
-                  about="as static, height and width dynamic; the batch is burnt in")
+        cases.add(
+            "uniformer_backbone",
+            exporter,
+            opset,
+            hybrid,
+            odd,
+            MAPS,
+            maps,
+            variant="hybrid",
+            about="as static, height and width dynamic; the batch is burnt in",
+        )
     windows = detection(official, 36, depth=[1, 1, 1, 1], embed_dim=[8, 8, 8, 8], windows=True, window_size=14)
-    cases.add("uniformer_backbone", ts, 17, windows, [picture(13, 1, 32, 256)], MAPS, variant="windows14",
-              about="windows of 14 on a 2 x 16 map: one row, two columns, padded to 14 x 28")
+    cases.add(
+        "uniformer_backbone",
+        ts,
+        17,
+        windows,
+        [picture(13, 1, 32, 256)],
+        MAPS,
+        variant="windows14",
+        about="windows of 14 on a 2 x 16 map: one row, two columns, padded to 14 x 28",
+    )
 
 
 if __name__ == "__main__":

@@ -11,10 +11,26 @@ import torch
 import common
 
 INPUTS = ("question", "features", "spatials", "segment_ids", "input_mask", "image_mask")
-HEADS = ("vil_prediction", "vil_prediction_gqa", "vil_logit", "vil_binary_prediction", "vil_tri_prediction",
-         "vision_prediction", "vision_logit", "linguisic_prediction", "linguisic_logit")
-BETA_HEADS = ("vil_prediction", "vil_logit", "vil_binary_prediction", "vision_prediction", "vision_logit",
-              "linguisic_prediction", "linguisic_logit")
+HEADS = (
+    "vil_prediction",
+    "vil_prediction_gqa",
+    "vil_logit",
+    "vil_binary_prediction",
+    "vil_tri_prediction",
+    "vision_prediction",
+    "vision_logit",
+    "linguisic_prediction",
+    "linguisic_logit",
+)
+BETA_HEADS = (
+    "vil_prediction",
+    "vil_logit",
+    "vil_binary_prediction",
+    "vision_prediction",
+    "vision_logit",
+    "linguisic_prediction",
+    "linguisic_logit",
+)
 
 
 def load(official):
@@ -41,11 +57,27 @@ def load(official):
 def config(module, **changes):
     """Three text layers, two picture layers, two connections; three widths, so that no two can be confused."""
     values = dict(
-        vocab_size_or_config_json_file=60, hidden_size=16, num_hidden_layers=3, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=24, type_vocab_size=2, v_feature_size=20, v_target_size=13,
-        v_hidden_size=24, v_num_hidden_layers=2, v_num_attention_heads=3, v_intermediate_size=28, bi_hidden_size=24,
-        bi_num_attention_heads=2, v_biattention_id=[0, 1], t_biattention_id=[1, 2], fast_mode=True,
-        with_coattention=True, fusion_method="mul")
+        vocab_size_or_config_json_file=60,
+        hidden_size=16,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=24,
+        type_vocab_size=2,
+        v_feature_size=20,
+        v_target_size=13,
+        v_hidden_size=24,
+        v_num_hidden_layers=2,
+        v_num_attention_heads=3,
+        v_intermediate_size=28,
+        bi_hidden_size=24,
+        bi_num_attention_heads=2,
+        v_biattention_id=[0, 1],
+        t_biattention_id=[1, 2],
+        fast_mode=True,
+        with_coattention=True,
+        fusion_method="mul",
+    )
     values.update(changes)
     known = inspect.signature(module.BertConfig.__init__).parameters
     result = module.BertConfig(**{name: value for name, value in values.items() if name in known})
@@ -87,8 +119,9 @@ class Grounding(torch.nn.Module):
         return self.model(question, features, spatials, segment_ids, input_mask, image_mask, **extra)
 
     def forward(self, *tensors):
-        scores = [item for item in self.result(*tensors)
-                  if torch.is_tensor(item) and item.dim() == 3 and item.shape[-1] == 1]
+        scores = [
+            item for item in self.result(*tensors) if torch.is_tensor(item) and item.dim() == 3 and item.shape[-1] == 1
+        ]
         return scores[0]  # vision_logit stands before linguisic_logit
 
 
@@ -120,7 +153,7 @@ def run(seed, batch, tokens, regions, vocab=60, features=20, task=False):
         places[b, 1:count] = np.concatenate([corner, far, np.prod(far - corner, axis=1, keepdims=True)], axis=1)
         places[b, 0] = (0, 0, 1, 1, 1)
     segments = np.zeros_like(question)
-    segments[:, tokens // 2:] = 1
+    segments[:, tokens // 2 :] = 1
     result = dict(zip(INPUTS, (question, rows, places, segments, input_mask, image_mask.astype(np.int64))))
     if task:
         result["task_ids"] = np.full((batch, 1), 10, dtype=np.int64)
@@ -170,8 +203,16 @@ def main():
         model = build(options.official, 43)
         runs = [run(1, 4, 8, 6), run(2, 2, 8, 6)]
         for exporter, opset in ((ts, 17), (dynamo, 18)):
-            cases.add("vilbert_beta", exporter, opset, AllHeads(model), runs[:1], list(BETA_HEADS), variant="heads",
-                      about="beta release, all heads: weight-normalised classifiers")
+            cases.add(
+                "vilbert_beta",
+                exporter,
+                opset,
+                AllHeads(model),
+                runs[:1],
+                list(BETA_HEADS),
+                variant="heads",
+                about="beta release, all heads: weight-normalised classifiers",
+            )
         return
     model = build(options.official)
     runs = [run(1, 2, 20, 11), run(2, 3, 20, 11), run(3, 1, 20, 11)]
@@ -181,16 +222,43 @@ def main():
         cases.add("vilbert", exporter, opset, Grounding(model), runs, scores, axes(scores), about=about)
     sizes = [run(4, 2, 20, 11), run(5, 3, 9, 15), run(6, 1, 13, 4)]
     for exporter, opset in ((ts, 17), (dynamo, 18)):
-        cases.add("vilbert", exporter, opset, Grounding(model), sizes, scores, axes(scores, sizes=True), variant="sizes",
-                  about="batch, tokens and regions dynamic")
+        cases.add(
+            "vilbert",
+            exporter,
+            opset,
+            Grounding(model),
+            sizes,
+            scores,
+            axes(scores, sizes=True),
+            variant="sizes",
+            about="batch, tokens and regions dynamic",
+        )
     pairs = [run(7, 4, 8, 6), run(8, 2, 8, 6)]
-    cases.add("vilbert", ts, 17, AllHeads(model), pairs, list(HEADS), axes(HEADS), variant="heads",
-              about="multi-task release, all heads, batch of pairs dynamic")
+    cases.add(
+        "vilbert",
+        ts,
+        17,
+        AllHeads(model),
+        pairs,
+        list(HEADS),
+        axes(HEADS),
+        variant="heads",
+        about="multi-task release, all heads, batch of pairs dynamic",
+    )
     tokens = build(options.official, 42, task_specific_tokens=True, fast_mode=False)
     tasks = [run(9, 2, 20, 11, task=True), run(10, 3, 20, 11, task=True)]
     for exporter, opset in ((ts, 17), (dynamo, 18)):
-        cases.add("vilbert", exporter, opset, Grounding(tokens), tasks, scores, axes(scores, task=True), variant="task",
-                  about="task token inserted after the first one, fast_mode off")
+        cases.add(
+            "vilbert",
+            exporter,
+            opset,
+            Grounding(tokens),
+            tasks,
+            scores,
+            axes(scores, task=True),
+            variant="task",
+            about="task token inserted after the first one, fast_mode off",
+        )
 
 
 if __name__ == "__main__":
