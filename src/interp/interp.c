@@ -76,6 +76,31 @@ static TnStatus fetch(Frame *f, IrValueId v, TnTensor *out) {
     return TN_OK;
 }
 
+/* Is this a reshape whose target shape was dropped because its output's dims are known? */
+static bool shape_dropped(const IrNode *n) {
+    return n->op == TN_OP_reshape && (n->n_in < 2 || n->in[1] == TN_NO_VALUE) && ((const TnReshapeParams *)n->params)->kind == TN_RESHAPE_SHAPE;
+}
+
+/* Such a reshape with the target shape put back from the numbers of this run. */
+static TnStatus run_reshape(Frame *f, const IrNode *node, const Env *env, const TnTensor *x, TnTensor *out) {
+    const IrValue *v = &f->g->values[node->out[0]];
+    int64_t dims[TN_MAX_RANK] = {0};
+    for (int32_t i = 0; i < v->rank; i++) {
+        if (v->dims[i] == TN_DIM_NONE || env->has_value[v->dims[i]] == 0)
+            return tni_raise_node(f->r->err, TN_ERR_INTERNAL, node->name, "the target shape is missing and dim %d is not known", (int)i);
+        dims[i] = env->values[v->dims[i]];
+    }
+    TnReshapeParams p = *(const TnReshapeParams *)node->params;
+    p.allowzero = 1;
+    IrValueId ids[2] = {node->in[0], node->in[0]};
+    IrNode whole = *node;
+    whole.params = &p;
+    whole.in = ids;
+    whole.n_in = 2;
+    TnTensor in[2] = {*x, {.data = dims, .dtype = TN_I64, .rank = 1, .dims = {v->rank}}};
+    return tni_interp_step(f->r, &whole, env, in, out);
+}
+
 static TnStatus run_node(Frame *f, IrNodeId id, Env *env, InterpHook hook, void *hook_ctx) {
     const IrNode *node = &f->g->nodes[id];
     TnTensor *in = f->operands, *out = in + node->n_in;
@@ -84,7 +109,10 @@ static TnStatus run_node(Frame *f, IrNodeId id, Env *env, InterpHook hook, void 
         if (node->in[k] != TN_NO_VALUE)
             TN_TRY(fetch(f, node->in[k], &in[k]));
     }
-    TN_TRY(tni_interp_step(f->r, node, env, in, out));
+    if (shape_dropped(node) && node->out[0] != TN_NO_VALUE)
+        TN_TRY(run_reshape(f, node, env, &in[0], out));
+    else
+        TN_TRY(tni_interp_step(f->r, node, env, in, out));
     for (uint32_t k = 0; k < node->n_out; k++)
         if (node->out[k] != TN_NO_VALUE) {
             f->values[node->out[k]] = out[k];

@@ -159,12 +159,11 @@ static IrValueId take_affine(const Rewriter *r, IrValueId v, IrValueId x, const 
 static IrValueId make_norm(Rewriter *r, TnOp op, const char *name, IrValueId x, IrValueId scale, IrValueId bias, double eps, const Axes *ax) {
     int32_t rank = r->g->values[x].rank;
     uint8_t to_last[TN_MAX_RANK], back[TN_MAX_RANK];
-    for (int32_t i = 0, j = 0; i < rank; i++)
-        if (i != ax->axis)
-            to_last[j++] = (uint8_t)i;
-    to_last[rank - 1] = (uint8_t)ax->axis;
-    for (int32_t i = 0; i < rank; i++)
-        back[to_last[i]] = (uint8_t)i;
+    for (int32_t i = 0; i < rank && i < TN_MAX_RANK; i++) {
+        int32_t from = i + 1 == rank ? ax->axis : i < ax->axis ? i : i + 1;
+        to_last[i] = (uint8_t)from;
+        back[from & (TN_MAX_RANK - 1)] = (uint8_t)i;
+    }
     if (scale != TN_NO_VALUE)
         scale = affine_value(r, name, scale, x, ax);
     if (bias != TN_NO_VALUE)

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * fold, cse, dce, canonicalise, sink_expand, simplify_layout, fuse_one_hot. */
+#include "build.h"
+
+static void folds_constants(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 2, -1, 4), c = net_bi(&t, TN_BINARY_add, net_rand(&t, 1, 4), net_num(&t, 1));
+    net_out(&t, net_bi(&t, TN_BINARY_mul, x, net_un(&t, TN_UNARY_exp, c)));
+    net_run(&t, 0, tni_pass_fold, NULL);
+    assert_int_equal(net_nodes(&t), 1);
+    net_close(&t);
+}
+
+static void folding_obeys_its_limit(void **s) {
+    (void)s;
+    Net t;
+    TnError err = {0};
+    uint32_t changed;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 1, 64);
+    net_out(&t, net_bi(&t, TN_BINARY_mul, x, net_un(&t, TN_UNARY_exp, net_rand(&t, 1, 64))));
+    assert_int_equal(tni_shape_infer(t.m, &err), TN_OK);
+    assert_int_equal(tni_pass_fold(t.m, &(PassContext){.fold_limit_bytes = 255}, &changed, &err), TN_OK);
+    assert_int_equal(changed, 0);
+    assert_int_equal(tni_pass_fold(t.m, &(PassContext){.fold_limit_bytes = 256}, &changed, &err), TN_OK);
+    assert_int_equal(changed, 1);
+    net_close(&t);
+}
+
+static void constant_output_keeps_its_name(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    net_in(&t, TN_F32, 1, 2);
+    V y = net_un(&t, TN_UNARY_exp, net_rand(&t, 1, 4));
+    net_out(&t, y);
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s", t.g->values[y].name);
+    net_run(&t, 0, tni_pass_fold, tni_pass_fold, NULL);
+    assert_string_equal(t.g->values[t.g->outputs[0]].name, name);
+    assert_int_equal(t.g->nodes[0].op, TN_OP_identity);
+    net_close(&t);
+}
+
+static void equal_nodes_are_merged(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 2, -1, 4);
+    V a = net_un(&t, TN_UNARY_exp, net_bi(&t, TN_BINARY_add, x, net_num(&t, 1)));
+    V b = net_un(&t, TN_UNARY_exp, net_bi(&t, TN_BINARY_add, x, net_num(&t, 1)));
+    V c = net_un(&t, TN_UNARY_exp, net_bi(&t, TN_BINARY_add, x, net_num(&t, 2)));
+    net_out(&t, net_bi(&t, TN_BINARY_add, net_bi(&t, TN_BINARY_mul, a, b), c));
+    net_run(&t, 0, tni_pass_cse, NULL);
+    assert_int_equal(net_count(&t, TN_OP_unary), 2);
+    net_close(&t);
+}
+
+static void equal_outputs_both_stay(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 1, 4);
+    net_out(&t, net_un(&t, TN_UNARY_exp, x));
+    net_out(&t, net_un(&t, TN_UNARY_exp, x));
+    net_run(&t, 0, tni_pass_cse, tni_pass_cse, NULL);
+    assert_int_equal(net_count(&t, TN_OP_unary), 1);
+    assert_int_equal(net_count(&t, TN_OP_identity), 1);
+    net_close(&t);
+}
+
+static void reshapes_to_other_dims_are_not_equal(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 2, -1, 12);
+    V a = net_reshape(&t, x, 3, 0, 3, 4), b = net_reshape(&t, x, 3, 0, 4, 3);
+    net_out(&t, net_reduce(&t, TN_REDUCE_sum, a, 2, false));
+    net_out(&t, net_reduce(&t, TN_REDUCE_sum, b, 2, false));
+    net_run(&t, 1e-6, tni_pass_materialize, tni_pass_cse, NULL);
+    assert_int_equal(net_count(&t, TN_OP_reshape), 2);
+    net_close(&t);
+}
+
+static void dead_nodes_go(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 1, 4);
+    V live = net_un(&t, TN_UNARY_exp, x);
+    net_un(&t, TN_UNARY_log, net_un(&t, TN_UNARY_abs, x));
+    net_out(&t, live);
+    net_run(&t, 0, tni_pass_dce, NULL);
+    assert_int_equal(net_nodes(&t), 1);
+    net_close(&t);
+}
+
+static void neutral_operations_vanish(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 2, -1, 4);
+    V y = net_bi(&t, TN_BINARY_mul, net_num(&t, 1), net_node(&t, TN_OP_identity, NULL, 1, x));
+    y = net_bi(&t, TN_BINARY_div, y, net_num(&t, 1));
+    y = net_bi(&t, TN_BINARY_sub, net_bi(&t, TN_BINARY_add, y, net_num(&t, 0)), net_num(&t, 0));
+    y = net_cast(&t, net_cast(&t, y, TN_F64), TN_F32);
+    net_out(&t, net_un(&t, TN_UNARY_exp, y));
+    net_run(&t, 0, tni_pass_canonicalise, NULL);
+    assert_int_equal(net_nodes(&t), 1);
+    net_close(&t);
+}
+
+static void neutral_operations_that_broadcast_stay(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 1, 4), ones = net_rand(&t, 2, 3, 4);
+    float *data = (float *)(uintptr_t)t.g->values[ones].data;
+    for (int i = 0; i < 12; i++)
+        data[i] = 1;
+    net_out(&t, net_bi(&t, TN_BINARY_mul, x, ones));
+    net_run(&t, 0, tni_pass_canonicalise, NULL);
+    assert_int_equal(net_count(&t, TN_OP_binary), 1);
+    net_close(&t);
+}
+
+static void narrowing_casts_stay(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 1, 4);
+    net_out(&t, net_cast(&t, net_cast(&t, x, TN_F16), TN_F32));
+    V i = net_in(&t, TN_I64, 1, 4);
+    net_out(&t, net_cast(&t, net_cast(&t, i, TN_U8), TN_I64));
+    net_run(&t, 0, tni_pass_canonicalise, NULL);
+    assert_int_equal(net_count(&t, TN_OP_cast), 4);
+    net_close(&t);
+}
+
+static void powers_get_names(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_un(&t, TN_UNARY_abs, net_in(&t, TN_F32, 2, -1, 4));
+    net_out(&t, net_bi(&t, TN_BINARY_pow, x, net_num(&t, 2)));
+    net_out(&t, net_bi(&t, TN_BINARY_pow, x, net_num(&t, 0.5)));
+    net_out(&t, net_bi(&t, TN_BINARY_mul, x, x));
+    net_out(&t, net_bi(&t, TN_BINARY_pow, x, net_num(&t, 3)));
+    net_run(&t, 1e-7, tni_pass_canonicalise, NULL);
+    assert_int_equal(net_count(&t, TN_OP_binary), 1);
+    net_close(&t);
+}
+
+static void matmul_by_weights_is_gemm(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 3, -1, -2, 8), y = net_in(&t, TN_F32, 3, -1, 8, 8);
+    net_out(&t, net_node(&t, TN_OP_matmul, NULL, 2, x, net_rand(&t, 2, 8, 5)));
+    net_out(&t, net_node(&t, TN_OP_matmul, NULL, 2, x, net_rand(&t, 3, 1, 8, 5)));
+    net_out(&t, net_node(&t, TN_OP_matmul, NULL, 2, x, y));
+    net_run(&t, 0, tni_pass_canonicalise, NULL);
+    assert_int_equal(net_count(&t, TN_OP_gemm), 2);
+    assert_int_equal(net_count(&t, TN_OP_matmul), 1);
+    net_close(&t);
+}
+
+static void dropped_dims_come_back(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 3, -1, 4, 6), m = net_reduce(&t, TN_REDUCE_max, x, 2, false);
+    m = net_node(&t, TN_OP_reshape, &(TnReshapeParams){.kind = TN_RESHAPE_UNSQUEEZE, .n_axes = 1, .axes = {2}}, 1, m);
+    net_out(&t, net_bi(&t, TN_BINARY_sub, x, m));
+    net_run(&t, 0, tni_pass_canonicalise, NULL);
+    assert_int_equal(net_count(&t, TN_OP_reshape), 0);
+    net_close(&t);
+}
+
+static void transposes_cancel(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 4, -1, 3, -2, 8);
+    V y = net_transpose(&t, net_transpose(&t, x, 4, 0, 2, 1, 3), 4, 0, 2, 1, 3);
+    net_out(&t, net_un(&t, TN_UNARY_exp, y));
+    V z = net_transpose(&t, net_un(&t, TN_UNARY_tanh, net_transpose(&t, x, 4, 0, 2, 3, 1)), 4, 0, 3, 1, 2);
+    net_out(&t, net_un(&t, TN_UNARY_exp, z));
+    net_run(&t, 0, tni_pass_layout, NULL);
+    assert_int_equal(net_count(&t, TN_OP_transpose), 0);
+    net_close(&t);
+}
+
+static void transposes_of_both_operands_become_one(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V a = net_in(&t, TN_F32, 4, -1, -2, 3, 8), b = net_in(&t, TN_F32, 4, -1, -2, 3, 8);
+    V y = net_bi(&t, TN_BINARY_add, net_transpose(&t, a, 4, 0, 3, 1, 2), net_transpose(&t, b, 4, 0, 3, 1, 2));
+    net_out(&t, net_un(&t, TN_UNARY_exp, y));
+    V c = net_in(&t, TN_F32, 4, 2, 3, 2, 8), d = net_in(&t, TN_F32, 4, 2, 2, 8, 3); /* other orders: nothing to gain */
+    net_out(&t, net_bi(&t, TN_BINARY_add, net_transpose(&t, c, 4, 0, 3, 1, 2), net_transpose(&t, d, 4, 0, 2, 3, 1)));
+    net_run(&t, 0, tni_pass_layout, NULL);
+    assert_int_equal(net_count(&t, TN_OP_transpose), 3);
+    net_close(&t);
+}
+
+static void pictures_to_tokens_and_back_is_a_view(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 4, -1, 4, 6, 8);
+    V y = net_transpose(&t, net_reshape(&t, net_transpose(&t, x, 4, 0, 3, 1, 2), 3, 0, 8, -1), 3, 0, 2, 1);
+    net_out(&t, net_un(&t, TN_UNARY_exp, y));
+    net_run(&t, 0, tni_pass_materialize, tni_pass_layout, tni_pass_dce, NULL);
+    assert_int_equal(net_count(&t, TN_OP_transpose), 0);
+    assert_int_equal(net_count(&t, TN_OP_reshape), 1);
+    net_close(&t);
+}
+
+static void one_transpose_of_two_is_left(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 3, -1, -2, 24);
+    V y = net_transpose(&t, net_reshape(&t, x, 4, 0, 0, 3, 8), 4, 0, 2, 1, 3); /* B H S D */
+    y = net_transpose(&t, net_reshape(&t, y, 4, 0, 0, 0, 8), 4, 0, 1, 3, 2);   /* B H D S */
+    net_out(&t, net_un(&t, TN_UNARY_exp, y));
+    net_run(&t, 0, tni_pass_materialize, tni_pass_layout, tni_pass_dce, NULL);
+    assert_int_equal(net_count(&t, TN_OP_transpose), 1);
+    net_close(&t);
+}
+
+static void reshapes_combine(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 3, -1, -2, 24);
+    V y = net_reshape(&t, net_reshape(&t, x, 4, 0, 0, 3, 8), 2, -1, 24);
+    net_out(&t, net_un(&t, TN_UNARY_exp, y));
+    net_out(&t, net_un(&t, TN_UNARY_exp, net_reshape(&t, net_reshape(&t, x, 4, 0, 0, 3, 8), 3, 0, 0, 24)));
+    net_run(&t, 0, tni_pass_materialize, tni_pass_layout, tni_pass_dce, NULL);
+    assert_int_equal(net_count(&t, TN_OP_reshape), 1);
+    net_close(&t);
+}
+
+static void expanded_masks_shrink(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V mask = net_in(&t, TN_BOOL, 4, -1, 1, 1, 6), scores = net_in(&t, TN_F32, 4, -1, 2, 6, 6);
+    V wide = net_node(&t, TN_OP_expand, NULL, 2, mask, net_ints(&t, 4, (int64_t[]){1, 1, 6, 6}));
+    V bias = net_node(&t, TN_OP_where, NULL, 3, wide, net_num(&t, 0), net_num(&t, -1e9));
+    net_out(&t, net_bi(&t, TN_BINARY_add, scores, bias));
+    net_run(&t, 0, tni_pass_sink_expand, tni_pass_layout, tni_pass_dce, NULL);
+    assert_int_equal(net_count(&t, TN_OP_expand), 0);
+    net_close(&t);
+}
+
+static V one_hot_product(Net *t, V ids, int64_t depth, bool cast) {
+    float values[2] = {0, 1};
+    int64_t ints[2] = {0, 1};
+    TnError err = {0};
+    V v;
+    if (cast)
+        v = net_ints(t, 2, ints);
+    else
+        fail_error("const", tni_ir_const_copy(t->m, t->g, NULL, TN_F32, 1, &(int64_t){2}, values, &v, &err), &err);
+    V hot = net_node(t, TN_OP_one_hot, &(TnAxisParams){.axis = -1}, 3, ids, net_int(t, depth), v);
+    if (cast)
+        hot = net_cast(t, hot, TN_F32);
+    return net_node(t, TN_OP_matmul, NULL, 2, hot, net_rand(t, 2, (int)depth, 3));
+}
+
+static void one_hot_products_are_lookups(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V ids = net_in(&t, TN_I64, 2, -1, 7); /* 0..7: the depths 5 and 8 see values out of range */
+    V neg = net_bi(&t, TN_BINARY_sub, ids, net_int(&t, 6));
+    net_out(&t, one_hot_product(&t, ids, 5, true));
+    net_out(&t, one_hot_product(&t, ids, 8, false));
+    net_out(&t, one_hot_product(&t, neg, 4, true));
+    net_run(&t, 0, tni_pass_canonicalise, tni_pass_one_hot, NULL);
+    assert_int_equal(net_count(&t, TN_OP_one_hot), 0);
+    assert_int_equal(net_count(&t, TN_OP_gather), 3);
+    net_close(&t);
+}
+
+static void one_hot_of_other_values_stays(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V ids = net_in(&t, TN_I64, 2, -1, 7);
+    V hot = net_node(&t, TN_OP_one_hot, &(TnAxisParams){.axis = -1}, 3, ids, net_int(&t, 8), net_ints(&t, 2, (int64_t[]){0, 2}));
+    net_out(&t, net_node(&t, TN_OP_matmul, NULL, 2, net_cast(&t, hot, TN_F32), net_rand(&t, 2, 8, 3)));
+    V hot2 = net_node(&t, TN_OP_one_hot, &(TnAxisParams){.axis = 1}, 3, ids, net_int(&t, 7), net_ints(&t, 2, (int64_t[]){0, 1}));
+    net_out(&t, net_node(&t, TN_OP_matmul, NULL, 2, net_cast(&t, hot2, TN_F32), net_rand(&t, 2, 7, 3)));
+    net_run(&t, 0, tni_pass_one_hot, NULL);
+    assert_int_equal(net_count(&t, TN_OP_one_hot), 2);
+    net_close(&t);
+}
+
+static void unknown_pass_is_named(void **s) {
+    (void)s;
+    Net t;
+    TnError err = {0};
+    net_open(&t);
+    net_out(&t, net_un(&t, TN_UNARY_exp, net_in(&t, TN_F32, 1, 4)));
+    assert_int_equal(tni_passes_run(t.m, NULL, "fuse_everything", NULL, NULL, &err), TN_ERR_NAME);
+    assert_non_null(strstr(err.message, "fuse_attention"));
+    assert_int_equal(tni_passes_run(t.m, NULL, "import", NULL, NULL, &err), TN_OK);
+    assert_int_equal(tni_passes_run(t.m, NULL, NULL, NULL, NULL, &err), TN_OK);
+    net_close(&t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(folds_constants),
+        cmocka_unit_test(folding_obeys_its_limit),
+        cmocka_unit_test(constant_output_keeps_its_name),
+        cmocka_unit_test(equal_nodes_are_merged),
+        cmocka_unit_test(equal_outputs_both_stay),
+        cmocka_unit_test(reshapes_to_other_dims_are_not_equal),
+        cmocka_unit_test(dead_nodes_go),
+        cmocka_unit_test(neutral_operations_vanish),
+        cmocka_unit_test(neutral_operations_that_broadcast_stay),
+        cmocka_unit_test(narrowing_casts_stay),
+        cmocka_unit_test(powers_get_names),
+        cmocka_unit_test(matmul_by_weights_is_gemm),
+        cmocka_unit_test(dropped_dims_come_back),
+        cmocka_unit_test(transposes_cancel),
+        cmocka_unit_test(transposes_of_both_operands_become_one),
+        cmocka_unit_test(pictures_to_tokens_and_back_is_a_view),
+        cmocka_unit_test(one_transpose_of_two_is_left),
+        cmocka_unit_test(reshapes_combine),
+        cmocka_unit_test(expanded_masks_shrink),
+        cmocka_unit_test(one_hot_products_are_lookups),
+        cmocka_unit_test(one_hot_of_other_values_stays),
+        cmocka_unit_test(unknown_pass_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
