@@ -4,10 +4,13 @@
  * (docs/plan-format.md explains it). All integers little-endian; the structs below are the records on disk, naturally aligned, no padding
  * that is not named. Sections are 64-byte aligned, weights 4096-byte aligned so that they can be mapped.
  *
- *   PlanHeader | PlanSection[n_sections] | sections...
+ *   PlanHeader | PlanSection[n_sections] | sections, in the order of their kinds | weights last
  *
- * A loaded plan is a set of typed views into the mapped file: nothing is copied. plan/read.c checks everything once (every id, count,
- * offset and size, every params record through its operator), after which the runtime runs unchecked. */
+ * Gaps between sections are zero and smaller than the alignment; the file ends where the last section ends.
+ *
+ * A loaded plan is a set of typed views into the mapped file: nothing is copied. plan/read.c and plan/verify.c check the structure once
+ * (every id, count, offset, size and name); what depends on the sizes of tensors is checked with numbers when a context binds its shapes
+ * (plan/check.h, one rule an operator), after which kernels run unchecked. */
 #ifndef TENON_PLAN_PLAN_H
 #define TENON_PLAN_PLAN_H
 
@@ -32,7 +35,7 @@ typedef enum PlanSectionKind {
     PLAN_SEC_STATES,      /* PlanState[]: tensors that live across programs and steps of a generation */
     PLAN_SEC_META,        /* PlanMeta[] */
     PLAN_SEC_BLOBS,       /* bytes of metadata */
-    PLAN_SEC_EXPLAIN,     /* text: JSON lines, one a step: kernels considered, times, errors, the reason (may be absent) */
+    PLAN_SEC_EXPLAIN,     /* text, one line a record (plan/explain.c): kernels considered, times, errors, the reason (may be absent) */
     PLAN_SEC_WEIGHTS,     /* constants, each 64-byte aligned */
     PLAN_SEC_COUNT
 } PlanSectionKind;
@@ -42,15 +45,20 @@ typedef struct PlanHeader {
     uint32_t version;
     uint32_t n_sections;
     uint64_t file_bytes;
-    uint64_t head_hash;     /* XXH3 of the header (this field 0), the section table and all sections but weights */
-    uint64_t weights_hash;  /* XXH3 of the weights section; checked by `inspect --verify` and on request, not at every load */
+    uint64_t head_hash;     /* XXH3 of the bytes after the header up to the weights (or the end), seeded with the XXH3 of the header with this field 0 */
+    uint64_t weights_hash;  /* of the weights section in chunks of PLAN_HASH_CHUNK, each seeded with the hash before, the first with 0; checked on
+                             * request, not at every load; 0 when there are none */
     uint64_t kernel_identity; /* tni_kernel_identity() of the build that packed the weights */
     uint64_t model_hash;    /* of the model file(s) */
     uint32_t cpu_flags;     /* TN_CPU_* that the chosen kernels need */
     uint32_t device;        /* 0 CPU */
     char build[32];         /* version of Tenon */
-    uint8_t reserved[40];
-} PlanHeader; /* 128 bytes + ... see static assertion in read.c */
+    uint8_t reserved[32];
+} PlanHeader;
+
+#define PLAN_HASH_CHUNK (1u << 20)
+#define PLAN_ALIGN 64u
+#define PLAN_WEIGHTS_ALIGN 4096u
 
 typedef struct PlanSection {
     uint32_t kind; /* PlanSectionKind */
@@ -59,12 +67,14 @@ typedef struct PlanSection {
 } PlanSection;
 
 typedef enum PlanPlace {
-    PLAN_AT_ARENA,  /* place_arg: planned slot: offset valid for shapes within the ranges */
-    PLAN_AT_WEIGHT, /* offset in the weights section */
+    PLAN_AT_ARENA,  /* offset and bytes: a slot of the program's arena, good for shapes whose tensors all fit their slots */
+    PLAN_AT_WEIGHT, /* offset in the weights section; dims are constants. Packed constants are u8 vectors */
     PLAN_AT_INPUT,  /* place_arg = program input index */
     PLAN_AT_STATE,  /* place_arg = state index */
-    PLAN_AT_ALIAS,  /* place_arg = value id it shares bytes with (an earlier value of the program, not an alias itself) */
-    PLAN_AT_DYNAMIC /* size known only while running: from the context's growing pool */
+    PLAN_AT_ALIAS,  /* place_arg = value id it shares bytes with (a value of the program that is not an alias itself) */
+    PLAN_AT_DYNAMIC, /* size known only while running: from the context's growing pool */
+    PLAN_AT_PACKED, /* a constant that is stored only in packed forms: dims are constants, no data */
+    PLAN_PLACE_COUNT
 } PlanPlace;
 
 typedef struct PlanValue {
@@ -73,11 +83,12 @@ typedef struct PlanValue {
     int32_t rank;
     uint32_t place;
     uint32_t place_arg;
-    uint32_t first_step, last_step; /* life: written by first, last read by last (program-relative); inputs first = 0; outputs last = n_steps */
+    uint32_t first_step, last_step; /* life: written by first, last read by last (program-relative); inputs and constants first = 0; outputs
+                                     * last = n_steps. The life of an alias is within that of what it shares */
     uint32_t is_output;             /* also a program output */
     TnDim dims[TN_MAX_RANK];
-    uint64_t offset; /* arena (at the ranges' maximum) or weights */
-    uint64_t bytes;  /* weights: bytes of the stored constant (packed form may differ from dims) */
+    uint64_t offset; /* arena or weights; a multiple of PLAN_ALIGN */
+    uint64_t bytes;  /* arena: size of the slot, 0 when a range is unlimited (the runtime plans); weights: bytes stored, those of dims */
 } PlanValue;
 
 typedef struct PlanStep {
@@ -88,15 +99,15 @@ typedef struct PlanStep {
     uint32_t first_in, n_in;   /* in OPERANDS */
     uint32_t first_out, n_out;
     uint32_t first_packed; /* in OPERANDS: n_in ids of the packed constants (weights values), PLAN_NONE = not packed; or PLAN_NONE = no packing at all */
-    uint32_t first_symbol, n_symbols; /* in OPERANDS: data-dependent symbols this step defines, with (output, axis) packed as output << 8 | axis in pairs: symbol, where */
+    uint32_t first_symbol, n_symbols; /* in OPERANDS: n_symbols pairs (symbol, PLAN_SYMBOL_AT(output, axis)): data-dependent symbols this step defines */
 } PlanStep;
 
 typedef struct PlanProgram {
     uint32_t name; /* string: "main", "encoder", "decoder", bodies "main/Loop_3" */
     uint32_t first_value, n_values;
     uint32_t first_step, n_steps;
-    uint32_t first_input, n_inputs;   /* in OPERANDS */
-    uint32_t first_output, n_outputs; /* in OPERANDS */
+    uint32_t first_input, n_inputs;   /* in OPERANDS; states are not among them */
+    uint32_t first_output, n_outputs; /* in OPERANDS; states are not among them */
     uint32_t pad;
     uint64_t arena_bytes;       /* at the ranges' maximum; 0 when a range is unlimited */
     uint64_t arena_lower_bound; /* largest sum of live tensors at that shape */
@@ -116,6 +127,8 @@ typedef struct PlanMeta {
     uint64_t offset, bytes; /* in BLOBS */
 } PlanMeta;
 
+#define PLAN_SYMBOL_AT(output, axis) ((uint32_t)(output) << 8 | (uint32_t)(axis))
+
 /* A loaded (or just built) plan: views only. */
 typedef struct Plan {
     const PlanHeader *header;
@@ -134,12 +147,26 @@ typedef struct Plan {
     const uint8_t *weights;      uint64_t weights_bytes;
 } Plan;
 
+/* What stands where: size of a record and name of a section ("steps"). */
+uint32_t tni_plan_record_bytes(uint32_t kind); /* 1 for text, blobs, params and weights */
+const char *tni_plan_section_name(uint32_t kind);
+
+/* Recomputes both hashes of a complete image and stores them in its header (tests and fuzzing: a damaged plan that passes the hash). */
+void tni_plan_seal(uint8_t *bytes, size_t n);
+uint64_t tni_plan_head_hash(const uint8_t *bytes, uint64_t head_bytes); /* head_bytes: up to the weights, or all */
+uint64_t tni_plan_weights_hash(const uint8_t *weights, uint64_t n);
+
 /* Checks bytes (8-byte aligned) completely and fills views into them. TN_ERR_PLAN with the section and record that is wrong;
- * TN_ERR_VERSION; TN_ERR_INCOMPATIBLE when kernels or CPU flags are missing here. verify_weights also hashes the weights. */
-TnStatus tni_plan_read(TnSpan bytes, bool verify_weights, Plan *out, TnError *err);
+ * TN_ERR_VERSION; TN_ERR_INCOMPATIBLE when kernels or CPU flags are missing here. verify_weights also hashes the weights. a:
+ * for a byte a value while it works. */
+TnStatus tni_plan_read(TnSpan bytes, bool verify_weights, const TnAllocator *a, Plan *out, TnError *err);
+/* The records of a plan whose sections are in place (verify.c); a part of tni_plan_read. */
+TnStatus tni_plan_verify(const Plan *p, const TnAllocator *a, TnError *err);
 /* Text dump for `inspect`. */
 typedef void (*TnTextSink)(void *ctx, const char *text, size_t n);
 void tni_plan_dump(const Plan *p, bool json, TnTextSink fn, void *ctx);
+/* Why each kernel was chosen: text, or a JSON object a line. */
+void tni_plan_explain(const Plan *p, bool json, TnTextSink fn, void *ctx);
 /* Value of a metadata key, or NULL. */
 const uint8_t *tni_plan_meta(const Plan *p, const char *key, uint64_t *bytes);
 
@@ -147,6 +174,7 @@ const uint8_t *tni_plan_meta(const Plan *p, const char *key, uint64_t *bytes);
  * model is never twice in memory). All arrays live in the arena given to begin. */
 typedef struct PlanWriter PlanWriter;
 TnStatus tni_plan_writer_create(TnArena *arena, PlanWriter **out, TnError *err);
+TnArena *tni_plan_writer_arena(const PlanWriter *w); /* for what fill callbacks read */
 TnStatus tni_plan_string(PlanWriter *w, const char *s, uint32_t *out, TnError *err);
 /* Appends `n` records to a section; *first gets the index of the first. STRINGS, BLOBS, EXPLAIN, PARAMS: bytes (PARAMS 8-aligned; *first = byte offset). */
 TnStatus tni_plan_append(PlanWriter *w, PlanSectionKind kind, const void *records, uint32_t n, uint32_t *first, TnError *err);
@@ -158,9 +186,11 @@ TnStatus tni_plan_write_file(PlanWriter *w, const PlanHeader *h, const char *pat
 TnStatus tni_plan_write_memory(PlanWriter *w, const PlanHeader *h, const TnAllocator *a, uint8_t **bytes, size_t *n, TnError *err);
 
 /* Arena planning, used at build (for the ranges' maximum) and by the runtime (for shapes outside it): places n buffers of sizes[i] bytes
- * live over steps [first[i], last[i]] so that buffers live at once do not overlap; offsets 64-byte aligned. *total: bytes of the
- * arena; *lower_bound: largest sum of live sizes. order is scratch for n ids. sizes[i] == 0: offset 0. */
-void tni_plan_arena(uint32_t n, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, uint32_t *order, uint64_t *offsets,
-                    uint64_t *total, uint64_t *lower_bound);
+ * live over steps [first[i], last[i]], last <= n_steps, so that buffers live at once do not overlap; offsets are multiples of PLAN_ALIGN.
+ * *total: bytes of the arena; *lower_bound: largest sum of live sizes (each rounded up to PLAN_ALIGN). scratch: tni_plan_arena_scratch
+ * bytes. sizes[i] == 0: offset 0. quick: one order instead of the best of several. Returns false when the sum of sizes overflows. */
+size_t tni_plan_arena_scratch(uint32_t n, uint32_t n_steps);
+bool tni_plan_arena(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, bool quick, void *scratch,
+                    uint64_t *offsets, uint64_t *total, uint64_t *lower_bound);
 
 #endif

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Runs every graph once on samples, step by step, so that each kernel is chosen and verified on the tensors that it will see. A step that
+ * cannot run (made-up indices out of range, a branch that is not taken) leaves made-up tensors behind, so that the rest goes on. */
+#include "interp/interp.h"
+#include "planner/internal.h"
+
+/* Tensors of a graph while it runs. */
+typedef struct Env {
+    PnGraph *pg;
+    TnTensor *t;
+    uint8_t *owned;
+    uint32_t *uses;
+} Env;
+
+static TnStatus run_graph(Pn *pn, PnGraph *pg, const TnTensor *inputs, TnError *err);
+
+static void drop(Pn *pn, Env *e, IrValueId v) {
+    if (e->owned[v])
+        tni_free(pn->alloc, e->t[v].data);
+    e->owned[v] = 0;
+    e->t[v].data = NULL;
+}
+
+static TnStatus env_create(Pn *pn, PnGraph *pg, Env *e, TnError *err) {
+    const IrGraph *g = pg->g;
+    e->pg = pg;
+    PN_ALLOC(pn, e->t, g->n_values, err);
+    PN_ALLOC(pn, e->owned, g->n_values, err);
+    PN_ALLOC(pn, e->uses, g->n_values, err);
+    for (uint32_t v = 0; v < g->n_values; v++)
+        if (tni_ir_is_const(g, v) && !tni_ir_tensor(pn->m, g, v, &e->t[v]))
+            return TN_RAISE(err, TN_ERR_INTERNAL, "constant '%s' has dims that are no numbers", g->values[v].name);
+    for (uint32_t k = 0; k < g->n_nodes; k++)
+        for (uint32_t i = 0; i < g->nodes[k].n_in; i++)
+            if (g->nodes[k].in[i] != TN_NO_VALUE)
+                e->uses[g->nodes[k].in[i]]++;
+    for (uint32_t i = 0; i < g->n_outputs; i++)
+        e->uses[g->outputs[i]]++;
+    return TN_OK;
+}
+
+/* Symbols that node k defines, from the dims of its outputs; unknown ones become 1. */
+static void define(Pn *pn, const Env *e, uint32_t k, const TnTensor *out) {
+    const PnGraph *pg = e->pg;
+    for (uint32_t i = pg->first_define[k]; i < pg->first_define[k + 1]; i++) {
+        uint32_t s = pg->defines[i][0], at = pg->defines[i][1];
+        pn->symbols[s] = out ? out[at >> 8].dims[at & 255] : 1;
+        pn->symbol_known[s] = 1;
+    }
+    if (pg->first_define[k] != pg->first_define[k + 1])
+        tni_planner_evaluate(pn);
+}
+
+/* Made-up outputs for a node that could not run. */
+static TnStatus invent(Pn *pn, Env *e, uint32_t k, TnError *err) {
+    const IrNode *n = &e->pg->g->nodes[k];
+    define(pn, e, k, NULL);
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        IrValueId v = n->out[i];
+        if (v == TN_NO_VALUE)
+            continue;
+        drop(pn, e, v);
+        tni_planner_dims(pn, &e->pg->g->values[v], &e->t[v]);
+        TN_TRY(tni_planner_fill(pn, &e->t[v], e->pg->g->values[v].name, 3, err));
+        e->owned[v] = 1;
+    }
+    return TN_OK;
+}
+
+/* dims of the outputs of a node before it runs; from contents when the node defines them. DATA_SHAPE: left to the kernel. */
+static TnStatus output_dims(Pn *pn, const Env *e, uint32_t k, const PnCase *c, TnError *err) {
+    const IrNode *n = &e->pg->g->nodes[k];
+    bool defines = e->pg->first_define[k] != e->pg->first_define[k + 1];
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        c->out[i] = (TnTensor){.dtype = TN_UNDEFINED};
+        if (n->out[i] != TN_NO_VALUE)
+            tni_planner_dims(pn, &e->pg->g->values[n->out[i]], &c->out[i]);
+    }
+    PlanCheck pc = {.op = n->op, .params = n->params, .in = c->in, .n_in = c->n_in, .out = c->out, .n_out = c->n_out,
+                    .n_exprs = pn->m->n_exprs, .infer = true, .err = err};
+    if (tni_op_info(n->op)->flags & TN_OPF_DATA_SHAPE)
+        return TN_OK;
+    if (defines) {
+        TN_TRY(tni_plan_check(&pc));
+        define(pn, e, k, c->out);
+        for (uint32_t i = 0; i < n->n_out; i++)
+            if (n->out[i] != TN_NO_VALUE)
+                tni_planner_dims(pn, &e->pg->g->values[n->out[i]], &c->out[i]);
+    }
+    pc.infer = false;
+    return tni_plan_check(&pc);
+}
+
+static TnStatus allocate(Pn *pn, Env *e, const IrNode *n, PnCase *c, TnError *err) {
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        IrValueId v = n->out[i];
+        size_t bytes;
+        if (v == TN_NO_VALUE)
+            continue;
+        if (!tni_shape_bytes(c->out[i].dtype, c->out[i].rank, c->out[i].dims, NULL, &bytes))
+            return TN_RAISE(err, TN_ERR_LIMIT, "tensor '%s' is too large at the opt shapes", e->pg->g->values[v].name);
+        c->out[i].data = tni_alloc_aligned(pn->alloc, bytes, 64);
+        if (!c->out[i].data)
+            return TN_OOM(err, bytes);
+        e->t[v] = c->out[i];
+        e->owned[v] = 1;
+    }
+    return TN_OK;
+}
+
+/* A kernel that sizes its outputs itself: the reference. */
+static TnStatus run_data_shape(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
+    const IrNode *n = &e->pg->g->nodes[k];
+    TN_TRY(tni_planner_choose_reference(pn, n->op, "it decides the shape of its result", &e->pg->choice[k], err));
+    TnStatus st = tni_planner_call(pn, e->pg->choice[k]->kernel, c, c->out, 1, NULL, err);
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        if (n->out[i] == TN_NO_VALUE || !c->out[i].data)
+            continue;
+        e->t[n->out[i]] = c->out[i];
+        e->owned[n->out[i]] = 1;
+    }
+    if (st == TN_OK)
+        define(pn, e, k, c->out);
+    return st;
+}
+
+static TnStatus run_plain(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
+    const IrNode *n = &e->pg->g->nodes[k];
+    if (tni_op_info(n->op)->flags & TN_OPF_DATA_SHAPE)
+        return run_data_shape(pn, e, k, c, err);
+    TN_TRY(output_dims(pn, e, k, c, err));
+    TN_TRY(allocate(pn, e, n, c, err));
+    TN_TRY(tni_planner_choose(pn, c, &e->pg->choice[k], err));
+    return c->done ? TN_OK : tni_planner_call(pn, e->pg->choice[k]->kernel, c, c->out, 1, NULL, err);
+}
+
+/* Kernels of the called graphs are chosen on the operands of this call; the results come from the interpreter. */
+static TnStatus run_control(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
+    const IrNode *n = &e->pg->g->nodes[k];
+    const TnControlParams *p = n->params;
+    int64_t iteration = 0;
+    uint8_t cond = 1;
+    TnTensor *inputs;
+    PN_ALLOC(pn, inputs, n->n_in, err);
+    TN_TRY(tni_planner_choose_reference(pn, n->op, "run by the runtime", &e->pg->choice[k], err));
+    for (uint32_t i = 0; i < n->n_in; i++)
+        inputs[i] = c->in[i];
+    if (n->op == TN_OP_if_) {
+        TN_TRY(run_graph(pn, &pn->graphs[p->graph[0]], inputs + 1, err));
+        TN_TRY(run_graph(pn, &pn->graphs[p->graph[1]], inputs + 1, err));
+    } else {
+        inputs[0] = (TnTensor){.data = &iteration, .dtype = TN_I64};
+        inputs[1] = (TnTensor){.data = &cond, .dtype = TN_BOOL};
+        TN_TRY(run_graph(pn, &pn->graphs[p->graph[0]], inputs, err));
+    }
+    TN_TRY(tni_interp_node(pn->m, n, c->in, c->out, pn->alloc, pn->threads, err));
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        if (n->out[i] == TN_NO_VALUE) {
+            tni_free(pn->alloc, c->out[i].data);
+            continue;
+        }
+        e->t[n->out[i]] = c->out[i];
+        e->owned[n->out[i]] = 1;
+    }
+    define(pn, e, k, c->out);
+    return TN_OK;
+}
+
+static TnStatus run_node(Pn *pn, Env *e, uint32_t k, TnError *err) {
+    const IrGraph *g = e->pg->g;
+    const IrNode *n = &g->nodes[k];
+    bool *constant;
+    TnError why = {0};
+    PnCase c = {.op = n->op, .params = n->params, .n_in = n->n_in, .n_out = n->n_out, .name = n->name, .runnable = true};
+    PN_ALLOC(pn, c.in, n->n_in, err);
+    PN_ALLOC(pn, c.out, n->n_out, err);
+    PN_ALLOC(pn, constant, n->n_in, err);
+    c.constant = constant;
+    c.dims = pn->opt;
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        if (n->in[i] == TN_NO_VALUE)
+            continue;
+        c.in[i] = e->t[n->in[i]];
+        constant[i] = tni_ir_is_const(g, n->in[i]);
+    }
+    bool control = (tni_op_info(n->op)->flags & TN_OPF_CONTROL) != 0;
+    TnStatus st = control ? run_control(pn, e, k, &c, &why) : run_plain(pn, e, k, &c, &why);
+    if (st == TN_ERR_MEMORY || st == TN_ERR_STATE || st == TN_ERR_INTERNAL || st == TN_ERR_UNSUPPORTED) {
+        if (err)
+            *err = why;
+        return st;
+    }
+    if (st == TN_OK)
+        return TN_OK;
+    tni_log(pn->o->log, TN_LOG_INFO, "node '%s' could not run on the sample inputs: %s", n->name, why.message);
+    if (!e->pg->choice[k])
+        TN_TRY(tni_planner_choose_reference(pn, n->op, "it could not run on the sample inputs, so no other kernel could be verified",
+                                            &e->pg->choice[k], err));
+    return invent(pn, e, k, err);
+}
+
+static TnStatus run_nodes(Pn *pn, Env *e, TnError *err) {
+    const IrGraph *g = e->pg->g;
+    for (uint32_t k = 0; k < g->n_nodes; k++) {
+        if (pn->o->progress && pn->o->progress->fn && pn->steps_done <= pn->steps_all &&
+            pn->o->progress->fn(pn->o->progress->ctx, pn->o->tune ? "tune" : "verify", pn->steps_done, pn->steps_all))
+            return TN_RAISE(err, TN_ERR_STATE, "stopped");
+        pn->steps_done++;
+        TN_TRY(run_node(pn, e, k, err));
+        const IrNode *n = &g->nodes[k];
+        for (uint32_t i = 0; i < n->n_in; i++)
+            if (n->in[i] != TN_NO_VALUE && --e->uses[n->in[i]] == 0)
+                drop(pn, e, n->in[i]);
+        for (uint32_t i = 0; i < n->n_out; i++)
+            if (n->out[i] != TN_NO_VALUE && e->uses[n->out[i]] == 0)
+                drop(pn, e, n->out[i]);
+    }
+    for (uint32_t i = 0; i < g->n_outputs; i++) {
+        uint32_t s = tni_planner_find_state(pn, g->values[g->outputs[i]].name);
+        const TnTensor *t = &e->t[g->outputs[i]];
+        if (s != PLAN_NONE && t->data && t->data != pn->states[s].sample.data && tni_plan_same(t, &pn->states[s].sample))
+            memcpy(pn->states[s].sample.data, t->data, tn_tensor_bytes(t));
+    }
+    return TN_OK;
+}
+
+/* inputs NULL: a graph that nobody calls, on samples. */
+static TnStatus run_graph(Pn *pn, PnGraph *pg, const TnTensor *inputs, TnError *err) {
+    Env e = {0};
+    TnStatus st = env_create(pn, pg, &e, err);
+    const IrGraph *g = pg->g;
+    for (uint32_t i = 0; st == TN_OK && i < g->n_inputs; i++) {
+        IrValueId v = g->inputs[i];
+        if (!inputs) {
+            st = tni_planner_sample(pn, pg, i, &e.t[v], &e.owned[v], err);
+            continue;
+        }
+        e.t[v] = inputs[i];
+        /* Symbols of a called graph's inputs take the sizes of this call. */
+        for (int32_t d = 0; d < g->values[v].rank && d < inputs[i].rank; d++) {
+            const TnDimExpr *x = &pn->m->exprs[g->values[v].dims[d]];
+            if (x->op == TN_DIM_SYMBOL && pn->m->symbols[x->value].data_dependent) {
+                pn->symbols[x->value] = inputs[i].dims[d];
+                pn->symbol_known[x->value] = 1;
+            }
+        }
+    }
+    if (st == TN_OK && inputs)
+        tni_planner_evaluate(pn);
+    if (st == TN_OK)
+        st = run_nodes(pn, &e, err);
+    for (uint32_t v = 0; e.owned && e.t && v < g->n_values; v++)
+        drop(pn, &e, v);
+    return st;
+}
+
+static TnStatus all_reference(Pn *pn, TnError *err) {
+    for (uint32_t i = 0; i < pn->m->n_graphs; i++)
+        for (uint32_t k = 0; k < pn->graphs[i].g->n_nodes; k++)
+            if (!pn->graphs[i].choice[k])
+                TN_TRY(tni_planner_choose_reference(pn, pn->graphs[i].g->nodes[k].op,
+                                                    pn->o->reference ? "only reference kernels were asked for" : "it never ran on the sample inputs",
+                                                    &pn->graphs[i].choice[k], err));
+    return TN_OK;
+}
+
+TnStatus tni_planner_run(Pn *pn, TnError *err) {
+    uint8_t *is_called;
+    TN_TRY(tni_planner_symbols(pn, err));
+    PN_ALLOC(pn, is_called, pn->m->n_graphs, err);
+    for (uint32_t i = 0; i < pn->m->n_graphs; i++) {
+        const IrGraph *g = pn->graphs[i].g;
+        TN_TRY(tni_planner_defines(pn, &pn->graphs[i], err));
+        for (uint32_t k = 0; k < g->n_nodes; k++) {
+            if (!(tni_op_info(g->nodes[k].op)->flags & TN_OPF_CONTROL))
+                continue;
+            const TnControlParams *p = g->nodes[k].params;
+            is_called[p->graph[0]] = 1;
+            if (g->nodes[k].op == TN_OP_if_)
+                is_called[p->graph[1]] = 1;
+        }
+    }
+    if (pn->o->reference)
+        return all_reference(pn, err);
+    TN_TRY(tni_planner_state_samples(pn, err));
+    for (uint32_t i = 0; i < pn->m->n_graphs; i++)
+        if (!is_called[pn->order[i]])
+            TN_TRY(run_graph(pn, &pn->graphs[pn->order[i]], NULL, err));
+    return all_reference(pn, err);
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Running a bound frame: one loop over its steps. Kernels are called without checks; what depends on contents is checked where
+ * contents are made while running. */
+#include "runtime/runtime.h"
+
+#include <stdio.h>
+
+/* Where a resize callback finds its frame again. */
+typedef struct Host {
+    TnContext *ctx;
+    RtFrame *f;
+    uint32_t step;
+} Host;
+
+static TnStatus resize(TnKernelCall *call, uint32_t i, int32_t rank, const int64_t *dims) {
+    Host *h = call->host;
+    const PlanStep *st = &h->f->prog->steps[h->step];
+    if (i >= st->n_out || rank < 0 || rank > TN_MAX_RANK)
+        return TN_RAISE(call->err, TN_ERR_INTERNAL, "a kernel resized output %u of %u to rank %d", i, st->n_out, rank);
+    uint32_t id = h->ctx->plan->p.operands[st->first_out + i];
+    TnTensor *out = &call->out[i];
+    if (id == PLAN_NONE) {
+        out->rank = rank;
+        if (rank > 0)
+            memcpy(out->dims, dims, (size_t)rank * sizeof *dims);
+        out->data = NULL;
+        return TN_OK;
+    }
+    TN_TRY(tni_rt_place_dynamic(h->ctx, h->f, id, rank, dims, call->err));
+    *out = h->f->t[id];
+    return TN_OK;
+}
+
+static TnStatus call_kernel(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
+    const PlanStep *st = &f->prog->steps[s];
+    const RtStep *rt = &f->prog->rt[s];
+    RtCall *c = &f->calls[s];
+    Host host = {ctx, f, s};
+    TnKernelCall call = {.params = ctx->plan->p.params + st->params,
+                         .in = c->in,
+                         .n_in = st->n_in,
+                         .out = c->out,
+                         .n_out = st->n_out,
+                         .packed = c->packed,
+                         .scratch = ctx->scratch.p,
+                         .scratch_bytes = ctx->scratch.cap,
+                         .threads = ctx->threads,
+                         .dim_values = f->exprs,
+                         .resize = resize,
+                         .host = &host,
+                         .err = err};
+    TnStatus status = rt->check_run ? tni_rt_check_step(ctx, f, s, err) : TN_OK;
+    if (status == TN_OK)
+        status = rt->kernel->run(&call);
+    if (status != TN_OK && err) {
+        tni_error_prefix(err, status, "node '%s'", tni_rt_step_name(f, ctx, s));
+        snprintf(err->node, sizeof err->node, "%s", tni_rt_step_name(f, ctx, s));
+    }
+    return status;
+}
+
+static void show_step(TnContext *ctx, const RtFrame *f, uint32_t s, uint64_t ns) {
+    const PlanStep *st = &f->prog->steps[s];
+    const Plan *p = &ctx->plan->p;
+    for (uint32_t i = 0; i < st->n_out; i++) {
+        uint32_t id = p->operands[st->first_out + i];
+        if (id != PLAN_NONE)
+            ctx->on_step(ctx->on_step_ctx, f->prog->g->first_step + s, p->strings + st->name, p->strings + st->op, p->strings + st->kernel,
+                         p->strings + f->prog->values[id].name, &f->t[id], ns);
+    }
+    if (st->n_out == 0)
+        ctx->on_step(ctx->on_step_ctx, f->prog->g->first_step + s, p->strings + st->name, p->strings + st->op, p->strings + st->kernel, "", NULL,
+                     ns);
+}
+
+/* Tensors of the pool that die with step s. */
+static void give_dead(TnContext *ctx, RtFrame *f, uint32_t s) {
+    for (uint32_t i = 0; i < f->prog->g->n_values; i++)
+        if (f->block[i] != PLAN_NONE && f->prog->values[i].last_step == s)
+            tni_rt_pool_give(ctx, &f->block[i]);
+}
+
+static TnStatus run_step(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
+    const RtStep *rt = &f->prog->rt[s];
+    if (rt->late)
+        TN_TRY(tni_rt_bind_late(ctx, f, s, err));
+    if (f->calls[s].skip)
+        return TN_OK;
+    if (!rt->kernel)
+        return tni_rt_control(ctx, f, s, err);
+    TN_TRY(call_kernel(ctx, f, s, err));
+    if (f->prog->steps[s].n_symbols && (tni_op_info(rt->op)->flags & TN_OPF_DATA_SHAPE))
+        TN_TRY(tni_rt_define_symbols(ctx, f, s, err));
+    return TN_OK;
+}
+
+TnStatus tni_rt_run_frame(TnContext *ctx, RtFrame *f, TnError *err) {
+    for (uint32_t s = 0; s < f->prog->g->n_steps; s++) {
+        uint64_t start = ctx->on_step ? tni_now_ns() : 0;
+        TN_TRY(run_step(ctx, f, s, err));
+        if (ctx->on_step)
+            show_step(ctx, f, s, tni_now_ns() - start);
+        if (f->prog->dynamic)
+            give_dead(ctx, f, s);
+    }
+    return TN_OK;
+}
+
+static bool apart(const void *a, size_t na, const void *b, size_t nb) {
+    uintptr_t pa = (uintptr_t)a, pb = (uintptr_t)b;
+    return pa + na <= pb || pb + nb <= pa;
+}
+
+/* Output i can be computed where the user wants it: its bytes are a slot of their own, and the buffer holds no input. */
+static bool direct(const TnContext *ctx, const RtFrame *f, uint32_t i) {
+    const RtProgram *r = f->prog;
+    uint32_t id = r->outputs[i], root = tni_rt_root(f, id);
+    const RtUserOut *u = &ctx->user[i];
+    if (!u->data || r->values[root].place != PLAN_AT_ARENA || f->bytes[root] != f->bytes[id] || u->cap < f->bytes[root] ||
+        (uintptr_t)u->data % PLAN_ALIGN)
+        return false;
+    for (uint32_t k = 0; k < r->g->n_outputs; k++) {
+        if (k != i && tni_rt_root(f, r->outputs[k]) == root)
+            return false;
+        if (k != i && ctx->user[k].data && !apart(u->data, u->cap, ctx->user[k].data, ctx->user[k].cap))
+            return false;
+    }
+    for (uint32_t k = 0; k < r->g->n_inputs; k++)
+        if (!apart(u->data, u->cap, ctx->inputs[k].data, tn_tensor_bytes(&ctx->inputs[k])))
+            return false;
+    return true;
+}
+
+/* Addresses change when the set of directly written buffers does. */
+static TnStatus place_outputs(TnContext *ctx, RtFrame *f, TnError *err) {
+    bool changed = false;
+    for (uint32_t i = 0; i < f->prog->g->n_outputs; i++) {
+        void *p = direct(ctx, f, i) ? ctx->user[i].data : NULL;
+        changed |= p != f->user_out[i];
+        f->user_out[i] = p;
+    }
+    if (!changed)
+        return TN_OK;
+    f->bound_arena = NULL;
+    return tni_rt_bind(ctx, f, ctx->inputs, NULL, NULL, err);
+}
+
+static TnStatus copy_outputs(const TnContext *ctx, const RtFrame *f, TnError *err) {
+    for (uint32_t i = 0; i < f->prog->g->n_outputs; i++) {
+        uint32_t id = f->prog->outputs[i];
+        const RtUserOut *u = &ctx->user[i];
+        if (!u->data || u->data == f->t[id].data)
+            continue;
+        if (u->cap < f->bytes[id])
+            return TN_RAISE(err, TN_ERR_SHAPE, "output '%s' has %llu bytes, its buffer only %zu", ctx->plan->p.strings + f->prog->values[id].name,
+                            (unsigned long long)f->bytes[id], u->cap);
+        if (f->bytes[id])
+            memmove(u->data, f->t[id].data, (size_t)f->bytes[id]);
+    }
+    return TN_OK;
+}
+
+TnStatus tni_rt_run(TnContext *ctx, TnError *err) {
+    RtFrame *f = &ctx->frames[0];
+    ctx->ran = false;
+    for (uint32_t i = 0; i < f->prog->g->n_inputs; i++)
+        if (ctx->inputs[i].dtype == TN_UNDEFINED)
+            return TN_RAISE(err, TN_ERR_STATE, "input '%s' has not been set", ctx->plan->p.strings + f->prog->values[f->prog->inputs[i]].name);
+    TN_TRY(tni_rt_bind(ctx, f, ctx->inputs, NULL, NULL, err));
+    TN_TRY(place_outputs(ctx, f, err));
+    TN_TRY(tni_rt_run_frame(ctx, f, err));
+    TN_TRY(copy_outputs(ctx, f, err));
+    ctx->ran = true;
+    return TN_OK;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * For tests of plan, planner and runtime: modules made by hand, planned into memory, opened, run, and compared with the interpreter. */
+#ifndef TENON_TESTS_PLAN_HARNESS_H
+#define TENON_TESTS_PLAN_HARNESS_H
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/dtype.h"
+#include "interp/interp.h"
+#include "ir/graph.h"
+#include "planner/planner.h"
+#include "runtime/runtime.h"
+#include "shape/shape.h"
+
+/* Fails the test with the error's text. */
+#define OK(expr)                                                                     \
+    do {                                                                             \
+        TnStatus ok_st = (expr);                                                     \
+        if (ok_st != TN_OK) {                                                        \
+            print_error("%s: %s: %s\n", #expr, tn_status_name(ok_st), err.message);  \
+            fail();                                                                  \
+        }                                                                            \
+    } while (0)
+
+typedef struct Built {
+    IrModule *m;
+    uint8_t *bytes;
+    size_t n;
+} Built;
+
+/* ---- making graphs ---- */
+
+static inline IrValueId add_input(IrModule *m, IrGraph *g, const char *name, TnDtype t, int32_t rank, const TnDim *dims) {
+    TnError err = {0};
+    IrValueId v;
+    OK(tni_ir_input_add(m, g, name, &v, &err));
+    g->values[v].dtype = t;
+    g->values[v].rank = rank;
+    for (int32_t d = 0; d < rank; d++)
+        g->values[v].dims[d] = dims[d];
+    return v;
+}
+
+static inline float noise(uint32_t *s) {
+    *s = *s * 1664525u + 1013904223u;
+    return (float)(*s >> 8) / 8388608.0f - 1.0f;
+}
+
+static inline IrValueId add_weights(IrModule *m, IrGraph *g, const char *name, int32_t rank, const int64_t *dims, uint32_t seed, float scale) {
+    TnError err = {0};
+    IrValueId v;
+    int64_t n = 1;
+    for (int32_t d = 0; d < rank; d++)
+        n *= dims[d];
+    float *p = malloc((size_t)n * sizeof *p + 1);
+    for (int64_t i = 0; i < n; i++)
+        p[i] = noise(&seed) * scale;
+    OK(tni_ir_const_copy(m, g, name, TN_F32, rank, dims, p, &v, &err));
+    free(p);
+    return v;
+}
+
+static inline IrValueId add_ints(IrModule *m, IrGraph *g, const char *name, int32_t rank, int64_t n, const int64_t *v) {
+    TnError err = {0};
+    IrValueId id;
+    OK(tni_ir_const_copy(m, g, name, TN_I64, rank, rank ? &n : NULL, v, &id, &err));
+    return id;
+}
+
+static inline IrValueId add_node(IrModule *m, IrGraph *g, TnOp op, const char *name, const void *params, uint32_t n_in, const IrValueId *in) {
+    TnError err = {0};
+    IrValueId out;
+    const char *names[1] = {name};
+    OK(tni_ir_node_add(m, g, op, name, params, in, n_in, names, 1, &out, &err));
+    return out;
+}
+#define NODE(op, name, params, ...) \
+    add_node(m, g, op, name, params, (uint32_t)(sizeof((IrValueId[]){__VA_ARGS__}) / sizeof(IrValueId)), (IrValueId[]){__VA_ARGS__})
+
+/* ---- building and running ---- */
+
+static inline TnStatus build_module(IrModule *m, const TnAllocator *a, bool tune, bool reference, Built *b, TnError *err) {
+    TnArena *arena = NULL;
+    PlanWriter *w;
+    PlanHeader h;
+    PlannerOptions o = {.alloc = a, .threads = 2, .tune = tune, .reference = reference};
+    memset(b, 0, sizeof *b);
+    b->m = m;
+    TnStatus st = tni_shape_infer(m, err);
+    if (st == TN_OK)
+        st = tni_ir_verify(m, err);
+    if (st == TN_OK)
+        st = tni_arena_create(a, &arena, err);
+    if (st == TN_OK)
+        st = tni_plan_writer_create(arena, &w, err);
+    if (st == TN_OK)
+        st = tni_planner_plan(m, &o, w, &h, err);
+    if (st == TN_OK)
+        st = tni_plan_write_memory(w, &h, a, &b->bytes, &b->n, err);
+    tni_arena_destroy(&arena);
+    return st;
+}
+
+static inline void built_free(Built *b, const TnAllocator *a) {
+    tni_free(a, b->bytes);
+    tni_ir_module_destroy(&b->m);
+}
+
+static inline TnStatus open_bytes(const uint8_t *bytes, size_t n, const TnAllocator *a, TnPlan **plan, TnError *err) {
+    TnPlanOptions o = {.size = sizeof o, .allocator = a, .verify_weights = 1};
+    return tni_rt_open((TnSpan){bytes, n, 0}, (TnFileMap){0}, &o, plan, err);
+}
+
+static inline TnTensor make_tensor(TnDtype t, int32_t rank, const int64_t *dims, uint32_t seed) {
+    TnTensor x = {.dtype = t, .rank = rank};
+    for (int32_t d = 0; d < rank; d++)
+        x.dims[d] = dims[d];
+    x.data = malloc(tn_tensor_bytes(&x) + 64);
+    for (int64_t i = 0; i < tn_tensor_numel(&x); i++) {
+        float v = noise(&seed);
+        if (tni_dtype_is_float(t))
+            tni_store_f64(t, x.data, i, (double)v);
+        else
+            tni_store_i64(t, x.data, i, v > 0 ? 1 : 0);
+    }
+    return x;
+}
+
+static inline void assert_close(const TnTensor *want, const TnTensor *got, double tol) {
+    char a[96], b[96];
+    if (want->dtype != got->dtype || want->rank != got->rank || memcmp(want->dims, got->dims, sizeof(int64_t) * (size_t)want->rank) != 0) {
+        print_error("%s %s, expected %s %s\n", tn_dtype_name(got->dtype), tni_shape_str(a, sizeof a, got->rank, got->dims),
+                    tn_dtype_name(want->dtype), tni_shape_str(b, sizeof b, want->rank, want->dims));
+        fail();
+    }
+    for (int64_t i = 0; i < tn_tensor_numel(want); i++) {
+        double x = tni_load_f64(want->dtype, want->data, i), y = tni_load_f64(got->dtype, got->data, i);
+        if (!(fabs(x - y) <= tol * (1 + fabs(x)))) {
+            print_error("element %lld is %.9g, expected %.9g\n", (long long)i, y, x);
+            fail();
+        }
+    }
+}
+
+/* Runs program 0 of an open context on inputs and compares with the interpreter's run of graph 0. */
+static inline void run_and_compare(const IrModule *m, TnContext *ctx, TnTensor *inputs, double tol) {
+    TnError err = {0};
+    const IrGraph *g = m->graphs[0];
+    TnTensor want[16] = {0};
+    assert_true(g->n_outputs <= 16);
+    OK(tni_interp_run(m, 0, inputs, want, tni_default_allocator(), NULL, NULL, NULL, &err));
+    for (uint32_t i = 0; i < g->n_inputs; i++)
+        ctx->inputs[i] = inputs[i];
+    OK(tni_rt_run(ctx, &err));
+    for (uint32_t i = 0; i < g->n_outputs; i++) {
+        assert_close(&want[i], &ctx->frames[0].t[ctx->frames[0].prog->outputs[i]], tol);
+        tni_free(NULL, want[i].data);
+    }
+}
+
+#endif
