@@ -6,9 +6,12 @@
 
 #include "backend/cpu/attention/attention.h"
 #include "backend/cpu/conv/conv.h"
+#include "backend/cpu/gather/gather.h"
 #include "backend/cpu/gemm/kernels.h"
+#include "backend/cpu/move/move.h"
 #include "backend/cpu/norm/norm.h"
 #include "backend/cpu/pointwise/pointwise.h"
+#include "backend/cpu/reduce/reduce.h"
 #include "backend/cpu/softmax/softmax.h"
 
 #endif

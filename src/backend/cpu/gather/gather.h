@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * gather, gather_elements, gather_nd, scatter_nd, scatter_elements. Indices are checked before anything is written; one outside
+ * [-size, size) is TN_ERR_RUN. Memory is the limit, so there is one row for all ISAs. */
+#ifndef TENON_BACKEND_CPU_GATHER_H
+#define TENON_BACKEND_CPU_GATHER_H
+
+#include "backend/cpu/common/copy.h"
+
+TnStatus tni_cpu_gather(TnKernelCall *call);
+TnStatus tni_cpu_gather_elements(TnKernelCall *call);
+TnStatus tni_cpu_gather_nd(TnKernelCall *call);
+TnStatus tni_cpu_scatter_nd(TnKernelCall *call);
+TnStatus tni_cpu_scatter_elements(TnKernelCall *call);
+bool tni_cpu_gather_supports(const TnKernelQuery *q);  /* and gather_elements, gather_nd */
+bool tni_cpu_scatter_supports(const TnKernelQuery *q); /* plain assignment of any type, addition of f32 and i64 */
+double tni_cpu_gather_cost(const TnKernelQuery *q);
+
+/* Index i of t (i32 or i64). */
+static inline int64_t tni_cpu_index(const TnTensor *t, int64_t i) {
+    return t->dtype == TN_I64 ? ((const int64_t *)t->data)[i] : ((const int32_t *)t->data)[i];
+}
+/* Checks that every index of t, taken `of` at a time along the dims [first, first + of) of x, is in range. */
+TnStatus tni_cpu_check_indices(const TnKernelCall *call, const char *op, const TnTensor *t, const TnTensor *x, int32_t first, int64_t of);
+
+#endif
