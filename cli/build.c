@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "cli/cli.h"
+#include "pipelines/npz.h"
 
 static double seconds(void) {
     struct timespec ts;
@@ -20,8 +21,16 @@ static int run(Cli *cli) {
     if (cli->args.output == NULL)
         return cli_fail(cli, "give the plan's name with -o PLAN");
     TnBuildOptions o = cli_build_options(cli);
+    TnNpz samples = {0};
     double start = seconds();
-    if (tn_build_file(cli->positional[0], cli->args.output, &o, &err) != TN_OK)
+    if (cli->args.samples != NULL && tn_npz_read(cli->args.samples, NULL, &samples, &err) != TN_OK)
+        return cli_error(cli, &err);
+    o.sample_names = (const char *const *)samples.names;
+    o.samples = samples.tensors;
+    o.n_samples = samples.n;
+    TnStatus built = tn_build_file(cli->positional[0], cli->args.output, &o, &err);
+    tn_npz_free(NULL, &samples);
+    if (built != TN_OK)
         return cli_error(cli, &err);
     double took = seconds() - start;
     long long bytes = stat(cli->args.output, &st) == 0 ? (long long)st.st_size : 0;

@@ -37,7 +37,6 @@ TnBuildOptions cli_build_options(Cli *cli) {
     o.timing_cache = cli->args.timing_cache;
     o.cpu = cli->args.cpu;
     o.reference = cli->args.reference;
-    o.samples = cli->args.samples;
     o.log = cli->args.quiet ? NULL : &cli->log;
     o.progress = cli->args.quiet || !isatty(STDERR_FILENO) ? NULL : &cli->progress;
     return o;

@@ -21,7 +21,9 @@ typedef struct TnBuildOptions {
     const char *cpu;        /* "scalar", "avx2", "avx512", NULL: what this machine has */
     int32_t reference;      /* 1: reference kernels only */
     const char *stop_after; /* stop the rewrites after this pass; "import": none. NULL: all */
-    const char *samples;    /* .npz with sample inputs for verification and tuning; NULL: synthetic */
+    const char *const *sample_names; /* [n_samples] inputs by name, on which kernels are verified and timed; all or none of the model's */
+    const TnTensor *samples;         /* [n_samples]; read during the call only */
+    uint32_t n_samples;              /* 0: made up from the opt shapes */
     const TnAllocator *allocator; /* NULL: malloc */
     const TnLog *log;             /* NULL: silent */
     const TnProgress *progress;   /* NULL: none */
