@@ -127,8 +127,9 @@ TnStatus tni_shape_clip(ShapeRule *r) {
     const IrValue *x = in_at(r, 0);
     ShapeKnown k, bound;
     TN_TRY(tni_shape_rule_type(r, 0, T_FLOAT | T_INT));
-    for (uint32_t i = 1; i < 3; i++) {
-        TN_TRY(tni_shape_rule_same_type(r, i, 0));
+    for (uint32_t i = 1; i < 3; i++) { /* exporters of opset 11 write float bounds for integers: each is read in its own type */
+        if (in_at(r, i) != NULL)
+            TN_TRY(tni_shape_rule_type(r, i, T_FLOAT | T_INT));
         TN_TRY(tni_shape_rule_scalar(r, i));
     }
     tni_shape_rule_like(r, 0, x);
@@ -138,7 +139,7 @@ TnStatus tni_shape_clip(ShapeRule *r) {
     for (uint32_t i = 1; i < 3; i++) {
         if (in_at(r, i) == NULL)
             continue;
-        if (!tni_shape_known(r, i, &bound) || bound.n != 1)
+        if (!tni_shape_known(r, i, &bound) || bound.n != 1 || in_at(r, i)->dtype != x->dtype)
             return TN_OK;
         for (uint32_t e = 0; e < k.n; e++) {
             ShapeNum v = tni_shape_num_binary(r->m, i == 1 ? TN_BINARY_max : TN_BINARY_min, x->dtype, (ShapeNum){k.num[e], k.den[e]},
