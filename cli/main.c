@@ -26,7 +26,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        printf("tenon %s\n", TENON_VERSION);
+        printf("tenon %s\n", tn_version());
         return 0;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {

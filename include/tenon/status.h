@@ -59,6 +59,8 @@ typedef struct TnError {
     int32_t has_offset;
 } TnError;
 
+/* Version of the library, "0.1.0". Static storage. */
+TN_API const char *tn_version(void);
 /* Name of a code ("shape"), or "unknown". Static storage. */
 TN_API const char *tn_status_name(TnStatus code);
 /* One-line meaning of a code. Static storage. */
