@@ -6,6 +6,9 @@
  *   cast(cast(x)) where the first loses nothing     =>  cast(x)
  *   pow(x, 2) | x * x => square(x)      pow(x, 0.5) => sqrt(x)      pow(x, 1) => x      pow(x, -1) => reciprocal(x)
  *   gather_nd(x, ids[..., 1])  =>  gather(x, ids, 0)
+ *   gather(table, ids all the same number)  =>  expand(that row)
+ *   x >= 0 and the like, decided by what is known of x (ranges count from 0)   =>  expand(true)
+ *   and(expand(true), x) => expand(x);  not(x < c) => x >= c for integers
  *   where(uniform constant, a, b) => a or b;  where(c, a, a) => a
  *   reduce(x; drop dims) -> reshape back            =>  reduce(x; keep dims)
  *   matmul(x, constant [K, N]) => gemm(x, constant) for rank(x) >= 2
@@ -90,6 +93,100 @@ static bool all(const Rewriter *r, IrValueId v, double want) {
     return tni_pass_uniform(r, v, &c) && c == want;
 }
 
+/* y := x repeated to y's dims. */
+static void expanded(Rewriter *r, IrValueId y, IrValueId x) {
+    if (x == TN_NO_VALUE)
+        return;
+    TnDim dims[TN_MAX_RANK];
+    int32_t rank = r->g->values[y].rank;
+    memcpy(dims, r->g->values[y].dims, sizeof dims);
+    for (int32_t i = 0; i < rank; i++)
+        if (dims[i] == TN_DIM_NONE || tni_pass_depends_on_data(r, dims[i]))
+            return;
+    IrValueId in[2] = {x, tni_pass_dims_value(r, "shape", rank, dims)};
+    IrValueId z = tni_pass_add(r, TN_OP_expand, "expand", NULL, in, 2);
+    if (z == TN_NO_VALUE)
+        return;
+    memcpy(r->g->values[z].dims, dims, sizeof dims);
+    tni_pass_replace(r, y, z);
+}
+
+/* v repeats one number: a constant, an expanded one, a filled shape. */
+static bool one_number(const Rewriter *r, IrValueId v, double *out) {
+    const IrNode *n = tni_pass_def(r, v);
+    if (n == NULL)
+        return tni_pass_uniform(r, v, out);
+    if (n->op == TN_OP_expand || n->op == TN_OP_tile || n->op == TN_OP_reshape)
+        return tni_pass_uniform(r, n->in[0], out);
+    if (n->op != TN_OP_constant_of_shape)
+        return false;
+    const TnFillParams *p = n->params;
+    *out = tni_load_f64((TnDtype)p->dtype, p->value, 0);
+    return true;
+}
+
+static void on_gather(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    TnTensor t;
+    double index;
+    IrValueId y = n->out[0];
+    if (((const TnAxisParams *)n->params)->axis != 0 || r->g->values[n->in[1]].kind == IR_CONST || !tni_ir_tensor(r->m, r->g, n->in[0], &t) ||
+        t.rank < 1 || t.dtype == TN_STRING || tn_dtype_bits(t.dtype) < 8 || !one_number(r, n->in[1], &index))
+        return;
+    int64_t i = (int64_t)index, rows = t.dims[0];
+    i = i < 0 ? i + rows : i;
+    if (i < 0 || i >= rows)
+        return;
+    const uint8_t *row = (const uint8_t *)t.data + (size_t)i * (tn_tensor_bytes(&t) / (size_t)rows);
+    expanded(r, y, tni_pass_const(r, t.dtype, t.rank - 1, t.dims + 1, row));
+}
+
+/* Comparisons whose answer is known. */
+static bool decided(const Rewriter *r, const IrNode *n, bool *answer) {
+    double al, ah, bl, bh;
+    IrValueId a = n->in[0], b = n->in[1];
+    if (!tni_dtype_is_int(r->g->values[a].dtype) || !tni_pass_bounds(r, a, &al, &ah) || !tni_pass_bounds(r, b, &bl, &bh))
+        return false;
+    switch (((const TnBinaryParams *)n->params)->fn) {
+    case TN_BINARY_less:
+        *answer = ah < bl;
+        return ah < bl || al >= bh;
+    case TN_BINARY_less_equal:
+        *answer = ah <= bl;
+        return ah <= bl || al > bh;
+    case TN_BINARY_greater:
+        *answer = al > bh;
+        return al > bh || ah <= bl;
+    case TN_BINARY_greater_equal:
+        *answer = al >= bh;
+        return al >= bh || ah < bl;
+    default:
+        return false;
+    }
+}
+
+static void on_compare(Rewriter *r, const IrNode *n) {
+    bool answer;
+    IrValueId y = n->out[0];
+    if (!decided(r, n, &answer))
+        return;
+    uint8_t byte = answer;
+    expanded(r, y, tni_pass_const(r, TN_BOOL, 0, NULL, &byte));
+}
+
+/* One operand is neutral, whatever it is repeated to; the other is repeated in its place. */
+static void neutral_repeats(Rewriter *r, const IrNode *n, double neutral) {
+    double c;
+    IrValueId y = n->out[0];
+    for (int i = 0; i < 2; i++) {
+        IrValueId x = n->in[1 - i];
+        if (tni_pass_def_op(r, n->in[i], TN_OP_expand) != NULL && one_number(r, n->in[i], &c) && c == neutral) {
+            expanded(r, y, x);
+            return;
+        }
+    }
+}
+
 static void on_binary(Rewriter *r, IrNodeId id) {
     const IrNode *n = &r->g->nodes[id];
     IrValueId a = n->in[0], b = n->in[1], y = n->out[0];
@@ -124,12 +221,22 @@ static void on_binary(Rewriter *r, IrNodeId id) {
             same(r, y, a);
         else if (all(r, a, 1))
             same(r, y, b);
+        else
+            neutral_repeats(r, n, 1);
+        break;
+    case TN_BINARY_less:
+    case TN_BINARY_less_equal:
+    case TN_BINARY_greater:
+    case TN_BINARY_greater_equal:
+        on_compare(r, n);
         break;
     case TN_BINARY_or_:
         if (all(r, b, 0))
             same(r, y, a);
         else if (all(r, a, 0))
             same(r, y, b);
+        else
+            neutral_repeats(r, n, 0);
         break;
     default:
         break;
@@ -139,6 +246,11 @@ static void on_binary(Rewriter *r, IrNodeId id) {
 static void on_unary(Rewriter *r, IrNodeId id) {
     const IrNode *n = &r->g->nodes[id];
     uint32_t fn = ((const TnUnaryParams *)n->params)->fn;
+    IrValueId a, b, y = n->out[0];
+    if (fn == TN_UNARY_not_ && tni_pass_binary(r, n->in[0], TN_BINARY_less, &a, &b) && tni_dtype_is_int(r->g->values[a].dtype)) {
+        tni_pass_replace(r, y, tni_pass_binary_node(r, n->name, TN_BINARY_greater_equal, a, b));
+        return;
+    }
     if (fn == TN_UNARY_not_ || fn == TN_UNARY_neg) /* twice is not at all */
         same(r, n->out[0], tni_pass_unary(r, n->in[0], fn));
 }
@@ -254,6 +366,7 @@ static const struct {
     {TN_OP_identity, on_identity}, {TN_OP_cast, on_cast},           {TN_OP_binary, on_binary},      {TN_OP_unary, on_unary},
     {TN_OP_where, on_where},       {TN_OP_expand, on_unchanged},    {TN_OP_tile, on_tile},          {TN_OP_concat, on_one_input},
     {TN_OP_split, on_split},       {TN_OP_slice, on_slice},         {TN_OP_clip, on_clip},          {TN_OP_gather_nd, on_gather_nd},
+    {TN_OP_gather, on_gather},
     {TN_OP_reshape, on_reshape},   {TN_OP_matmul, on_matmul},
 };
 

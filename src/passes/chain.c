@@ -147,7 +147,8 @@ bool tni_pass_layout_chain(const Rewriter *r, IrValueId v, LayoutChain *out) {
         w.c.view = true;
         for (uint32_t i = 0; i < w.c.n; i++)
             w.c.view = w.c.view && w.c.at[i] == i;
-        if (!found || !out->view || w.c.view)
+        bool saves = w.c.view && w.c.transposes > 0, saved = found && out->view && out->transposes > 0;
+        if (saves || !saved)
             *out = w.c;
         found = true;
     }

@@ -17,7 +17,7 @@ typedef struct LayoutChain {
 } LayoutChain;
 
 /* Walks up from v through transposes, reshapes and identities to the furthest value from which v is one permutation away; prefers one from
- * which it is none. false: v is made by something else. */
+ * which it is none although transposes lie between. false: v is made by something else. */
 bool tni_pass_layout_chain(const Rewriter *r, IrValueId v, LayoutChain *out);
 /* Builds v from out->source with at most one transpose. */
 IrValueId tni_pass_layout_build(Rewriter *r, const char *name, IrValueId v, const LayoutChain *c);

@@ -67,10 +67,14 @@ static bool over_sqrt(const Rewriter *r, IrValueId v, IrValueId *d, IrValueId *s
     return *s != TN_NO_VALUE;
 }
 
-/* v = mean(square(d)) + eps. */
+/* v = mean(square(d)) + eps; an eps below an exporter's notice is left out: eps 0. */
 static const TnReduceParams *variance(const Rewriter *r, IrValueId v, IrValueId d, double *eps, Pattern *p) {
     IrValueId var, sq;
-    if (!tni_pass_binary_scalar(r, v, TN_BINARY_add, &var, eps) || !(*eps >= 0) || !(*eps < 1))
+    if (!tni_pass_binary_scalar(r, v, TN_BINARY_add, &var, eps)) {
+        var = v;
+        *eps = 0;
+    }
+    if (!(*eps >= 0) || !(*eps < 1))
         return NULL;
     const TnReduceParams *rp = mean_of(r, var, &sq);
     if (rp == NULL || squared(r, sq) != d)

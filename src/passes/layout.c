@@ -7,9 +7,11 @@
  *   transpose that only moves dims of extent 1       =>  reshape
  *   transpose, reshape, transpose, ...               =>  one reshape where the elements end in the order they began (chain.h), else one
  *                                                        transpose where two or more were
- *   f(transpose(x; p)) for element-wise f            =>  transpose(f(x); p), when f alone reads the transposed value and a transpose follows
+ *   f(transpose(x; p)) for element-wise f            =>  transpose(f(x); p), when f alone reads the transposed value and a transpose follows,
+ *                                                        or x is made element by element (then f joins that chain)
  *   f(transpose(a; p), transpose(b; p))              =>  transpose(f(a, b); p)
- *   expand(scalar or [1..]) feeding an element-wise operator whose other operand has the whole shape => the operator broadcasts itself */
+ *   reduce(transpose(x))                             =>  reduce(x) over the axes where they came from
+ *   expand(small) or constant_of_shape feeding an element-wise operator whose other operand has the whole shape => the small one itself */
 #include "passes/chain.h"
 #include "passes/list.h"
 #include "passes/match.h"
@@ -116,6 +118,16 @@ static IrValueId before(const Rewriter *r, IrValueId v, const TnTransposeParams 
     return tni_pass_number(r, v, &c) && r->g->values[v].rank <= 1 ? v : TN_NO_VALUE;
 }
 
+/* One operand is made by an element-wise node for us alone, the others are numbers. */
+static bool joins_a_chain(const Rewriter *r, const IrValueId *in, uint32_t n_in) {
+    for (uint32_t i = 0; i < n_in; i++) {
+        const IrNode *n = tni_pass_def(r, in[i]);
+        if (n != NULL && element_wise(n) && tni_pass_uses(r, in[i]) == 1)
+            return true;
+    }
+    return false;
+}
+
 static void sink_transpose(Rewriter *r, IrNodeId id) {
     const IrNode *n = &r->g->nodes[id];
     TnTransposeParams p;
@@ -140,25 +152,67 @@ static void sink_transpose(Rewriter *r, IrNodeId id) {
         }
     }
     IrValueId y = n->out[0];
-    if (transposes < 2 && !transpose_follows(r, y))
+    if (transposes < 2 && !transpose_follows(r, y) && !joins_a_chain(r, in, n_in))
         return;
     IrValueId z = tni_pass_add(r, n->op, n->name, n->params, in, n_in);
     tni_pass_replace(r, y, tni_pass_transpose(r, "transpose", z, p.perm));
 }
 
-/* An expanded operand of an element-wise node whose other operands already give the shape. */
+/* What v repeats: the operand of an expand, or the value a constant_of_shape fills in. TN_NO_VALUE: neither. */
+static IrValueId repeated(Rewriter *r, IrValueId v) {
+    const IrNode *e = tni_pass_def_op(r, v, TN_OP_expand);
+    if (e != NULL)
+        return e->in[0];
+    e = tni_pass_def_op(r, v, TN_OP_constant_of_shape);
+    if (e == NULL)
+        return TN_NO_VALUE;
+    const TnFillParams *p = e->params;
+    return tni_pass_const(r, (TnDtype)p->dtype, 0, NULL, p->value);
+}
+
+/* A repeated operand of an element-wise node whose other operands already give the shape. */
 static void drop_expand(Rewriter *r, IrNodeId id) {
-    for (uint32_t i = 0; i < r->g->nodes[id].n_in; i++) {
+    for (uint32_t i = 0; i < r->g->nodes[id].n_in && r->st == TN_OK; i++) {
         const IrNode *n = &r->g->nodes[id];
-        const IrNode *e = tni_pass_def_op(r, n->in[i], TN_OP_expand);
         bool covered = false;
-        for (uint32_t j = 0; e != NULL && j < n->n_in; j++)
+        for (uint32_t j = 0; j < n->n_in; j++)
             covered = covered || (j != i && n->in[j] != TN_NO_VALUE && n->in[j] != n->in[i] && tni_pass_same_dims(r, n->in[j], n->out[0]));
-        if (covered && tni_pass_fits(r, e->in[0], n->out[0])) {
-            tni_pass_set_in(r, id, i, e->in[0]);
+        if (!covered)
+            continue;
+        IrValueId y = n->out[0], small = repeated(r, n->in[i]);
+        if (small != TN_NO_VALUE && tni_pass_fits(r, small, y)) {
+            tni_pass_set_in(r, id, i, small);
             r->changed++;
         }
     }
+}
+
+static void on_reduce(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id], *t = tni_pass_def_op(r, n->in[0], TN_OP_transpose);
+    TnReduceParams p = *(const TnReduceParams *)n->params;
+    if (t == NULL || p.n_axes == 0)
+        return;
+    const TnTransposeParams *tp = t->params;
+    bool gone[TN_MAX_RANK] = {false};
+    for (uint32_t i = 0; i < p.n_axes; i++)
+        gone[p.axes[i]] = true;
+    int32_t last = -1; /* what is left must stay in its order */
+    for (uint32_t i = 0; i < tp->n; i++) {
+        if (gone[i])
+            continue;
+        if ((int32_t)tp->perm[i] < last || (p.keepdims && tp->perm[i] != i))
+            return;
+        last = tp->perm[i];
+    }
+    bool from[TN_MAX_RANK] = {false};
+    for (uint32_t i = 0; i < tp->n; i++)
+        from[tp->perm[i]] = gone[i];
+    p.n_axes = 0;
+    for (uint32_t i = 0; i < tp->n; i++)
+        if (from[i])
+            p.axes[p.n_axes++] = (int32_t)i;
+    IrValueId x = t->in[0], y = n->out[0];
+    tni_pass_replace(r, y, tni_pass_add(r, TN_OP_reduce, n->name, &p, &x, 1));
 }
 
 static void visit(Rewriter *r, IrNodeId id) {
@@ -170,6 +224,8 @@ static void visit(Rewriter *r, IrNodeId id) {
         local(r, id);
         if (!r->g->nodes[id].dead && r->st == TN_OK)
             (void)on_chain(r, id);
+    } else if (n->op == TN_OP_reduce) {
+        on_reduce(r, id);
     } else if (element_wise(n)) {
         if (n->op == TN_OP_binary || n->op == TN_OP_where)
             drop_expand(r, id);

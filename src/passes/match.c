@@ -201,6 +201,11 @@ static bool bounds_at(const Rewriter *r, IrValueId v, double *lo, double *hi, in
             *hi = fmax(*hi, 0);
         }
         return true;
+    case TN_OP_range: /* from a number upwards */
+        if (!tni_pass_number(r, n->in[0], lo) || !tni_pass_number(r, n->in[2], &l2) || !(l2 > 0))
+            return false;
+        *hi = INFINITY;
+        return true;
     case TN_OP_unary:
         if (((const TnUnaryParams *)n->params)->fn != TN_UNARY_neg || !bounds_at(r, n->in[0], &l2, &h2, depth + 1))
             return false;
@@ -238,6 +243,22 @@ bool tni_pass_static_dim(const Rewriter *r, IrValueId v, int32_t axis, int64_t *
 bool tni_pass_dim_is(const Rewriter *r, IrValueId v, int32_t axis, int64_t want) {
     int64_t d;
     return tni_pass_static_dim(r, v, axis, &d) && d == want;
+}
+
+static bool depends(const Rewriter *r, TnDim d, int *budget) {
+    if (d == TN_DIM_NONE || --*budget < 0) /* shared parts are looked at again: give up on what is absurdly large */
+        return true;
+    const TnDimExpr *e = &r->m->exprs[d];
+    if (e->op == TN_DIM_CONST)
+        return false;
+    if (e->op == TN_DIM_SYMBOL)
+        return r->m->symbols[e->value].data_dependent != 0;
+    return depends(r, e->a, budget) || depends(r, e->b, budget) || (e->op == TN_DIM_SELECT && depends(r, e->c, budget));
+}
+
+bool tni_pass_depends_on_data(const Rewriter *r, TnDim d) {
+    int budget = 1000;
+    return depends(r, d, &budget);
 }
 
 bool tni_pass_fits(const Rewriter *r, IrValueId v, IrValueId to) {

@@ -37,6 +37,7 @@ bool tni_pass_is_f32(const Rewriter *r, IrValueId v);
 bool tni_pass_same_dims(const Rewriter *r, IrValueId a, IrValueId b);
 bool tni_pass_dim_is(const Rewriter *r, IrValueId v, int32_t axis, int64_t want);
 bool tni_pass_static_dim(const Rewriter *r, IrValueId v, int32_t axis, int64_t *out);
+bool tni_pass_depends_on_data(const Rewriter *r, TnDim d); /* on a symbol that only a step's result tells */
 /* v broadcasts to the shape of `to` without changing it. */
 bool tni_pass_fits(const Rewriter *r, IrValueId v, IrValueId to);
 

@@ -76,9 +76,19 @@ static uint32_t outside(const Rewriter *r, const Chain *c, IrValueId *in, uint32
     return n_in;
 }
 
+/* Instructions of a node: itself, and loading its numbers. */
+static uint32_t code_size(const Rewriter *r, const IrNode *n) {
+    double c;
+    uint32_t size = 1;
+    for (uint32_t k = 0; k < data_inputs(n); k++)
+        size += tni_pass_number(r, n->in[k], &c);
+    return size;
+}
+
 /* Grows the chain upwards until nothing more fits. */
 static void grow_chain(const Rewriter *r, Chain *c) {
     IrValueId out = r->g->nodes[c->node[0]].out[0], in[MAX_INPUTS + 2];
+    uint32_t size = code_size(r, &r->g->nodes[c->node[0]]);
     for (bool more = true; more;) {
         more = false;
         for (uint32_t i = 0; i < c->n; i++) {
@@ -86,14 +96,16 @@ static void grow_chain(const Rewriter *r, Chain *c) {
             for (uint32_t k = 0; k < data_inputs(n); k++) {
                 const IrNode *p = tni_pass_def(r, n->in[k]);
                 IrNodeId pid = p == NULL ? TN_NO_NODE : r->g->values[n->in[k]].producer;
-                if (p == NULL || in_chain(c, pid) || !eligible(r, p) || c->n + 4 > TN_PW_MAX_CODE || !tni_pass_same_dims(r, n->in[k], out) ||
+                if (p == NULL || in_chain(c, pid) || !eligible(r, p) || size + code_size(r, p) > TN_PW_MAX_CODE || !tni_pass_same_dims(r, n->in[k], out) ||
                     !only_chain_reads(r, c, n->in[k]))
                     continue;
                 c->node[c->n++] = pid;
-                if (outside(r, c, in, MAX_INPUTS) > MAX_INPUTS)
+                if (outside(r, c, in, MAX_INPUTS) > MAX_INPUTS) {
                     c->n--;
-                else
-                    more = true;
+                    continue;
+                }
+                size += code_size(r, p);
+                more = true;
             }
         }
     }
