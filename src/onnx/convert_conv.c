@@ -58,28 +58,27 @@ static TnStatus attr_count(OnnxCall *c, const char *name, uint32_t *n) {
     return tni_onnx_attr_ints(c, name, &v, n);
 }
 
-/* Spatial dims and kernel of a convolution: from the attribute, else from constant weights. */
+/* Spatial dims and kernel of a convolution: from the attribute, else from the weights, whose dims must be numbers then. */
 static TnStatus conv_window(OnnxCall *c, Window *w) {
-    TnTensor weights;
+    int64_t dims[TN_MAX_RANK];
+    const IrValue *weights = &c->scope->target->g->values[c->in[1]];
+    int32_t rank = weights->rank;
+    bool known = tni_ir_static_dims(c->imp->m, c->scope->target->g, c->in[1], dims);
     memset(w, 0, sizeof *w);
     TN_TRY(attr_count(c, "kernel_shape", &w->n));
-    bool constant = tni_ir_tensor(c->imp->m, c->scope->target->g, c->in[1], &weights);
-    if (constant && (weights.rank < 3 || (w->n != 0 && weights.rank != (int32_t)w->n + 2)))
-        return ONNX_BAD(c, "the weights have rank %d, expected %s", weights.rank, w->n != 0 ? "2 + the length of kernel_shape" : "3 or more");
-    if (constant && weights.rank - 2 <= MAX_SPATIAL) {
-        for (int32_t i = 2; i < weights.rank; i++) {
-            if (weights.dims[i] < 1 || weights.dims[i] > INT32_MAX)
-                return ONNX_BAD(c, "the weights have %lld as kernel dimension %d", (long long)weights.dims[i], i - 2);
-            w->kernel[i - 2] = (int32_t)weights.dims[i];
-        }
+    if (known && (rank < 3 || (w->n != 0 && rank != (int32_t)w->n + 2)))
+        return ONNX_BAD(c, "the weights have rank %d, expected %s", rank, w->n != 0 ? "2 + the length of kernel_shape" : "3 or more");
+    for (int32_t i = 2; known && i < TN_MIN(rank, 2 + MAX_SPATIAL); i++) {
+        if (dims[i] < 1 || dims[i] > INT32_MAX)
+            return ONNX_BAD(c, "the weights have %lld as kernel dimension %d", (long long)dims[i], i - 2);
+        w->kernel[i - 2] = (int32_t)dims[i];
     }
-    if (w->n == 0 && constant)
-        w->n = (uint32_t)weights.rank - 2;
-    if (w->n == 0)
-        return ONNX_UNSUPPORTED(c, "the weights are computed and there is no attribute 'kernel_shape'");
+    if (w->n == 0 && !known)
+        return ONNX_UNSUPPORTED(c, "the size of the weights is not known at import and there is no attribute 'kernel_shape'");
+    w->n = w->n == 0 ? (uint32_t)rank - 2 : w->n;
     Window from_weights = *w;
     TN_TRY(window_attrs(c, w));
-    for (uint32_t i = 0; constant && i < w->n; i++)
+    for (uint32_t i = 0; known && i < w->n; i++)
         if (w->kernel[i] != from_weights.kernel[i])
             return ONNX_BAD(c, "kernel_shape says %d in dimension %u, the weights have %d", w->kernel[i], i, from_weights.kernel[i]);
     return TN_OK;

@@ -326,12 +326,13 @@ static TnStatus check_operands(const OnnxCall *c, const OnnxRow *row) {
     return TN_OK;
 }
 
-/* Attributes that no converter looks at may mean something that was not done. */
-static void note_unread(const OnnxCall *c) {
-    for (uint32_t i = 0; i < c->n_attrs && i < 64; i++)
-        if ((c->attrs_read >> i & 1) == 0)
-            tni_log(c->imp->log, TN_LOG_DEBUG, "node '%s' (%s): attribute '%s' is not used", c->name, c->op,
-                    tni_onnx_text(&c->imp->model.names, c->attrs[i].name));
+/* Attributes that the converter did not look at belong to another version of the operator, or to none: what they ask for was not done. */
+static TnStatus refuse_unread(const OnnxCall *c) {
+    for (uint32_t i = 0; i < c->n_attrs; i++)
+        if (i >= 64 || (c->attrs_read >> i & 1) == 0)
+            return tni_onnx_fail(c, TN_ERR_UNSUPPORTED, "attribute '%.200s' does not belong to this operator at opset %lld",
+                                 tni_onnx_text(&c->imp->model.names, c->attrs[i].name), (long long)c->opset);
+    return TN_OK;
 }
 
 static TnStatus convert_node(OnnxScope *s, uint32_t index, TnError *err) {
@@ -352,7 +353,7 @@ static TnStatus convert_node(OnnxScope *s, uint32_t index, TnError *err) {
         c.arg = row->arg;
         TN_TRY(check_operands(&c, row));
         TN_TRY(row->fn(&c));
-        note_unread(&c);
+        TN_TRY(refuse_unread(&c));
     }
     for (uint32_t i = 0; i < n->n_out; i++) {
         OnnxBind *b = n->out[i] == 0 ? NULL : tni_onnx_scope_find(s, n->out[i]);
