@@ -3,7 +3,7 @@
  * Bounds of dimension expressions over the ranges of their symbols.
  * In: an expression or polynomial. Out: an interval that holds every value it can have; INT64_MIN / INT64_MAX stand for "no bound".
  * Beyond plain interval arithmetic two facts are used, because padding and clamping need them:
- *   k*floordiv(x, k) = x - r with 0 <= r < k       (so x - k*floordiv(x, k), a remainder, is within 0..k-1)
+ *   k*floordiv(x, k) = x - r with 0 <= r < k       (so x - k*floordiv(x, k), a remainder, is within 0..k-1, and x//2 <= x)
  *   min(x, y) <= x and <= y; max(x, y) >= x and >= y   (so min(seq, 512) <= seq) */
 #include "ir/poly.h"
 
@@ -145,22 +145,34 @@ static Range plain_range(RangeCtx *c, const Poly *p, uint32_t depth) {
     return sum;
 }
 
-/* coef * floordiv(x, k) with k constant dividing coef: p with the term replaced by (coef / k) * (x - r), r in 0..k-1. */
+/* Bounds of v from those of k * v, k >= 1. */
+static Range range_unscale(Range a, int64_t k) {
+    Range r = unbounded;
+    int64_t v;
+    if (a.lo != NEG_INF && a.lo != POS_INF && tni_dim_apply(TN_DIM_CEILDIV, a.lo, k, 0, &v))
+        r.lo = v;
+    if (a.hi != POS_INF && a.hi != NEG_INF && tni_dim_apply(TN_DIM_FLOORDIV, a.hi, k, 0, &v))
+        r.hi = v;
+    return r;
+}
+
+/* p = rest + coef * floordiv(x, k), k a constant: k * p = k * rest + coef * (x - r), r in 0..k-1. */
 static bool floordiv_subst(RangeCtx *c, const Poly *p, uint32_t i, uint32_t depth, uint32_t subst, Range *out) {
     const TnDimExpr *e = &c->m->exprs[p->t[i].f[0]];
     int64_t k, coef = p->t[i].coef;
-    if (!tni_ir_dim_is_const(c->m, e->b, &k) || k < 1 || coef == INT64_MIN || coef % k != 0)
+    if (!tni_ir_dim_is_const(c->m, e->b, &k) || k < 1 || coef == INT64_MIN)
         return false;
     Poly x, q = *p;
     tni_poly_from(c->m, e->a, &x);
     memmove(&q.t[i], &q.t[i + 1], (q.n - i - 1) * sizeof q.t[0]);
     q.n--;
-    if (!tni_poly_add(&q, &x, coef / k, &q))
+    if (!tni_poly_scale(&q, k) || !tni_poly_add(&q, &x, coef, &q))
         return false;
-    Range rest = range_mul((Range){-(coef / k), -(coef / k)}, (Range){0, k - 1});
+    Range rest = range_mul((Range){-coef, -coef}, (Range){0, k - 1});
     Range r = poly_range(c, &q, depth + 1, subst + 1);
-    out->lo = sat_add(r.lo, rest.lo, NEG_INF);
-    out->hi = sat_add(r.hi, rest.hi, POS_INF);
+    r.lo = sat_add(r.lo, rest.lo, NEG_INF);
+    r.hi = sat_add(r.hi, rest.hi, POS_INF);
+    *out = range_unscale(r, k);
     return true;
 }
 
