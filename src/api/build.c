@@ -5,6 +5,7 @@
 
 #include <sys/stat.h>
 
+#include "api/ranges.h"
 #include "base/cpu.h"
 #include "base/threads.h"
 #include "hf/hf.h"
@@ -29,6 +30,22 @@ typedef struct Build {
     uint32_t cpu_flags;
 } Build;
 
+static TnStatus check_options(const TnBuildOptions *o, TnError *err) {
+    if (o->threads > 1024)
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "threads is %u; 0 (one a core) to 1024 are possible", o->threads);
+    if (o->tune != 0 && o->tune != 1)
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "tune is %d; 0 or 1 are possible", o->tune);
+    if (o->reference != 0 && o->reference != 1)
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "reference is %d; 0 or 1 are possible", o->reference);
+    if (o->tune && o->reference)
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "tune and reference exclude each other: an operator has one reference kernel");
+    if (o->timing_cache != NULL && !o->tune)
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "a timing cache is of use with tune only");
+    if (o->n_samples > 0 && (o->samples == NULL || o->sample_names == NULL))
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "n_samples is %u, but samples or sample_names is NULL", o->n_samples);
+    return TN_OK;
+}
+
 static TnStatus take_options(const TnBuildOptions *options, Build *b, TnError *err) {
     b->o = tn_build_options_default();
     if (options != NULL) {
@@ -36,6 +53,7 @@ static TnStatus take_options(const TnBuildOptions *options, Build *b, TnError *e
             return TN_RAISE(err, TN_ERR_ARGUMENT, "the build options' size is %u: start from tn_build_options_default()", options->size);
         memcpy(&b->o, options, TN_MIN(options->size, sizeof b->o)); /* an older caller's struct is shorter */
     }
+    TN_TRY(check_options(&b->o, err));
     b->alloc = b->o.allocator == NULL ? tni_default_allocator() : b->o.allocator;
     b->cpu_flags = tni_cpu_flags();
     if (b->o.cpu != NULL) {
@@ -71,6 +89,7 @@ static TnStatus front(Build *b, const char *path, const char *stop_after, TnErro
     TN_TRY(tni_ir_verify(b->module, err));
     if (b->o.shapes != NULL)
         TN_TRY(tni_shape_apply_ranges(b->module, b->o.shapes, err));
+    TN_TRY(tni_api_generator_ranges(b->module, err));
     TN_TRY(tni_shape_infer(b->module, err));
     return tni_passes_run(b->module, &pc, stop_after, NULL, NULL, err);
 }

@@ -142,7 +142,7 @@ void tni_rt_context_destroy(TnContext **pctx) {
     if (!ctx)
         return;
     const TnAllocator *a = ctx->alloc;
-    //GEN
+    tni_rt_generation_free(ctx);
     tni_threads_destroy(&ctx->threads);
     for (uint32_t i = 0; ctx->frames && i < ctx->plan->p.n_programs; i++)
         tni_free(a, ctx->frames[i].own.p);
