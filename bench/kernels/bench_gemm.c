@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Time of gemm kernels against the floor, 2 M N K / peak. Usage: bench_gemm [threads [kernel-name-part [M N K [act]]]]
- * Each line: shape, kernel, best time, GFLOP/s, percent of the peak, which is measured again before every repetition. */
+ * Each line: shape, kernel, best time, GFLOP/s, and the 90th percentile of the rate against the peak of the moment. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,6 +23,16 @@ static float *random_floats(int64_t n) {
     return p;
 }
 
+typedef struct Job {
+    const TnKernel *k;
+    TnKernelCall *call;
+} Job;
+
+static void run_job(void *ctx) {
+    Job *j = ctx;
+    j->k->run(j->call);
+}
+
 static void bench(const TnKernel *k, TnThreads *threads, int64_t m, int64_t n, int64_t kk, uint32_t act) {
     TnGemmParams g = {.alpha = 1, .beta = 1, .act = act};
     TnTensor in[3] = {{.dtype = TN_F32, .rank = 2, .dims = {m, kk}}, {.dtype = TN_F32, .rank = 2, .dims = {kk, n}}, {.dtype = TN_F32, .rank = 1, .dims = {n}}};
@@ -39,26 +49,12 @@ static void bench(const TnKernel *k, TnThreads *threads, int64_t m, int64_t n, i
     const void *packed[3] = {NULL, pack, NULL};
     TnKernelCall call = {.params = &g, .in = in, .n_in = 3, .out = &out, .n_out = 1, .packed = packed, .scratch = scratch,
                          .scratch_bytes = k->scratch(&q), .threads = threads};
-    double best = 1e30, frac = 0, peak_best = 0, total = 0;
-    for (int rep = 0; rep < 400 && (rep < 5 || total < 0.7e9); rep++) {
-        double peak = 0;
-        for (int i = 0; i < 4; i++)
-            peak = TN_MAX(peak, bench_peak(k->cpu));
-        int inner = 1 + (int)(2e5 / TN_MAX(best, 1000.0));
-        uint64_t t = tni_now_ns();
-        for (int i = 0; i < inner; i++)
-            k->run(&call);
-        double ns = (double)(tni_now_ns() - t);
-        total += ns;
-        ns /= inner;
-        best = TN_MIN(best, ns);
-        peak_best = TN_MAX(peak_best, peak);
-        if (peak > 0 && rep > 0)
-            frac = TN_MAX(frac, 2.0 * (double)m * (double)n * (double)kk / ns / peak / nt);
-    }
-    double gf = 2.0 * (double)m * (double)n * (double)kk / best;
-    printf("%5lld %5lld %5lld  %-24s t=%u  %9.1f us  %6.1f GFLOP/s  %5.1f%% of best peak (%.1f), %5.1f%% of the moment's\n", (long long)m,
-           (long long)n, (long long)kk, k->name, nt, best * 1e-3, gf, 100 * gf / peak_best / nt, peak_best, 100 * frac);
+    Job job = {k, &call};
+    double flops = 2.0 * (double)m * (double)n * (double)kk;
+    BenchTime r = bench_time(run_job, &job, flops, nt, k->cpu);
+    printf("%5lld %5lld %5lld act %u  %-24s t=%u  %9.1f us  %6.1f GFLOP/s  p90 %5.1f%% of peak (%.1f)\n", (long long)m, (long long)n,
+           (long long)kk, act, k->name, nt, r.best_us, flops / r.best_us * 1e-3, 100 * r.peak_fraction, r.peak);
+    fflush(stdout);
     for (int i = 0; i < 3; i++)
         free(in[i].data);
     free(out.data);

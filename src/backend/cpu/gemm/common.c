@@ -3,33 +3,24 @@
  * What does not depend on the ISA: the cut of a product into tasks, and the cost estimate. */
 #include "backend/cpu/gemm/gemm.h"
 
-#define TASK_COLUMNS 768   /* a task's part of B (columns x K pass) stays in a 2 MiB L2 cache */
-#define TASK_ROWS 112
+#define TASK_PANELS 6      /* columns of a task, where there are enough: a row of tiles reads its rows of A once for all of them */
+#define TASK_ROWS 768      /* more rows would push the task's part of C out of a 2 MiB L2 cache between passes through K */
 #define TASK_FLOPS 4.0e6   /* about 30 us: far above the cost of handing out a task */
-#define TASKS_WANTED 32    /* enough to balance, where there is enough work */
+#define TASK_BYTES 262144  /* few rows: streaming B is the work */
+#define TASKS_WANTED 16    /* enough to balance, where there is enough work */
 
 TniGemmGrid tni_gemm_grid(const TniGemmIsa *isa, int64_t m, int64_t n, int64_t k) {
     TniGemmGrid g = {.m = m, .n = n, .nr = isa->nr, .tiles = tni_ceil_div(m, isa->mr), .panels = tni_ceil_div(n, isa->nr)};
+    double flops = 2.0 * (double)m * (double)n * (double)k, bytes = 4.0 * (double)n * (double)k;
+    double want = TN_MIN(TN_MAX(flops / TASK_FLOPS, bytes / TASK_BYTES), (double)TASKS_WANTED);
+    g.nb = TN_MAX(TN_MIN(g.panels / TASK_PANELS, (int64_t)want), 1);
+    if (g.nb > 1 && g.nb % 2 != 0) /* an odd number of equal tasks leaves one of two threads idle at the end */
+        g.nb--;
     g.mb = tni_ceil_div(m, TASK_ROWS);
-    g.nb = tni_ceil_div(n, TASK_COLUMNS);
-    double flops = 2.0 * (double)m * (double)n * (double)k;
-    double bytes = 4.0 * (double)n * (double)k; /* few rows: streaming B is the work */
-    double want = TN_MIN(TN_MAX(flops / TASK_FLOPS, bytes / 262144.0), (double)TASKS_WANTED);
-    while ((double)(g.mb * g.nb) < want) {
-        int64_t tiles_each = g.tiles / g.mb, panels_each = g.panels / g.nb;
-        if (tiles_each > 1 && (tiles_each * isa->mr >= 56 || panels_each < 8))
-            g.mb++;
-        else if (panels_each > 1)
-            g.nb++;
-        else
-            break;
-    }
-    if (g.mb * g.nb > 1 && g.mb * g.nb % 2 != 0) { /* an odd number of equal tasks leaves one of two threads idle at the end */
-        if (g.mb < g.tiles)
-            g.mb++;
-        if (g.mb * g.nb % 2 != 0 && g.nb < g.panels)
-            g.nb++;
-    }
+    while ((double)(g.mb * g.nb) < want && g.mb < g.tiles)
+        g.mb++;
+    if (g.mb * g.nb > 1 && g.mb * g.nb % 2 != 0 && g.mb < g.tiles)
+        g.mb++;
     return g;
 }
 

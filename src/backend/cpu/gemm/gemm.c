@@ -74,7 +74,9 @@ static void product_task(void *ctx, int64_t task, uint32_t worker) {
     TniGemmEpi epi = p->epi;
     int64_t row = b * p->m + r0;
     if (epi.bias != NULL)
-        epi.bias += c0;
+        epi.bias += r0 * epi.bias_ld + c0;
+    if (epi.bias_row != NULL)
+        epi.bias_row += r0;
     if (epi.residual != NULL)
         epi.residual += row * p->n + c0;
     LoadAt at = {.p = p, .row0 = r0};
@@ -148,16 +150,24 @@ static TnStatus gemm_run(TnKernelCall *call, const TniGemmIsa *isa) {
     const TnTensor *bias = call->n_in > 2 ? &call->in[2] : NULL, *res = call->n_in > 3 ? &call->in[3] : NULL;
     if (bias != NULL && bias->data != NULL) {
         const float *v = bias->data;
-        if (tn_tensor_numel(bias) == 1 && d.n != 1)
+        bool per_column = bias->rank >= 1 && bias->dims[bias->rank - 1] == d.n, per_row = bias->rank >= 2 && bias->dims[bias->rank - 2] == d.m;
+        int64_t numel = tn_tensor_numel(bias);
+        if (numel == 1) {
             p.epi.bias0 = g->beta * v[0];
-        else
+        } else if (numel == d.n && per_column) {
             p.epi.bias = v;
+        } else if (numel == d.m && per_row) {
+            p.epi.bias_row = v;
+        } else {
+            p.epi.bias = v;
+            p.epi.bias_ld = d.n;
+        }
     }
     if (res != NULL && res->data != NULL) {
         p.epi.residual = res->data;
         p.epi.ldr = d.n;
     }
-    p.has_epi = g->alpha != 1.0f || g->act != TN_ACT_NONE || p.epi.bias != NULL || p.epi.bias0 != 0.0f || p.epi.residual != NULL;
+    p.has_epi = g->alpha != 1.0f || g->act != TN_ACT_NONE || p.epi.bias != NULL || p.epi.bias_row != NULL || p.epi.bias0 != 0.0f || p.epi.residual != NULL;
     return run_product(call, &p);
 }
 
@@ -176,8 +186,11 @@ bool tni_gemm_supports(const TnKernelQuery *q) {
         const TnTensor *bias = &q->in[2];
         if (!is_f32(bias))
             return false;
-        int64_t n = gemm_dims(g, q->in).n, numel = tn_tensor_numel(bias);
-        if (numel != 1 && !(bias->rank >= 1 && bias->dims[bias->rank - 1] == n && numel == n))
+        /* [1, N] or [M, 1] or [M, N], without leading dims of the output: those would have to be M's */
+        GemmDims d = gemm_dims(g, q->in);
+        int64_t numel = tn_tensor_numel(bias), cols = bias->rank >= 1 ? bias->dims[bias->rank - 1] : 1;
+        int64_t rows = bias->rank >= 2 ? bias->dims[bias->rank - 2] : 1;
+        if (numel != rows * cols || (cols != 1 && cols != d.n) || (rows != 1 && (rows != d.m || q->in[0].rank != 2)))
             return false;
     }
     return q->n_in <= 3 || q->in[3].dtype == TN_UNDEFINED || (is_f32(&q->in[3]) && same_dims(&q->in[3], &q->out[0]));

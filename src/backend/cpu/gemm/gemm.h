@@ -18,12 +18,13 @@
 #define TNI_GEMM_MR_MAX 14
 #define TNI_GEMM_A_BUF (TNI_GEMM_MR_MAX * TNI_GEMM_A_LD) /* floats a worker needs for gathered rows of A */
 
-/* y = act(alpha * acc + bias) + residual, with bias = beta * bias[col] or beta * bias_row[row] (at most one of them) + bias0. */
+/* y = act(alpha * acc + bias0 + beta * b) + residual, where b is bias[col], bias[row * bias_ld + col] or bias_row[row]. */
 typedef struct TniGemmEpi {
     float alpha, beta, bias0;
     uint32_t act; /* TnAct */
     float act_alpha, act_beta;
-    const float *bias;     /* of the block's first column, or NULL */
+    const float *bias;     /* of the block's first column (and row), or NULL */
+    ptrdiff_t bias_ld;     /* 0: the same for all rows */
     const float *bias_row; /* of the block's first row, or NULL */
     const float *residual; /* of the block's first element, or NULL */
     ptrdiff_t ldr;

@@ -22,6 +22,7 @@
 #define TILE_NV (VL == 1 ? 8 : 2) /* vectors of a panel */
 #define TILE_NR (TILE_NV * VL)
 #define TILE_ACC (TILE_MR * TILE_NV)
+#define B_AHEAD 2048 /* bytes of B to prefetch ahead: some hundred cycles */
 
 typedef struct Tile {
     const float *a;
@@ -46,7 +47,7 @@ static __attribute__((noinline)) void tile_finish(const Tile *t, const float *tm
         if (e != NULL) {
             alpha = vf_set1(e->alpha);
             bias = vf_set1(e->bias0);
-            if (e->bias != NULL)
+            if (e->bias != NULL && e->bias_ld == 0)
                 bias = vf_fma(vf_loadn(e->bias + t->col + j, m), vf_set1(e->beta), bias);
         }
         for (int64_t i = 0; i < rows; i++) {
@@ -58,6 +59,8 @@ static __attribute__((noinline)) void tile_finish(const Tile *t, const float *tm
                 vf b = bias;
                 if (e->bias_row != NULL)
                     b = vf_add(b, vf_set1(e->beta * e->bias_row[t->row + i]));
+                else if (e->bias_ld != 0)
+                    b = vf_fma(vf_loadn(e->bias + (t->row + i) * e->bias_ld + t->col + j, m), vf_set1(e->beta), b);
                 x = vf_act(e->act, e->act_alpha, e->act_beta, vf_fma(x, alpha, b));
                 if (e->residual != NULL)
                     x = vf_add(x, vf_loadn(e->residual + (t->row + i) * e->ldr + t->col + j, m));
@@ -83,7 +86,23 @@ TN_INLINE void tile_body(const Tile *t, const int mr, const int np, const int nv
     TN_UNROLL
     for (int p = 0; p < np; p++)
         b[p] = t->b + p * t->ldp;
+    if (t->add) { /* partial sums may have left the near caches: fetch them while the products are made */
+        TN_UNROLL
+        for (int i = 0; i < mr; i++) {
+            TN_UNROLL
+            for (int j = 0; j < w * VL; j += 16)
+                __builtin_prefetch(t->c + i * t->ldc + j, 1, 3);
+        }
+    }
     for (int64_t k = t->k; k > 0; k--) {
+        if (VL > 1) {
+            TN_UNROLL
+            for (int p = 0; p < np; p++) {
+                __builtin_prefetch((const char *)b[p] + B_AHEAD, 0, 3);
+                if (TILE_NR > 16)
+                    __builtin_prefetch((const char *)b[p] + B_AHEAD + 64, 0, 3);
+            }
+        }
         vf bv[8];
         TN_UNROLL
         for (int j = 0; j < w; j++)
@@ -103,7 +122,7 @@ TN_INLINE void tile_body(const Tile *t, const int mr, const int np, const int nv
             b[p] += TILE_NR;
     }
     const TniGemmEpi *e = t->last ? t->epi : NULL;
-    if (t->n != w * VL || (e != NULL && (e->act > TN_ACT_RELU || e->bias_row != NULL))) {
+    if (t->n != w * VL || (e != NULL && (e->act > TN_ACT_RELU || e->bias_row != NULL || e->bias_ld != 0))) {
         _Alignas(64) float tmp[TILE_ACC * VL];
         TN_UNROLL
         for (int i = 0; i < mr * w; i++)
