@@ -77,8 +77,9 @@ TnStatus tni_shape_if_(ShapeRule *r) {
         tni_ir_dim_range(r->m, k.num[0], &lo, &hi);
         taken = lo > 0 || hi < 0 ? 0 : lo == 0 && hi == 0 ? 1 : -1;
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         TN_TRY(subgraph(r, p->graph[i], (uint64_t)r->n->n_in - 1, r->n->n_out, &sub[i]));
+    for (int i = 0; i < 2; i++) {
         TN_TRY(pass_in(r, sub[i], 1, 0));
         TnStatus st = tni_shape_graph(r->m, sub[i], taken == 1 - i ? NULL : r->err);
         if (st == TN_ERR_MEMORY && taken == 1 - i)

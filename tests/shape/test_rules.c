@@ -724,7 +724,9 @@ static void test_noise(void **state) {
             uint32_t kind = RND(12);
             params[i] = kind < 4 ? 0 : kind < 8 ? RND(4) : kind == 8 ? (uint32_t)-1 - RND(3) : kind == 9 ? RND(UINT32_MAX) : RND(12);
         }
-        uint32_t n_in = TN_MIN(info->min_in + RND(3), TN_MIN(info->max_in, 5u)), n_out = TN_MIN(info->min_out + RND(2), info->max_out);
+        uint32_t n_in = info->min_in + RND(3), n_out = info->min_out + RND(2);
+        n_in = TN_MIN(n_in, TN_MIN(info->max_in, 5u));
+        n_out = TN_MIN(n_out, info->max_out);
         for (uint32_t i = 0; i < n_in; i++)
             in[i] = i >= info->min_in && RND(4) == 0 ? NONE : pool[RND(n)];
         uint32_t n_nodes = tg->n_nodes, n_values = tg->n_values;
