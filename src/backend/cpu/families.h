@@ -11,7 +11,9 @@
 #include "backend/cpu/move/move.h"
 #include "backend/cpu/norm/norm.h"
 #include "backend/cpu/pointwise/pointwise.h"
+#include "backend/cpu/pool/pool.h"
 #include "backend/cpu/reduce/reduce.h"
+#include "backend/cpu/resize/resize.h"
 #include "backend/cpu/softmax/softmax.h"
 
 #endif

@@ -18,7 +18,7 @@ typedef struct Columns {
     double sum[COLUMNS];
 } Columns;
 
-static void columns_start(Columns *s, uint32_t fn, int64_t cols) {
+static inline void columns_start(Columns *s, uint32_t fn, int64_t cols) {
     s->cols = cols;
     s->rows = 0;
     for (int j = 0; j < COLUMNS; j++) {
@@ -28,7 +28,7 @@ static void columns_start(Columns *s, uint32_t fn, int64_t cols) {
     }
 }
 
-static void columns_flush(Columns *s) {
+static inline void columns_flush(Columns *s) {
     for (int64_t j = 0; j < s->cols; j++) {
         s->sum[j] += (double)s->part[j];
         s->part[j] = 0.0f;
@@ -46,7 +46,7 @@ TN_INLINE void add_row(Columns *s, uint32_t fn, const float *x) {
     }
 }
 
-static void columns_add(Columns *s, uint32_t fn, const float *x) {
+static inline void columns_add(Columns *s, uint32_t fn, const float *x) {
     if (fn == TN_REDUCE_log_sum_exp)
         add_row(s, TN_REDUCE_log_sum_exp, x);
     else if (fn == TN_REDUCE_l1)
@@ -59,7 +59,7 @@ static void columns_add(Columns *s, uint32_t fn, const float *x) {
         columns_flush(s);
 }
 
-static void columns_extreme(Columns *s, const float *x, bool want_max) {
+static inline void columns_extreme(Columns *s, const float *x, bool want_max) {
     const vf one = vf_set1(1.0f);
     for (int64_t j = 0; j < s->cols; j += VL) {
         int64_t n = TN_MIN(VL, s->cols - j);

@@ -29,7 +29,7 @@ TN_INLINE vf term(uint32_t fn, vf x, vf max) {
     }
 }
 
-static double step_f64(uint32_t fn, double acc, double x, double max) {
+static inline double step_f64(uint32_t fn, double acc, double x, double max) {
     switch (fn) {
     case TN_REDUCE_prod:
         return acc * x;
@@ -45,7 +45,7 @@ static double step_f64(uint32_t fn, double acc, double x, double max) {
     }
 }
 
-static double finish(uint32_t fn, double acc, double count, double max) {
+static inline double finish(uint32_t fn, double acc, double count, double max) {
     switch (fn) {
     case TN_REDUCE_mean:
         return acc / count;
@@ -82,7 +82,7 @@ TN_INLINE double block_sum(uint32_t fn, const float *x, int64_t n, vf max) {
 }
 
 #define RUN_OF(name, fn)                                                                    \
-    static double name(const float *x, int64_t n, float max) {                              \
+    static inline double name(const float *x, int64_t n, float max) {                              \
         double s = 0.0;                                                                     \
         for (int64_t i = 0; i < n; i += RUN_BLOCK)                                          \
             s += block_sum(fn, x + i, TN_MIN(RUN_BLOCK, n - i), vf_set1(max));              \
@@ -93,7 +93,7 @@ RUN_OF(run_square, TN_REDUCE_l2)
 RUN_OF(run_abs, TN_REDUCE_l1)
 RUN_OF(run_exp, TN_REDUCE_log_sum_exp)
 
-static double run_sum(uint32_t fn, const float *x, int64_t n, float max) {
+static inline double run_sum(uint32_t fn, const float *x, int64_t n, float max) {
     return fn == TN_REDUCE_log_sum_exp ? run_exp(x, n, max)
            : fn == TN_REDUCE_l1        ? run_abs(x, n, max)
            : squares(fn)               ? run_square(x, n, max)
@@ -101,7 +101,7 @@ static double run_sum(uint32_t fn, const float *x, int64_t n, float max) {
 }
 
 /* Maximum, or minimum, with NaN remembered: the lane operations drop it. */
-static void run_extreme(Extreme *e, const float *x, int64_t n, bool want_max) {
+static inline void run_extreme(Extreme *e, const float *x, int64_t n, bool want_max) {
     const vf sign = vf_set1(want_max ? 1.0f : -1.0f); /* min(x) = -max(-x) */
     vf a = vf_set1(-INFINITY), b = a;
     vm nan = vf_lt(vf_zero(), vf_zero());
@@ -130,7 +130,7 @@ static void run_extreme(Extreme *e, const float *x, int64_t n, bool want_max) {
 }
 
 #define INT_RUN(name, T)                                                                        \
-    static int64_t name(uint32_t fn, int64_t acc, const T *x, int64_t n) {                      \
+    static inline int64_t name(uint32_t fn, int64_t acc, const T *x, int64_t n) {                      \
         switch (fn) {                                                                           \
         case TN_REDUCE_max:                                                                     \
             for (int64_t i = 0; i < n; i++)                                                     \
