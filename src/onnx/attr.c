@@ -26,7 +26,9 @@ const OnnxAttr *tni_onnx_attr(OnnxCall *c, const char *name) {
     return NULL;
 }
 
-bool tni_onnx_has_attr(OnnxCall *c, const char *name) { return tni_onnx_attr(c, name) != NULL; }
+bool tni_onnx_has_attr(OnnxCall *c, const char *name) {
+    return tni_onnx_attr(c, name) != NULL;
+}
 
 static TnStatus expect(OnnxCall *c, const OnnxAttr *a, OnnxAttrKind kind, const char *name) {
     if (a->kind == kind)
@@ -83,7 +85,8 @@ TnStatus tni_onnx_attr_word(OnnxCall *c, const char *name, const char *const *wo
     size_t used = 0;
     for (uint32_t i = 0; i < n_words && used < sizeof list; i++)
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i == 0 ? "" : ", ", words[i]);
-    return ONNX_UNSUPPORTED(c, "attribute '%s' is '%.*s'; supported: %s", name, (int)TN_MIN(a->s.n, (size_t)60), a->s.n == 0 ? "" : (const char *)a->s.p, list);
+    return ONNX_UNSUPPORTED(c, "attribute '%s' is '%.*s'; supported: %s", name, (int)TN_MIN(a->s.n, (size_t)60),
+                            a->s.n == 0 ? "" : (const char *)a->s.p, list);
 }
 
 TnStatus tni_onnx_attr_ints(OnnxCall *c, const char *name, const int64_t **out, uint32_t *n) {
@@ -120,7 +123,9 @@ TnStatus tni_onnx_attr_i32s(OnnxCall *c, const char *name, int64_t lo, int64_t h
     return TN_OK;
 }
 
-TnStatus tni_onnx_attr_axis(OnnxCall *c, const char *name, int32_t *out) { return tni_onnx_attr_i32(c, name, -TN_MAX_RANK, TN_MAX_RANK - 1, out); }
+TnStatus tni_onnx_attr_axis(OnnxCall *c, const char *name, int32_t *out) {
+    return tni_onnx_attr_i32(c, name, -TN_MAX_RANK, TN_MAX_RANK - 1, out);
+}
 
 TnStatus tni_onnx_attr_dtype(OnnxCall *c, const char *name, uint32_t *out) {
     int64_t v = *out;

@@ -19,27 +19,35 @@ typedef struct Missing {
 
 typedef struct Checker {
     OnnxImport *imp;
-    uint8_t *state; /* of functions: 0 new, 1 being walked, 2 done */
-    uint64_t *size; /* nodes of a function when expanded, saturating */
+    uint8_t *state;   /* of functions: 0 new, 1 being walked, 2 done */
+    uint64_t *size;   /* nodes of a function when expanded, saturating */
     uint32_t *height; /* levels of calls and subgraphs below a function's own */
     Missing *missing;
     uint32_t n_missing, cap_missing;
     TnError *err;
 } Checker;
 
-static const char *text_of(const Checker *c, OnnxName name) { return tni_onnx_text(&c->imp->model.names, name); }
+static const char *text_of(const Checker *c, OnnxName name) {
+    return tni_onnx_text(&c->imp->model.names, name);
+}
 
-static const char *domain_text(const Checker *c, OnnxName domain) { return domain == 0 ? "ai.onnx" : text_of(c, domain); }
+static const char *domain_text(const Checker *c, OnnxName domain) {
+    return domain == 0 ? "ai.onnx" : text_of(c, domain);
+}
 
-static uint64_t add_saturating(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
+static uint64_t add_saturating(uint64_t a, uint64_t b) {
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
 
 /* ---- versions ---- */
 
 static TnStatus check_opsets(const Checker *c, const OnnxOpsets *o, const char *owner) {
     for (uint32_t i = 0; i < o->n; i++) {
         if (o->items[i].domain == 0 && (o->items[i].version < ONNX_MIN_OPSET || o->items[i].version > ONNX_MAX_OPSET))
-            return TN_RAISE(c->err, TN_ERR_VERSION, "%s uses version %lld of the operator set ai.onnx; supported are %d to %d. Export the model again with one of these", owner,
-                            (long long)o->items[i].version, ONNX_MIN_OPSET, ONNX_MAX_OPSET);
+            return TN_RAISE(
+                c->err, TN_ERR_VERSION,
+                "%s uses version %lld of the operator set ai.onnx; supported are %d to %d. Export the model again with one of these", owner,
+                (long long)o->items[i].version, ONNX_MIN_OPSET, ONNX_MAX_OPSET);
     }
     return TN_OK;
 }
@@ -47,9 +55,11 @@ static TnStatus check_opsets(const Checker *c, const OnnxOpsets *o, const char *
 static TnStatus check_versions(const Checker *c) {
     const OnnxModel *m = &c->imp->model;
     if (m->ir_version < ONNX_MIN_IR || m->ir_version > ONNX_MAX_IR)
-        return TN_RAISE(c->err, TN_ERR_VERSION, "the model has IR version %lld; supported are %d to %d", (long long)m->ir_version, ONNX_MIN_IR, ONNX_MAX_IR);
+        return TN_RAISE(c->err, TN_ERR_VERSION, "the model has IR version %lld; supported are %d to %d", (long long)m->ir_version,
+                        ONNX_MIN_IR, ONNX_MAX_IR);
     if (tni_onnx_opset(&m->opsets, 0) == 0 && m->opsets.n == 0)
-        return TN_RAISE(c->err, TN_ERR_VERSION, "the model imports no operator set; supported are versions %d to %d of ai.onnx", ONNX_MIN_OPSET, ONNX_MAX_OPSET);
+        return TN_RAISE(c->err, TN_ERR_VERSION, "the model imports no operator set; supported are versions %d to %d of ai.onnx",
+                        ONNX_MIN_OPSET, ONNX_MAX_OPSET);
     return check_opsets(c, &m->opsets, "the model");
 }
 
@@ -86,8 +96,8 @@ static TnStatus check_node(Checker *c, const OnnxNode *n, const OnnxOpsets *opse
     if (opset == 0)
         opset = tni_onnx_opset(&c->imp->model.opsets, n->domain);
     if (opset == 0 && n->domain == 0)
-        return tni_raise_node(c->err, TN_ERR_VERSION, text_of(c, n->name), "%.60s is an operator of ai.onnx, but the model imports no version of it",
-                              text_of(c, n->op_type));
+        return tni_raise_node(c->err, TN_ERR_VERSION, text_of(c, n->name),
+                              "%.60s is an operator of ai.onnx, but the model imports no version of it", text_of(c, n->op_type));
     const OnnxRow *any = NULL;
     if (tni_onnx_row_find(text_of(c, n->domain), text_of(c, n->op_type), opset, &any) != NULL)
         return TN_OK;
@@ -98,11 +108,12 @@ static TnStatus check_node(Checker *c, const OnnxNode *n, const OnnxOpsets *opse
 static size_t describe(const Checker *c, const Missing *m, char *buf, size_t n, uint32_t max_names) {
     int w = 0;
     if (m->other != NULL)
-        w = snprintf(buf, n, "  %.80s (%.80s, opset %lld; supported are opsets %d to %d): %llu node%s", text_of(c, m->op_type), domain_text(c, m->domain),
-                     (long long)m->opset, m->other->min_opset, m->other->max_opset, (unsigned long long)m->count, m->count == 1 ? "" : "s");
+        w = snprintf(buf, n, "  %.80s (%.80s, opset %lld; supported are opsets %d to %d): %llu node%s", text_of(c, m->op_type),
+                     domain_text(c, m->domain), (long long)m->opset, m->other->min_opset, m->other->max_opset, (unsigned long long)m->count,
+                     m->count == 1 ? "" : "s");
     else
-        w = snprintf(buf, n, "  %.80s (%.80s, opset %lld): %llu node%s", text_of(c, m->op_type), domain_text(c, m->domain), (long long)m->opset,
-                     (unsigned long long)m->count, m->count == 1 ? "" : "s");
+        w = snprintf(buf, n, "  %.80s (%.80s, opset %lld): %llu node%s", text_of(c, m->op_type), domain_text(c, m->domain),
+                     (long long)m->opset, (unsigned long long)m->count, m->count == 1 ? "" : "s");
     size_t used = w < 0 ? 0 : (size_t)w;
     for (uint32_t i = 0; i < m->n_shown && i < max_names && used < n; i++) {
         w = snprintf(buf + used, n - used, "%s%.100s", i == 0 ? ": " : ", ", m->shown[i]);
@@ -132,8 +143,8 @@ static TnStatus report_missing(const Checker *c) {
         }
         used += (size_t)snprintf(text + used, sizeof text - used, "\n%s", line);
     }
-    return TN_RAISE(c->err, TN_ERR_UNSUPPORTED, "%u operator%s of this model %s not supported:%s\ndocs/operators.md lists those that are", c->n_missing,
-                    c->n_missing == 1 ? "" : "s", c->n_missing == 1 ? "is" : "are", text);
+    return TN_RAISE(c->err, TN_ERR_UNSUPPORTED, "%u operator%s of this model %s not supported:%s\ndocs/operators.md lists those that are",
+                    c->n_missing, c->n_missing == 1 ? "" : "s", c->n_missing == 1 ? "is" : "are", text);
 }
 
 /* ---- walking, with the size after expansion ---- */
@@ -143,8 +154,8 @@ static TnStatus walk_graph(Checker *c, const OnnxGraph *g, const OnnxOpsets *ops
 static TnStatus walk_function(Checker *c, uint32_t f, uint32_t depth, uint64_t *size, uint32_t *height) {
     OnnxFunction *fn = &c->imp->model.functions[f];
     if (c->state[f] == 1)
-        return TN_RAISE(c->err, TN_ERR_GRAPH, "function '%.200s' of domain '%.200s' calls itself, directly or through others", text_of(c, fn->name),
-                        domain_text(c, fn->domain));
+        return TN_RAISE(c->err, TN_ERR_GRAPH, "function '%.200s' of domain '%.200s' calls itself, directly or through others",
+                        text_of(c, fn->name), domain_text(c, fn->domain));
     if (c->state[f] == 0) {
         char owner[300];
         snprintf(owner, sizeof owner, "function '%.200s'", text_of(c, fn->name));
@@ -158,7 +169,8 @@ static TnStatus walk_function(Checker *c, uint32_t f, uint32_t depth, uint64_t *
     return TN_OK;
 }
 
-static TnStatus walk_node(Checker *c, const OnnxGraph *g, uint32_t i, const OnnxOpsets *opsets, uint32_t depth, uint64_t *size, uint32_t *height) {
+static TnStatus walk_node(Checker *c, const OnnxGraph *g, uint32_t i, const OnnxOpsets *opsets, uint32_t depth, uint64_t *size,
+                          uint32_t *height) {
     const OnnxNode *n = &g->nodes[i];
     uint32_t f = tni_onnx_function_find(&c->imp->model, n->domain, n->op_type, n->overload);
     uint64_t part = 0;
@@ -189,12 +201,14 @@ static TnStatus walk_graph(Checker *c, const OnnxGraph *g, const OnnxOpsets *ops
         uint64_t part = 0;
         uint32_t below = 0;
         if (depth > ONNX_MAX_DEPTH)
-            return TN_RAISE(c->err, TN_ERR_LIMIT, "subgraphs and function calls are nested deeper than %d (in '%.200s')", ONNX_MAX_DEPTH, text_of(c, g->name));
+            return TN_RAISE(c->err, TN_ERR_LIMIT, "subgraphs and function calls are nested deeper than %d (in '%.200s')", ONNX_MAX_DEPTH,
+                            text_of(c, g->name));
         TN_TRY(walk_node(c, g, i, opsets, depth, &part, &below));
         *size = add_saturating(*size, part);
         *height = TN_MAX(*height, below);
         if (depth + *height > ONNX_MAX_DEPTH)
-            return TN_RAISE(c->err, TN_ERR_LIMIT, "subgraphs and function calls are nested deeper than %d (in '%.200s')", ONNX_MAX_DEPTH, text_of(c, g->name));
+            return TN_RAISE(c->err, TN_ERR_LIMIT, "subgraphs and function calls are nested deeper than %d (in '%.200s')", ONNX_MAX_DEPTH,
+                            text_of(c, g->name));
     }
     return TN_OK;
 }
@@ -212,7 +226,7 @@ TnStatus tni_onnx_check(OnnxImport *imp, TnError *err) {
     uint32_t height = 0;
     TN_TRY(walk_graph(c, imp->model.graph, &imp->model.opsets, 0, &size, &height));
     if (size > imp->max_nodes)
-        return TN_RAISE(err, TN_ERR_LIMIT, "the model has %s%llu nodes when its functions are expanded; the most is %llu", size == UINT64_MAX ? "at least " : "",
-                        (unsigned long long)size, (unsigned long long)imp->max_nodes);
+        return TN_RAISE(err, TN_ERR_LIMIT, "the model has %s%llu nodes when its functions are expanded; the most is %llu",
+                        size == UINT64_MAX ? "at least " : "", (unsigned long long)size, (unsigned long long)imp->max_nodes);
     return report_missing(c);
 }

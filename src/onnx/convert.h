@@ -30,9 +30,15 @@ TnStatus tni_onnx_attr_axis(OnnxCall *c, const char *name, int32_t *out);
 TnStatus tni_onnx_attr_dtype(OnnxCall *c, const char *name, uint32_t *out);
 
 /* ---- operands ---- */
-TN_INLINE bool tni_onnx_has(const OnnxCall *c, uint32_t i) { return i < c->n_in && c->in[i] != TN_NO_VALUE; }
-TN_INLINE IrValueId tni_onnx_in(const OnnxCall *c, uint32_t i) { return i < c->n_in ? c->in[i] : TN_NO_VALUE; }
-TN_INLINE bool tni_onnx_wants(const OnnxCall *c, uint32_t i) { return i < c->n_out && c->out_names[i][0] != '\0'; }
+TN_INLINE bool tni_onnx_has(const OnnxCall *c, uint32_t i) {
+    return i < c->n_in && c->in[i] != TN_NO_VALUE;
+}
+TN_INLINE IrValueId tni_onnx_in(const OnnxCall *c, uint32_t i) {
+    return i < c->n_in ? c->in[i] : TN_NO_VALUE;
+}
+TN_INLINE bool tni_onnx_wants(const OnnxCall *c, uint32_t i) {
+    return i < c->n_out && c->out_names[i][0] != '\0';
+}
 OnnxKnown tni_onnx_in_known(const OnnxCall *c, uint32_t i);
 /* Operand i as a constant tensor; integers are seen through identities, reshapes (the shape is then that of the source) and casts to int64;
  * false: it is computed. */

@@ -39,12 +39,13 @@ TnStatus tni_onnx_convert_constant(OnnxCall *c) {
     static const struct {
         const char *name;
         OnnxAttrKind kind;
-    } kinds[] = {{"value", ONNX_ATTR_TENSOR},           {"value_float", ONNX_ATTR_FLOAT},   {"value_floats", ONNX_ATTR_FLOATS},
-                 {"value_int", ONNX_ATTR_INT},          {"value_ints", ONNX_ATTR_INTS},     {"value_string", ONNX_ATTR_STRING},
-                 {"value_strings", ONNX_ATTR_STRINGS},  {"sparse_value", ONNX_ATTR_SPARSE_TENSOR}};
+    } kinds[] = {{"value", ONNX_ATTR_TENSOR},          {"value_float", ONNX_ATTR_FLOAT},         {"value_floats", ONNX_ATTR_FLOATS},
+                 {"value_int", ONNX_ATTR_INT},         {"value_ints", ONNX_ATTR_INTS},           {"value_string", ONNX_ATTR_STRING},
+                 {"value_strings", ONNX_ATTR_STRINGS}, {"sparse_value", ONNX_ATTR_SPARSE_TENSOR}};
     for (size_t i = 0; i < TN_COUNT(kinds); i++)
         if (strcmp(kinds[i].name, name) == 0 && kinds[i].kind != a->kind)
-            return ONNX_BAD(c, "attribute '%s' is of kind %s, expected %s", name, tni_onnx_attr_kind_name(a->kind), tni_onnx_attr_kind_name(kinds[i].kind));
+            return ONNX_BAD(c, "attribute '%s' is of kind %s, expected %s", name, tni_onnx_attr_kind_name(a->kind),
+                            tni_onnx_attr_kind_name(kinds[i].kind));
     OnnxTensor *text = NULL;
     switch (a->kind) {
     case ONNX_ATTR_TENSOR:
@@ -80,7 +81,8 @@ TnStatus tni_onnx_convert_constant_of_shape(OnnxCall *c) {
         TN_TRY(tni_onnx_tensor_data(a->t, c->name, c->imp->files, c->imp->arena, c->err));
         int64_t numel = 0;
         size_t bytes = 0;
-        if (!tni_shape_bytes((TnDtype)a->t->data_type, (int32_t)a->t->rank, a->t->dims, &numel, &bytes) || numel != 1 || bytes > sizeof p.value)
+        if (!tni_shape_bytes((TnDtype)a->t->data_type, (int32_t)a->t->rank, a->t->dims, &numel, &bytes) || numel != 1 ||
+            bytes > sizeof p.value)
             return ONNX_BAD(c, "attribute 'value' must hold one element");
         p.dtype = (uint32_t)a->t->data_type;
         memcpy(p.value, a->t->data, bytes);
@@ -99,6 +101,10 @@ TnStatus tni_onnx_convert_shape(OnnxCall *c) {
     return tni_onnx_emit(c, TN_OP_shape, &p, c->in, 1);
 }
 
-TnStatus tni_onnx_convert_size(OnnxCall *c) { return tni_onnx_emit(c, TN_OP_size, NULL, c->in, 1); }
+TnStatus tni_onnx_convert_size(OnnxCall *c) {
+    return tni_onnx_emit(c, TN_OP_size, NULL, c->in, 1);
+}
 
-TnStatus tni_onnx_convert_range(OnnxCall *c) { return tni_onnx_emit(c, TN_OP_range, NULL, c->in, 3); }
+TnStatus tni_onnx_convert_range(OnnxCall *c) {
+    return tni_onnx_emit(c, TN_OP_range, NULL, c->in, 3);
+}

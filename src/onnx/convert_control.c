@@ -4,7 +4,9 @@
  * body's graph (they share the data), everything else becomes an extra operand of the node and an extra input of the body. */
 #include "onnx/convert.h"
 
-static const char *text_of(const OnnxCall *c, OnnxName name) { return tni_onnx_text(&c->imp->model.names, name); }
+static const char *text_of(const OnnxCall *c, OnnxName name) {
+    return tni_onnx_text(&c->imp->model.names, name);
+}
 
 /* Names that bodies take from outside and that are no constants there, each once, in order. */
 typedef struct Captures {
@@ -23,7 +25,8 @@ static TnStatus collect(OnnxCall *c, const OnnxGraph *body, Captures *out) {
         OnnxBind *b = tni_onnx_scope_find(s, name);
         if (b == NULL || b->kind == ONNX_BIND_PENDING)
             return ONNX_BAD(c, "its subgraph reads '%.200s' before it is made", text_of(c, name));
-        if (b->kind != ONNX_BIND_VALUE || b->value == TN_NO_VALUE || g->values[b->value].kind == IR_CONST || tni_onnx_map_get(&out->seen, name, &unused))
+        if (b->kind != ONNX_BIND_VALUE || b->value == TN_NO_VALUE || g->values[b->value].kind == IR_CONST ||
+            tni_onnx_map_get(&out->seen, name, &unused))
             continue;
         TnArena *a = c->imp->scratch;
         if (!TN_RESERVE_ONE(a, out->names, out->n, out->cap) || !TN_RESERVE_ONE(a, out->values, out->n, out->cap_values))
@@ -48,7 +51,13 @@ static TnStatus open_body(OnnxCall *c, const char *attr, const OnnxGraph **graph
     const OnnxScope *s = c->scope;
     memset(b, 0, sizeof *b);
     b->what = attr;
-    b->scope = (OnnxScope){.imp = c->imp, .graph = a->g, .opsets = s->opsets, .fn = s->fn, .args = s->args, .n_args = s->n_args, .prefix = s->prefix,
+    b->scope = (OnnxScope){.imp = c->imp,
+                           .graph = a->g,
+                           .opsets = s->opsets,
+                           .fn = s->fn,
+                           .args = s->args,
+                           .n_args = s->n_args,
+                           .prefix = s->prefix,
                            .depth = s->depth + 1};
     b->scope.map.arena = c->imp->scratch;
     *graph = a->g;
@@ -104,7 +113,8 @@ static TnStatus run_body(OnnxCall *c, Body *b) {
     return tni_onnx_scope_outputs(&b->scope, c->err);
 }
 
-static TnStatus emit_control(OnnxCall *c, TnOp op, const TnControlParams *p, const IrValueId *own, uint32_t n_own, const Captures *captures) {
+static TnStatus emit_control(OnnxCall *c, TnOp op, const TnControlParams *p, const IrValueId *own, uint32_t n_own,
+                             const Captures *captures) {
     uint32_t n = n_own + captures->n;
     IrValueId *in = tni_arena_calloc(c->imp->scratch, n, sizeof *in);
     if (in == NULL)
@@ -113,8 +123,8 @@ static TnStatus emit_control(OnnxCall *c, TnOp op, const TnControlParams *p, con
         in[i] = i < n_own ? own[i] : captures->values[i - n_own];
     const TnOpInfo *info = tni_op_info(op);
     if (n > info->max_in || c->n_out > info->max_out)
-        return tni_onnx_fail(c, TN_ERR_LIMIT, "has %u operands with what its subgraphs read and %u outputs; the most is %u and %u", n, c->n_out, info->max_in,
-                             info->max_out);
+        return tni_onnx_fail(c, TN_ERR_LIMIT, "has %u operands with what its subgraphs read and %u outputs; the most is %u and %u", n,
+                             c->n_out, info->max_in, info->max_out);
     return tni_ir_node_add(c->imp->m, c->scope->target->g, op, c->name, p, in, n, c->out_names, c->n_out, c->out, c->err);
 }
 
@@ -128,7 +138,8 @@ TnStatus tni_onnx_convert_if(OnnxCall *c) {
     for (uint32_t i = 0; i < 2; i++) {
         TN_TRY(open_body(c, attrs[i], &graph[i], &body[i]));
         if (graph[i]->n_inputs != 0 || graph[i]->n_outputs != c->n_out)
-            return ONNX_BAD(c, "%s has %u inputs and %u outputs, expected 0 and %u", attrs[i], graph[i]->n_inputs, graph[i]->n_outputs, c->n_out);
+            return ONNX_BAD(c, "%s has %u inputs and %u outputs, expected 0 and %u", attrs[i], graph[i]->n_inputs, graph[i]->n_outputs,
+                            c->n_out);
         TN_TRY(collect(c, graph[i], &captures));
         p.graph[i] = body[i].scope.target->id;
     }
@@ -165,8 +176,11 @@ TnStatus tni_onnx_convert_loop(OnnxCall *c) {
     TN_TRY(open_body(c, "body", &g, &body));
     uint32_t n_in = TN_MAX(c->node->n_in, 2u);
     if (g->n_inputs < 2 || g->n_inputs != n_in || g->n_outputs < 1 || g->n_outputs - 1 != c->n_out || g->n_outputs - 1 < n_in - 2)
-        return ONNX_BAD(c, "the body has %u inputs and %u outputs, the node %u operands and %u outputs; expected as many inputs as operands, and outputs for the "
-                        "condition, each carried value and each further output of the node", g->n_inputs, g->n_outputs, c->node->n_in, c->n_out);
+        return ONNX_BAD(c,
+                        "the body has %u inputs and %u outputs, the node %u operands and %u outputs; expected as many inputs as operands, "
+                        "and outputs for the "
+                        "condition, each carried value and each further output of the node",
+                        g->n_inputs, g->n_outputs, c->node->n_in, c->n_out);
     p.graph[0] = body.scope.target->id;
     p.n_carried = n_in - 2;
     p.n_scan = c->n_out - p.n_carried;

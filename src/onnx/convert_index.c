@@ -65,7 +65,9 @@ static TnStatus topk(OnnxCall *c, IrValueId k) {
     return tni_onnx_emit_n(c, TN_OP_topk, &p, in, 2, 2);
 }
 
-TnStatus tni_onnx_convert_topk(OnnxCall *c) { return topk(c, c->in[1]); }
+TnStatus tni_onnx_convert_topk(OnnxCall *c) {
+    return topk(c, c->in[1]);
+}
 
 /* TopK-1: k is an attribute. */
 TnStatus tni_onnx_convert_topk1(OnnxCall *c) {
@@ -78,7 +80,9 @@ TnStatus tni_onnx_convert_topk1(OnnxCall *c) {
     return topk(c, v);
 }
 
-TnStatus tni_onnx_convert_nonzero(OnnxCall *c) { return tni_onnx_emit(c, TN_OP_nonzero, NULL, c->in, 1); }
+TnStatus tni_onnx_convert_nonzero(OnnxCall *c) {
+    return tni_onnx_emit(c, TN_OP_nonzero, NULL, c->in, 1);
+}
 
 TnStatus tni_onnx_convert_compress(OnnxCall *c) {
     TnCompressParams p = {.axis = 0, .flatten = tni_onnx_has_attr(c, "axis") ? 0 : 1};

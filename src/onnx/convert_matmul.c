@@ -3,7 +3,9 @@
  * Converters of matrix products. */
 #include "onnx/convert.h"
 
-TnStatus tni_onnx_convert_matmul(OnnxCall *c) { return tni_onnx_emit(c, TN_OP_matmul, NULL, c->in, 2); }
+TnStatus tni_onnx_convert_matmul(OnnxCall *c) {
+    return tni_onnx_emit(c, TN_OP_matmul, NULL, c->in, 2);
+}
 
 TnStatus tni_onnx_convert_gemm(OnnxCall *c) {
     TnGemmParams p;
@@ -19,7 +21,9 @@ TnStatus tni_onnx_convert_gemm(OnnxCall *c) {
 
 /* ---- Einsum: blanks out, "->" made explicit ---- */
 
-static bool is_letter(char ch) { return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z'); }
+static bool is_letter(char ch) {
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z');
+}
 
 /* Copies without blanks; NULL-terminates; false when it does not fit. */
 static bool strip_blanks(TnSpan s, char *out, size_t cap) {

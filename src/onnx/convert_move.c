@@ -4,7 +4,9 @@
 #include "base/dtype.h"
 #include "onnx/convert.h"
 
-TnStatus tni_onnx_convert_identity(OnnxCall *c) { return tni_onnx_emit(c, TN_OP_identity, NULL, c->in, 1); }
+TnStatus tni_onnx_convert_identity(OnnxCall *c) {
+    return tni_onnx_emit(c, TN_OP_identity, NULL, c->in, 1);
+}
 
 /* Inference: the data pass; the mask is all true. */
 TnStatus tni_onnx_convert_dropout(OnnxCall *c) {
@@ -135,7 +137,9 @@ TnStatus tni_onnx_convert_split(OnnxCall *c) {
     return tni_onnx_emit(c, TN_OP_split, &p, in, 2);
 }
 
-TnStatus tni_onnx_convert_slice(OnnxCall *c) { return tni_onnx_emit(c, TN_OP_slice, NULL, c->in, c->n_in); }
+TnStatus tni_onnx_convert_slice(OnnxCall *c) {
+    return tni_onnx_emit(c, TN_OP_slice, NULL, c->in, c->n_in);
+}
 
 /* Slice-1: all are attributes. */
 TnStatus tni_onnx_convert_slice1(OnnxCall *c) {
@@ -186,9 +190,13 @@ TnStatus tni_onnx_convert_pad2(OnnxCall *c) {
     return tni_onnx_emit(c, TN_OP_pad, &p, in, 3);
 }
 
-TnStatus tni_onnx_convert_expand(OnnxCall *c) { return tni_onnx_emit(c, TN_OP_expand, NULL, c->in, 2); }
+TnStatus tni_onnx_convert_expand(OnnxCall *c) {
+    return tni_onnx_emit(c, TN_OP_expand, NULL, c->in, 2);
+}
 
-TnStatus tni_onnx_convert_tile(OnnxCall *c) { return tni_onnx_emit(c, TN_OP_tile, NULL, c->in, 2); }
+TnStatus tni_onnx_convert_tile(OnnxCall *c) {
+    return tni_onnx_emit(c, TN_OP_tile, NULL, c->in, 2);
+}
 
 static TnStatus block_size(OnnxCall *c, uint32_t *out) {
     int32_t block = 0;

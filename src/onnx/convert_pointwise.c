@@ -9,7 +9,9 @@ static TnStatus emit_unary(OnnxCall *c, TnUnaryFn fn, float alpha, float beta) {
 }
 
 /* c->arg: TnUnaryFn, without parameters. */
-TnStatus tni_onnx_convert_unary(OnnxCall *c) { return emit_unary(c, (TnUnaryFn)c->arg, 0, 0); }
+TnStatus tni_onnx_convert_unary(OnnxCall *c) {
+    return emit_unary(c, (TnUnaryFn)c->arg, 0, 0);
+}
 
 /* Functions with attributes: which ones become alpha and beta, and their defaults. */
 static const struct UnaryAttrs {
@@ -62,7 +64,9 @@ static TnStatus emit_binary(OnnxCall *c, TnBinaryFn fn) {
 }
 
 /* c->arg: TnBinaryFn. */
-TnStatus tni_onnx_convert_binary(OnnxCall *c) { return emit_binary(c, (TnBinaryFn)c->arg); }
+TnStatus tni_onnx_convert_binary(OnnxCall *c) {
+    return emit_binary(c, (TnBinaryFn)c->arg);
+}
 
 TnStatus tni_onnx_convert_mod(OnnxCall *c) {
     uint32_t f = 0;
@@ -98,13 +102,21 @@ static TnStatus fold(OnnxCall *c, bool mean) {
     return tni_onnx_emit(c, TN_OP_binary, &p, last, 2);
 }
 
-TnStatus tni_onnx_convert_fold(OnnxCall *c) { return fold(c, false); }
+TnStatus tni_onnx_convert_fold(OnnxCall *c) {
+    return fold(c, false);
+}
 
-TnStatus tni_onnx_convert_mean(OnnxCall *c) { return fold(c, true); }
+TnStatus tni_onnx_convert_mean(OnnxCall *c) {
+    return fold(c, true);
+}
 
-TnStatus tni_onnx_convert_where(OnnxCall *c) { return tni_onnx_emit(c, TN_OP_where, NULL, c->in, 3); }
+TnStatus tni_onnx_convert_where(OnnxCall *c) {
+    return tni_onnx_emit(c, TN_OP_where, NULL, c->in, 3);
+}
 
-TnStatus tni_onnx_convert_clip(OnnxCall *c) { return tni_onnx_emit(c, TN_OP_clip, NULL, c->in, c->n_in); }
+TnStatus tni_onnx_convert_clip(OnnxCall *c) {
+    return tni_onnx_emit(c, TN_OP_clip, NULL, c->in, c->n_in);
+}
 
 /* Before opset 11 the bounds are attributes. */
 TnStatus tni_onnx_convert_clip6(OnnxCall *c) {

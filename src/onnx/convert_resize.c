@@ -65,7 +65,9 @@ static TnStatus old_resize(OnnxCall *c, IrValueId scales) {
     return tni_onnx_emit(c, TN_OP_resize, &p, in, 3);
 }
 
-TnStatus tni_onnx_convert_resize10(OnnxCall *c) { return old_resize(c, c->in[1]); }
+TnStatus tni_onnx_convert_resize10(OnnxCall *c) {
+    return old_resize(c, c->in[1]);
+}
 
 /* Upsample-7: the scales are an attribute. */
 TnStatus tni_onnx_convert_upsample7(OnnxCall *c) {

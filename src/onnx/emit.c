@@ -6,7 +6,9 @@
 
 /* ---- operands ---- */
 
-OnnxKnown tni_onnx_in_known(const OnnxCall *c, uint32_t i) { return tni_onnx_known(c->scope->target, tni_onnx_in(c, i)); }
+OnnxKnown tni_onnx_in_known(const OnnxCall *c, uint32_t i) {
+    return tni_onnx_known(c->scope->target, tni_onnx_in(c, i));
+}
 
 TnDtype tni_onnx_dtype_or(const OnnxCall *c, uint32_t i, TnDtype otherwise) {
     TnDtype t = tni_onnx_in_known(c, i).dtype;
@@ -86,15 +88,16 @@ TnStatus tni_onnx_only_outputs(OnnxCall *c, uint32_t from) {
 
 /* ---- emitting ---- */
 
-static TnStatus add_node(OnnxCall *c, const char *name, TnOp op, const void *params, const IrValueId *in, uint32_t n_in, const char *const *out_names, uint32_t n_out,
-                         IrValueId *out) {
+static TnStatus add_node(OnnxCall *c, const char *name, TnOp op, const void *params, const IrValueId *in, uint32_t n_in,
+                         const char *const *out_names, uint32_t n_out, IrValueId *out) {
     OnnxImport *imp = c->imp;
     OnnxTarget *t = c->scope->target;
     while (n_in > 0 && in[n_in - 1] == TN_NO_VALUE)
         n_in--;
     const TnOpInfo *info = tni_op_info(op);
     if (n_in > info->max_in || n_out > info->max_out)
-        return tni_onnx_fail(c, TN_ERR_LIMIT, "%u operands and %u outputs; %s takes at most %u and %u", n_in, n_out, info->name, info->max_in, info->max_out);
+        return tni_onnx_fail(c, TN_ERR_LIMIT, "%u operands and %u outputs; %s takes at most %u and %u", n_in, n_out, info->name,
+                             info->max_in, info->max_out);
     TN_TRY(tni_ir_node_add(imp->m, t->g, op, name, params, in, n_in, out_names, n_out, out, c->err));
     return tni_onnx_known_node(imp, t, op, params, in, n_in, out, n_out, c->err);
 }
@@ -155,4 +158,6 @@ TnStatus tni_onnx_reshape_to(OnnxCall *c, const char *suffix, IrValueId x, IrVal
     return tni_onnx_temp(c, suffix, TN_OP_reshape, &p, in, 2, out);
 }
 
-TnStatus tni_onnx_emit_identity(OnnxCall *c, IrValueId v) { return tni_onnx_emit_out(c, 0, TN_OP_identity, NULL, &v, 1); }
+TnStatus tni_onnx_emit_identity(OnnxCall *c, IrValueId v) {
+    return tni_onnx_emit_out(c, 0, TN_OP_identity, NULL, &v, 1);
+}

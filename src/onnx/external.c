@@ -88,9 +88,10 @@ TnStatus tni_onnx_external_data(OnnxTensor *t, const char *name, size_t bytes, O
     if (t->location.n > 4096 || memchr(t->location.p, 0, t->location.n) != NULL)
         return tni_raise_at(err, TN_ERR_PATH, t->at, "tensor '%.200s': the location of its data is no file name", name);
     if (f->base_dir == NULL)
-        return tni_raise_at(err, TN_ERR_PATH, t->at,
-                            "tensor '%.200s' is in the external file '%.*s', but the model was loaded from memory without a folder; load it from its file", name,
-                            (int)TN_MIN(t->location.n, (size_t)200), (const char *)t->location.p);
+        return tni_raise_at(
+            err, TN_ERR_PATH, t->at,
+            "tensor '%.200s' is in the external file '%.*s', but the model was loaded from memory without a folder; load it from its file",
+            name, (int)TN_MIN(t->location.n, (size_t)200), (const char *)t->location.p);
     if (t->has_length && t->ext_length != bytes)
         return tni_raise_at(err, TN_ERR_DATA, t->at, "tensor '%.200s': external data has length %llu, its shape needs %zu bytes", name,
                             (unsigned long long)t->ext_length, bytes);
@@ -100,8 +101,9 @@ TnStatus tni_onnx_external_data(OnnxTensor *t, const char *name, size_t bytes, O
         return tni_error_prefix(err, st, "tensor '%.200s'", name);
     TnSpan all = {.p = map->data, .n = map->n, .base = 0}, part = {0};
     if (!tni_span_sub(all, t->ext_offset, bytes, &part))
-        return tni_raise_at(err, TN_ERR_DATA, t->at, "tensor '%.200s': bytes %llu + %zu are outside external file '%.*s' of %zu bytes", name,
-                            (unsigned long long)t->ext_offset, bytes, (int)TN_MIN(t->location.n, (size_t)200), (const char *)t->location.p, map->n);
+        return tni_raise_at(err, TN_ERR_DATA, t->at, "tensor '%.200s': bytes %llu + %zu are outside external file '%.*s' of %zu bytes",
+                            name, (unsigned long long)t->ext_offset, bytes, (int)TN_MIN(t->location.n, (size_t)200),
+                            (const char *)t->location.p, map->n);
     t->data = bytes > 0 ? part.p : NULL;
     return TN_OK;
 }

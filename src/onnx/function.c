@@ -35,7 +35,8 @@ static TnStatus arguments(OnnxCall *c, const OnnxFunction *fn, OnnxAttr **out, u
 TnStatus tni_onnx_call_function(OnnxCall *c, const OnnxFunction *fn) {
     const OnnxGraph *body = &fn->body;
     if (c->n_in > body->n_inputs || c->n_out > body->n_outputs)
-        return ONNX_BAD(c, "is called with %u operands and %u outputs; the function has %u and %u", c->n_in, c->n_out, body->n_inputs, body->n_outputs);
+        return ONNX_BAD(c, "is called with %u operands and %u outputs; the function has %u and %u", c->n_in, c->n_out, body->n_inputs,
+                        body->n_outputs);
     OnnxAttr *args = NULL;
     uint32_t n_args = 0;
     TN_TRY(arguments(c, fn, &args, &n_args));
@@ -43,7 +44,14 @@ TnStatus tni_onnx_call_function(OnnxCall *c, const OnnxFunction *fn) {
     OnnxScope *s = tni_arena_calloc(c->imp->scratch, 1, sizeof *s);
     if (prefix == NULL || s == NULL)
         return TN_OOM(c->err, strlen(c->name) + sizeof *s);
-    *s = (OnnxScope){.imp = c->imp, .graph = body, .target = c->scope->target, .opsets = &fn->opsets, .fn = fn, .args = args, .n_args = n_args, .prefix = prefix,
+    *s = (OnnxScope){.imp = c->imp,
+                     .graph = body,
+                     .target = c->scope->target,
+                     .opsets = &fn->opsets,
+                     .fn = fn,
+                     .args = args,
+                     .n_args = n_args,
+                     .prefix = prefix,
                      .depth = c->scope->depth + 1};
     TN_TRY(tni_onnx_scope_begin(s, c->err));
     for (uint32_t i = 0; i < body->n_inputs; i++) {

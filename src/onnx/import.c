@@ -49,7 +49,8 @@ static TnStatus input_dim(OnnxImport *imp, const OnnxIo *io, uint32_t axis, bool
     TnStatus st = TN_OK;
     if (io->dims[axis].has_value) {
         if (io->dims[axis].value < 0)
-            return TN_RAISE(err, TN_ERR_GRAPH, "input '%.200s': dimension %u is %lld, expected 0 or more, or a name", name, axis, (long long)io->dims[axis].value);
+            return TN_RAISE(err, TN_ERR_GRAPH, "input '%.200s': dimension %u is %lld, expected 0 or more, or a name", name, axis,
+                            (long long)io->dims[axis].value);
         if (named)
             return TN_OK;
         *out = tni_ir_dim_const(imp->m, io->dims[axis].value);
@@ -72,10 +73,11 @@ static TnStatus check_input(const OnnxImport *imp, const OnnxIo *io, TnError *er
     if (io->type != ONNX_IO_TENSOR)
         return tni_raise_at(err, TN_ERR_UNSUPPORTED, io->at, "input '%.200s' is %s; only tensors are supported", name, kinds[io->type]);
     if (!tni_dtype_valid(io->elem_type) || io->elem_type == TN_STRING || io->elem_type == TN_C64 || io->elem_type == TN_C128)
-        return tni_raise_at(err, TN_ERR_UNSUPPORTED, io->at, "input '%.200s' has element type %d (%s), which is not supported", name, io->elem_type,
-                            tni_dtype_valid(io->elem_type) ? tn_dtype_name((TnDtype)io->elem_type) : "unknown");
+        return tni_raise_at(err, TN_ERR_UNSUPPORTED, io->at, "input '%.200s' has element type %d (%s), which is not supported", name,
+                            io->elem_type, tni_dtype_valid(io->elem_type) ? tn_dtype_name((TnDtype)io->elem_type) : "unknown");
     if (!io->has_shape)
-        return tni_raise_at(err, TN_ERR_UNSUPPORTED, io->at, "input '%.200s' has no shape; export the model with shapes (dimensions may be names)", name);
+        return tni_raise_at(err, TN_ERR_UNSUPPORTED, io->at,
+                            "input '%.200s' has no shape; export the model with shapes (dimensions may be names)", name);
     if (io->rank > TN_MAX_RANK)
         return tni_raise_at(err, TN_ERR_LIMIT, io->at, "input '%.200s' has rank %u, the most is %d", name, io->rank, TN_MAX_RANK);
     return TN_OK;
@@ -132,7 +134,8 @@ static TnStatus build(OnnxImport *imp, TnError *err) {
     for (uint32_t i = 0; i < m->graph->n_outputs; i++) {
         uint32_t before = 0;
         if (tni_onnx_map_get(&seen, m->graph->outputs[i].name, &before))
-            return TN_RAISE(err, TN_ERR_GRAPH, "the graph has two outputs of the name '%.200s'", tni_onnx_text(&m->names, m->graph->outputs[i].name));
+            return TN_RAISE(err, TN_ERR_GRAPH, "the graph has two outputs of the name '%.200s'",
+                            tni_onnx_text(&m->names, m->graph->outputs[i].name));
         TN_TRY(tni_onnx_map_put(&seen, m->graph->outputs[i].name, i, err));
     }
     if (m->graph->n_outputs == 0)
@@ -154,8 +157,10 @@ static TnStatus import_parsed(OnnxImport *imp, TnSpan file, TnError *err) {
 }
 
 /* Takes over files on success only. */
-static TnStatus import_span(TnSpan file, OnnxFiles *files, const OnnxOptions *o, const TnAllocator *a, IrModule **out, uint64_t *model_hash, TnError *err) {
-    OnnxImport imp = {.files = files, .log = o == NULL ? NULL : o->log, .max_nodes = o == NULL || o->max_nodes == 0 ? ONNX_DEFAULT_NODES : o->max_nodes};
+static TnStatus import_span(TnSpan file, OnnxFiles *files, const OnnxOptions *o, const TnAllocator *a, IrModule **out, uint64_t *model_hash,
+                            TnError *err) {
+    OnnxImport imp = {
+        .files = files, .log = o == NULL ? NULL : o->log, .max_nodes = o == NULL || o->max_nodes == 0 ? ONNX_DEFAULT_NODES : o->max_nodes};
     TnStatus st = TN_OK;
     TN_TRY_GOTO(tni_ir_module_create(a, &imp.m, err));
     imp.arena = imp.m->arena;
@@ -174,8 +179,8 @@ fail:
     return st;
 }
 
-TnStatus tni_onnx_import_memory(const uint8_t *bytes, size_t n, const char *base_dir, const OnnxOptions *o, const TnAllocator *a, IrModule **out,
-                                uint64_t *model_hash, TnError *err) {
+TnStatus tni_onnx_import_memory(const uint8_t *bytes, size_t n, const char *base_dir, const OnnxOptions *o, const TnAllocator *a,
+                                IrModule **out, uint64_t *model_hash, TnError *err) {
     a = a == NULL ? tni_default_allocator() : a;
     OnnxFiles *files = NULL;
     TN_TRY(tni_onnx_files_create(a, o == NULL ? NULL : o->log, base_dir, &files, err));

@@ -65,16 +65,16 @@ typedef struct OnnxScope {
     OnnxImport *imp;
     const OnnxGraph *graph;
     OnnxTarget *target;
-    const OnnxOpsets *opsets;     /* of the function, or the model's */
+    const OnnxOpsets *opsets;      /* of the function, or the model's */
     const struct OnnxFunction *fn; /* function whose body this is or lies in, NULL: none */
-    const OnnxAttr *args;         /* the attributes of the call of fn, resolved */
+    const OnnxAttr *args;          /* the attributes of the call of fn, resolved */
     uint32_t n_args;
     const char *prefix; /* of names: "" or "caller/" */
     uint32_t depth;
     OnnxMap map; /* name -> index into bind */
     OnnxBind *bind;
     uint32_t n_bind, cap_bind;
-    uint32_t *order; /* [graph->n_nodes] */
+    uint32_t *order;  /* [graph->n_nodes] */
     uint32_t current; /* node being converted, for diagnostics */
 } OnnxScope;
 
@@ -88,7 +88,7 @@ typedef struct OnnxCall {
     int64_t opset;    /* of the node's domain */
     uint32_t arg;     /* of the table's row */
     IrValueId *in;
-    uint32_t n_in;    /* without trailing absent ones */
+    uint32_t n_in;          /* without trailing absent ones */
     const char **out_names; /* [n_out]; "": nobody wants it */
     IrValueId *out;         /* [n_out], filled by the converter */
     uint32_t n_out;
@@ -145,7 +145,7 @@ TnStatus tni_onnx_call_function(OnnxCall *c, const struct OnnxFunction *fn);
 /* known.c. Facts of a value, and of the outputs of a node that was just added. */
 OnnxKnown tni_onnx_known(const OnnxTarget *t, IrValueId v);
 TnStatus tni_onnx_known_set(OnnxImport *imp, OnnxTarget *t, IrValueId v, OnnxKnown k, TnError *err);
-TnStatus tni_onnx_known_node(OnnxImport *imp, OnnxTarget *t, TnOp op, const void *params, const IrValueId *in, uint32_t n_in, const IrValueId *out,
-                             uint32_t n_out, TnError *err);
+TnStatus tni_onnx_known_node(OnnxImport *imp, OnnxTarget *t, TnOp op, const void *params, const IrValueId *in, uint32_t n_in,
+                             const IrValueId *out, uint32_t n_out, TnError *err);
 
 #endif

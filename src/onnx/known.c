@@ -23,8 +23,12 @@ static void same(Facts *f) {
     f->out.len = f->in[0].len;
     f->out.value = f->in[0].value;
 }
-static void same_shape(Facts *f) { f->out.len = f->in[0].len; }
-static void same_shape_only(Facts *f) { (void)f; }
+static void same_shape(Facts *f) {
+    f->out.len = f->in[0].len;
+}
+static void same_shape_only(Facts *f) {
+    (void)f;
+}
 
 static void unary(Facts *f) {
     const TnUnaryParams *p = f->params;
@@ -99,7 +103,9 @@ static void matmul(Facts *f) {
         f->out.rank = TN_MAX(a, b) - (a == 1) - (b == 1) + (a == 1 && b == 1 ? 1 : 0);
 }
 
-static void unknown_rank(Facts *f) { f->out.rank = -1; }
+static void unknown_rank(Facts *f) {
+    f->out.rank = -1;
+}
 
 static void reshape(Facts *f) {
     const TnReshapeParams *p = f->params;
@@ -160,7 +166,9 @@ static void gather(Facts *f) {
         f->out.value = f->in[0].value;
 }
 
-static void gather_elements(Facts *f) { f->out.rank = f->in[1].rank; }
+static void gather_elements(Facts *f) {
+    f->out.rank = f->in[1].rank;
+}
 
 static void one_hot(Facts *f) {
     f->out.rank = f->in[0].rank < 0 ? -1 : f->in[0].rank + 1;
@@ -196,7 +204,9 @@ static void shape(Facts *f) {
         f->out.value = f->in[0].len;
 }
 
-static void size(Facts *f) { f->out = (OnnxKnown){TN_I64, 0, -1, f->in[0].rank == 1 ? f->in[0].len : -1}; }
+static void size(Facts *f) {
+    f->out = (OnnxKnown){TN_I64, 0, -1, f->in[0].rank == 1 ? f->in[0].len : -1};
+}
 
 static void constant_of_shape(Facts *f) {
     f->out.dtype = (TnDtype)((const TnFillParams *)f->params)->dtype;
@@ -205,7 +215,9 @@ static void constant_of_shape(Facts *f) {
         f->out.len = f->in[0].value;
 }
 
-static void range(Facts *f) { f->out.rank = 1; }
+static void range(Facts *f) {
+    f->out.rank = 1;
+}
 
 static void einsum(Facts *f) {
     const TnEinsumParams *p = f->params;
@@ -213,9 +225,13 @@ static void einsum(Facts *f) {
     f->out.rank = arrow == NULL || strchr(arrow, '.') != NULL ? -1 : (int32_t)strlen(arrow + 2);
 }
 
-static void roi_align(Facts *f) { f->out.rank = 4; }
+static void roi_align(Facts *f) {
+    f->out.rank = 4;
+}
 
-static void nothing_known(Facts *f) { f->out = nothing; }
+static void nothing_known(Facts *f) {
+    f->out = nothing;
+}
 
 /* Operators without a row: nothing is known of their outputs. */
 static const RuleFn rules[TN_OP_COUNT] = {
@@ -305,8 +321,8 @@ TnStatus tni_onnx_known_set(OnnxImport *imp, OnnxTarget *t, IrValueId v, OnnxKno
     return TN_OK;
 }
 
-TnStatus tni_onnx_known_node(OnnxImport *imp, OnnxTarget *t, TnOp op, const void *params, const IrValueId *in, uint32_t n_in, const IrValueId *out,
-                             uint32_t n_out, TnError *err) {
+TnStatus tni_onnx_known_node(OnnxImport *imp, OnnxTarget *t, TnOp op, const void *params, const IrValueId *in, uint32_t n_in,
+                             const IrValueId *out, uint32_t n_out, TnError *err) {
     static const uint8_t no_params[sizeof(TnPointwiseParams)] = {0};
     OnnxKnown few[8], *facts = few;
     if (n_in > TN_COUNT(few)) {

@@ -21,12 +21,12 @@ static void *alloc(Parser *p, size_t n, size_t size, TnStatus *st) {
     return r;
 }
 /* Allocates an array of n elements into `ptr` or returns. */
-#define ALLOC(p, ptr, n)                                   \
-    do {                                                   \
-        TnStatus alloc_st = TN_OK;                         \
-        (ptr) = alloc((p), (n), sizeof *(ptr), &alloc_st); \
-        if ((ptr) == NULL)                                 \
-            return alloc_st;                               \
+#define ALLOC(p, ptr, n)                                                                                                                   \
+    do {                                                                                                                                   \
+        TnStatus alloc_st = TN_OK;                                                                                                         \
+        (ptr) = alloc((p), (n), sizeof *(ptr), &alloc_st);                                                                                 \
+        if ((ptr) == NULL)                                                                                                                 \
+            return alloc_st;                                                                                                               \
     } while (0)
 
 static TnStatus name_of(Parser *p, const OnnxField *f, const char *what, OnnxName *out) {
@@ -46,7 +46,9 @@ static TnStatus domain_of(Parser *p, const OnnxField *f, const char *what, OnnxN
     return TN_OK;
 }
 
-static TnStatus message_of(Parser *p, const OnnxField *f, const char *what) { return tni_onnx_wire_expect(f, ONNX_WIRE_BYTES, what, p->err); }
+static TnStatus message_of(Parser *p, const OnnxField *f, const char *what) {
+    return tni_onnx_wire_expect(f, ONNX_WIRE_BYTES, what, p->err);
+}
 
 static TnStatus int_of(Parser *p, const OnnxField *f, const char *what, int64_t *out) {
     TN_TRY(tni_onnx_wire_expect(f, ONNX_WIRE_VARINT, what, p->err));
@@ -62,26 +64,30 @@ static TnStatus int32_of(Parser *p, const OnnxField *f, const char *what, int32_
     return TN_OK;
 }
 
-#define FIELDS(p, w, f)                              \
-    OnnxField f = {0};                               \
-    for (bool more = true;;) {                       \
-        TN_TRY(tni_onnx_wire_next(&(w), &f, &more, (p)->err)); \
-        if (!more)                                   \
-            break;
-#define FIELDS_END }
+/* The next field; false at the end, or with *st set. */
+static bool next(Parser *p, OnnxWire *w, OnnxField *f, TnStatus *st) {
+    bool more = false;
+    *st = tni_onnx_wire_next(w, f, &more, p->err);
+    return *st == TN_OK && more;
+}
 
 /* ---- attributes ---- */
 
-static const char *const kind_names[ONNX_ATTR_COUNT] = {"UNDEFINED", "FLOAT",   "INT",    "STRING",        "TENSOR",         "GRAPH",      "FLOATS",     "INTS",
-                                                        "STRINGS",   "TENSORS", "GRAPHS", "SPARSE_TENSOR", "SPARSE_TENSORS", "TYPE_PROTO", "TYPE_PROTOS"};
+static const char *const kind_names[ONNX_ATTR_COUNT] = {"UNDEFINED",      "FLOAT",      "INT",        "STRING",  "TENSOR", "GRAPH",
+                                                        "FLOATS",         "INTS",       "STRINGS",    "TENSORS", "GRAPHS", "SPARSE_TENSOR",
+                                                        "SPARSE_TENSORS", "TYPE_PROTO", "TYPE_PROTOS"};
 
-const char *tni_onnx_attr_kind_name(OnnxAttrKind kind) { return (unsigned)kind < ONNX_ATTR_COUNT ? kind_names[kind] : "unknown"; }
+const char *tni_onnx_attr_kind_name(OnnxAttrKind kind) {
+    return (unsigned)kind < ONNX_ATTR_COUNT ? kind_names[kind] : "unknown";
+}
 
 static TnStatus parse_attr_lists(Parser *p, TnSpan s, OnnxAttr *a) {
     uint64_t n_floats = 0, n_ints = 0;
     OnnxNumbers it;
     OnnxWire w = tni_onnx_wire(s);
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         if (f.number == 7) {
             TN_TRY(tni_onnx_numbers(&f, ONNX_WIRE_FIXED32, "AttributeProto.floats", &it, p->err));
             n_floats += tni_onnx_numbers_count(&it);
@@ -89,13 +95,15 @@ static TnStatus parse_attr_lists(Parser *p, TnSpan s, OnnxAttr *a) {
             TN_TRY(tni_onnx_numbers(&f, ONNX_WIRE_VARINT, "AttributeProto.ints", &it, p->err));
             n_ints += tni_onnx_numbers_count(&it);
         }
-    FIELDS_END
+    }
+    TN_TRY(st);
     if (n_floats > UINT32_MAX || n_ints > UINT32_MAX)
         return tni_raise_at(p->err, TN_ERR_LIMIT, a->at, "an attribute holds more than %u numbers", UINT32_MAX);
     ALLOC(p, a->floats, (size_t)n_floats);
     ALLOC(p, a->ints, (size_t)n_ints);
     w = tni_onnx_wire(s);
-    FIELDS(p, w, g)
+    OnnxField g = {0};
+    while (next(p, &w, &g, &st)) {
         if (g.number != 7 && g.number != 8)
             continue;
         TN_TRY(tni_onnx_numbers(&g, g.number == 7 ? ONNX_WIRE_FIXED32 : ONNX_WIRE_VARINT, "AttributeProto.ints", &it, p->err));
@@ -112,15 +120,17 @@ static TnStatus parse_attr_lists(Parser *p, TnSpan s, OnnxAttr *a) {
                 memcpy(&a->floats[a->n_floats++], &bits, sizeof bits);
             }
         }
-    FIELDS_END
+    }
+    TN_TRY(st);
     return TN_OK;
 }
 
 /* Old files leave AttributeProto.type out: the field that is there tells. */
 static OnnxAttrKind guess_kind(const uint32_t *counts) {
-    static const uint8_t field_kind[][2] = {{2, ONNX_ATTR_FLOAT},   {3, ONNX_ATTR_INT},  {4, ONNX_ATTR_STRING},  {5, ONNX_ATTR_TENSOR},   {6, ONNX_ATTR_GRAPH},
-                                            {7, ONNX_ATTR_FLOATS},  {8, ONNX_ATTR_INTS}, {9, ONNX_ATTR_STRINGS}, {10, ONNX_ATTR_TENSORS}, {11, ONNX_ATTR_GRAPHS},
-                                            {22, ONNX_ATTR_SPARSE_TENSOR}};
+    static const uint8_t field_kind[][2] = {{2, ONNX_ATTR_FLOAT},   {3, ONNX_ATTR_INT},           {4, ONNX_ATTR_STRING},
+                                            {5, ONNX_ATTR_TENSOR},  {6, ONNX_ATTR_GRAPH},         {7, ONNX_ATTR_FLOATS},
+                                            {8, ONNX_ATTR_INTS},    {9, ONNX_ATTR_STRINGS},       {10, ONNX_ATTR_TENSORS},
+                                            {11, ONNX_ATTR_GRAPHS}, {22, ONNX_ATTR_SPARSE_TENSOR}};
     for (size_t i = 0; i < TN_COUNT(field_kind); i++)
         if (counts[field_kind[i][0]] > 0)
             return (OnnxAttrKind)field_kind[i][1];
@@ -171,9 +181,12 @@ static TnStatus parse_attr(Parser *p, TnSpan s, OnnxAttr *a) {
         return tni_raise_at(p->err, TN_ERR_PARSE, s.base, "an attribute holds more than one tensor or graph");
     int32_t kind = 0;
     OnnxWire w = tni_onnx_wire(s);
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         TN_TRY(parse_attr_field(p, &f, a, &kind));
-    FIELDS_END
+    }
+    TN_TRY(st);
     if (counts[7] > 0 || counts[8] > 0)
         TN_TRY(parse_attr_lists(p, s, a));
     if (kind < 0 || kind >= ONNX_ATTR_COUNT)
@@ -182,8 +195,8 @@ static TnStatus parse_attr(Parser *p, TnSpan s, OnnxAttr *a) {
     if (a->name == 0)
         return tni_raise_at(p->err, TN_ERR_GRAPH, s.base, "an attribute has no name");
     if (a->ref == 0 && ((a->kind == ONNX_ATTR_TENSOR && a->t == NULL) || (a->kind == ONNX_ATTR_GRAPH && a->g == NULL)))
-        return tni_raise_at(p->err, TN_ERR_GRAPH, s.base, "attribute '%.200s' is declared as %s but holds none", tni_onnx_text(&p->m->names, a->name),
-                            kind_names[a->kind]);
+        return tni_raise_at(p->err, TN_ERR_GRAPH, s.base, "attribute '%.200s' is declared as %s but holds none",
+                            tni_onnx_text(&p->m->names, a->name), kind_names[a->kind]);
     return TN_OK;
 }
 
@@ -199,7 +212,9 @@ static TnStatus parse_node(Parser *p, TnSpan s, OnnxNode *n) {
     ALLOC(p, n->out, counts[2]);
     ALLOC(p, n->attrs, counts[5]);
     OnnxWire w = tni_onnx_wire(s);
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         switch (f.number) {
         case 1:
             TN_TRY(name_of(p, &f, "NodeProto.input", &n->in[n_in++]));
@@ -226,7 +241,8 @@ static TnStatus parse_node(Parser *p, TnSpan s, OnnxNode *n) {
         default:
             break;
         }
-    FIELDS_END
+    }
+    TN_TRY(st);
     n->n_in = n_in;
     n->n_out = n_out;
     if (n->op_type == 0)
@@ -247,7 +263,9 @@ static TnStatus parse_dim(Parser *p, TnSpan s, OnnxIo *io, uint32_t i) {
     int64_t value = 0;
     OnnxName param = 0;
     bool has_value = false;
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         if (f.number == 1) {
             TN_TRY(int_of(p, &f, "Dimension.dim_value", &value));
             has_value = true;
@@ -255,7 +273,8 @@ static TnStatus parse_dim(Parser *p, TnSpan s, OnnxIo *io, uint32_t i) {
             TN_TRY(name_of(p, &f, "Dimension.dim_param", &param));
             has_value = false;
         }
-    FIELDS_END
+    }
+    TN_TRY(st);
     if (i < TN_MAX_RANK) {
         io->dims[i].value = value;
         io->dims[i].param = has_value ? 0 : param;
@@ -268,32 +287,40 @@ static TnStatus parse_shape(Parser *p, TnSpan s, OnnxIo *io) {
     OnnxWire w = tni_onnx_wire(s);
     io->has_shape = true;
     io->rank = 0;
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         if (f.number != 1)
             continue;
         TN_TRY(message_of(p, &f, "TensorShapeProto.dim"));
         TN_TRY(parse_dim(p, f.bytes, io, io->rank));
         io->rank++;
-    FIELDS_END
+    }
+    TN_TRY(st);
     return TN_OK;
 }
 
 static TnStatus parse_tensor_type(Parser *p, TnSpan s, OnnxIo *io) {
     OnnxWire w = tni_onnx_wire(s);
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         if (f.number == 1) {
             TN_TRY(int32_of(p, &f, "TypeProto.Tensor.elem_type", &io->elem_type));
         } else if (f.number == 2) {
             TN_TRY(message_of(p, &f, "TypeProto.Tensor.shape"));
             TN_TRY(parse_shape(p, f.bytes, io));
         }
-    FIELDS_END
+    }
+    TN_TRY(st);
     return TN_OK;
 }
 
 static TnStatus parse_type(Parser *p, TnSpan s, OnnxIo *io) {
     OnnxWire w = tni_onnx_wire(s);
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         OnnxIoType t = f.number == 1   ? ONNX_IO_TENSOR
                        : f.number == 4 ? ONNX_IO_SEQUENCE
                        : f.number == 5 ? ONNX_IO_MAP
@@ -306,21 +333,25 @@ static TnStatus parse_type(Parser *p, TnSpan s, OnnxIo *io) {
         io->type = t;
         if (t == ONNX_IO_TENSOR)
             TN_TRY(parse_tensor_type(p, f.bytes, io));
-    FIELDS_END
+    }
+    TN_TRY(st);
     return TN_OK;
 }
 
 static TnStatus parse_io(Parser *p, TnSpan s, OnnxIo *io, const char *what) {
     OnnxWire w = tni_onnx_wire(s);
     io->at = s.base;
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         if (f.number == 1) {
             TN_TRY(name_of(p, &f, "ValueInfoProto.name", &io->name));
         } else if (f.number == 2) {
             TN_TRY(message_of(p, &f, "ValueInfoProto.type"));
             TN_TRY(parse_type(p, f.bytes, io));
         }
-    FIELDS_END
+    }
+    TN_TRY(st);
     if (io->name == 0)
         return tni_raise_at(p->err, TN_ERR_GRAPH, s.base, "a graph %s has no name", what);
     return TN_OK;
@@ -334,7 +365,8 @@ static TnStatus claim_nodes(Parser *p, uint64_t at, uint32_t nodes, uint32_t oth
     if (p->m->n_nodes > p->max_nodes)
         return tni_raise_at(p->err, TN_ERR_LIMIT, at, "the model has more than %llu nodes", (unsigned long long)p->max_nodes);
     if (p->n_tensors > p->max_nodes)
-        return tni_raise_at(p->err, TN_ERR_LIMIT, at, "the model has more than %llu initializers, inputs and outputs", (unsigned long long)p->max_nodes);
+        return tni_raise_at(p->err, TN_ERR_LIMIT, at, "the model has more than %llu initializers, inputs and outputs",
+                            (unsigned long long)p->max_nodes);
     return TN_OK;
 }
 
@@ -349,7 +381,9 @@ static TnStatus parse_graph_body(Parser *p, TnSpan s, OnnxGraph *g) {
     ALLOC(p, g->inputs, counts[11]);
     ALLOC(p, g->outputs, counts[12]);
     OnnxWire w = tni_onnx_wire(s);
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         if (f.number == 2) {
             TN_TRY(name_of(p, &f, "GraphProto.name", &g->name));
             continue;
@@ -369,7 +403,8 @@ static TnStatus parse_graph_body(Parser *p, TnSpan s, OnnxGraph *g) {
         } else {
             TN_TRY(parse_io(p, f.bytes, &g->outputs[g->n_outputs++], "output"));
         }
-    FIELDS_END
+    }
+    TN_TRY(st);
     return TN_OK;
 }
 
@@ -387,12 +422,15 @@ static TnStatus parse_graph(Parser *p, TnSpan s, OnnxGraph *g) {
 static TnStatus parse_opset(Parser *p, TnSpan s, OnnxOpsets *o) {
     OnnxOpset v = {0, 0};
     OnnxWire w = tni_onnx_wire(s);
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         if (f.number == 1)
             TN_TRY(domain_of(p, &f, "OperatorSetIdProto.domain", &v.domain));
         else if (f.number == 2)
             TN_TRY(int_of(p, &f, "OperatorSetIdProto.version", &v.version));
-    FIELDS_END
+    }
+    TN_TRY(st);
     for (uint32_t i = 0; i < o->n; i++)
         if (o->items[i].domain == v.domain && o->items[i].version != v.version)
             return tni_raise_at(p->err, TN_ERR_VERSION, s.base, "operator set '%.200s' is imported as version %lld and as version %lld",
@@ -452,9 +490,12 @@ static TnStatus parse_function(Parser *p, TnSpan s, OnnxFunction *fn) {
     ALLOC(p, fn->opsets.items, counts[9]);
     ALLOC(p, fn->defaults, counts[11]);
     OnnxWire w = tni_onnx_wire(s);
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         TN_TRY(parse_function_field(p, &f, fn));
-    FIELDS_END
+    }
+    TN_TRY(st);
     fn->body.name = fn->name;
     if (fn->name == 0)
         return tni_raise_at(p->err, TN_ERR_GRAPH, s.base, "a function has no name");
@@ -467,8 +508,8 @@ static TnStatus index_functions(Parser *p) {
     for (uint32_t i = m->n_functions; i-- > 0;) {
         OnnxFunction *fn = &m->functions[i];
         if (tni_onnx_function_find(m, fn->domain, fn->name, fn->overload) != UINT32_MAX)
-            return tni_raise_at(p->err, TN_ERR_GRAPH, fn->at, "the function '%.200s' of domain '%.200s' is there twice", tni_onnx_text(&m->names, fn->name),
-                                tni_onnx_text(&m->names, fn->domain));
+            return tni_raise_at(p->err, TN_ERR_GRAPH, fn->at, "the function '%.200s' of domain '%.200s' is there twice",
+                                tni_onnx_text(&m->names, fn->name), tni_onnx_text(&m->names, fn->domain));
         uint32_t first = UINT32_MAX;
         (void)tni_onnx_map_get(&m->function_by_name, fn->name, &first);
         fn->next = first;
@@ -519,9 +560,12 @@ TnStatus tni_onnx_model_parse(TnSpan file, TnArena *arena, uint64_t max_nodes, O
     ALLOC(p, out->opsets.items, counts[8]);
     ALLOC(p, out->functions, counts[25]);
     OnnxWire w = tni_onnx_wire(file);
-    FIELDS(p, w, f)
+    OnnxField f = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &w, &f, &st)) {
         TN_TRY(parse_model_field(p, &f));
-    FIELDS_END
+    }
+    TN_TRY(st);
     if (out->graph == NULL)
         return tni_raise_at(err, TN_ERR_PARSE, file.base, "the file holds no ModelProto.graph; it is cut off or not an ONNX model");
     return index_functions(p);

@@ -10,9 +10,9 @@
 #include "onnx/names.h"
 #include "onnx/wire.h"
 
-#define ONNX_MAX_DEPTH 64         /* nesting of subgraphs and function calls */
-#define ONNX_MAX_NAME 65536u      /* bytes of one name */
-#define ONNX_MAX_ATTRS 256u       /* attributes of one node */
+#define ONNX_MAX_DEPTH 64    /* nesting of subgraphs and function calls */
+#define ONNX_MAX_NAME 65536u /* bytes of one name */
+#define ONNX_MAX_ATTRS 256u  /* attributes of one node */
 #define ONNX_DEFAULT_NODES 1000000u
 
 struct OnnxGraph;
@@ -20,10 +20,10 @@ struct OnnxGraph;
 /* TensorProto. */
 typedef struct OnnxTensor {
     OnnxName name;
-    int32_t data_type;  /* as in the file; may be none of TnDtype */
-    uint32_t rank;      /* may exceed TN_MAX_RANK; then dims holds the first ones */
+    int32_t data_type; /* as in the file; may be none of TnDtype */
+    uint32_t rank;     /* may exceed TN_MAX_RANK; then dims holds the first ones */
     int64_t dims[TN_MAX_RANK];
-    TnSpan message;     /* the whole TensorProto */
+    TnSpan message; /* the whole TensorProto */
     TnSpan raw;
     bool has_raw, segmented, external;
     uint32_t typed_field; /* field number of the typed payload (float_data, ...), 0: none */
@@ -37,8 +37,21 @@ typedef struct OnnxTensor {
 } OnnxTensor;
 
 typedef enum OnnxAttrKind {
-    ONNX_ATTR_UNDEFINED, ONNX_ATTR_FLOAT, ONNX_ATTR_INT, ONNX_ATTR_STRING, ONNX_ATTR_TENSOR, ONNX_ATTR_GRAPH, ONNX_ATTR_FLOATS, ONNX_ATTR_INTS,
-    ONNX_ATTR_STRINGS, ONNX_ATTR_TENSORS, ONNX_ATTR_GRAPHS, ONNX_ATTR_SPARSE_TENSOR, ONNX_ATTR_SPARSE_TENSORS, ONNX_ATTR_TYPE, ONNX_ATTR_TYPES,
+    ONNX_ATTR_UNDEFINED,
+    ONNX_ATTR_FLOAT,
+    ONNX_ATTR_INT,
+    ONNX_ATTR_STRING,
+    ONNX_ATTR_TENSOR,
+    ONNX_ATTR_GRAPH,
+    ONNX_ATTR_FLOATS,
+    ONNX_ATTR_INTS,
+    ONNX_ATTR_STRINGS,
+    ONNX_ATTR_TENSORS,
+    ONNX_ATTR_GRAPHS,
+    ONNX_ATTR_SPARSE_TENSOR,
+    ONNX_ATTR_SPARSE_TENSORS,
+    ONNX_ATTR_TYPE,
+    ONNX_ATTR_TYPES,
     ONNX_ATTR_COUNT
 } OnnxAttrKind;
 
@@ -91,8 +104,8 @@ typedef struct OnnxGraph {
     OnnxTensor *tensors; /* initializers */
     OnnxIo *inputs, *outputs;
     uint32_t n_nodes, n_tensors, n_inputs, n_outputs;
-    uint32_t n_sparse;   /* sparse initializers */
-    OnnxName *free;      /* names that the nodes and outputs of a subgraph take from the graphs around it */
+    uint32_t n_sparse; /* sparse initializers */
+    OnnxName *free;    /* names that the nodes and outputs of a subgraph take from the graphs around it */
     uint32_t n_free;
     uint64_t at;
 } OnnxGraph;
@@ -115,7 +128,7 @@ typedef struct OnnxFunction {
     OnnxAttr *defaults; /* with one */
     uint32_t n_attrs, n_defaults;
     OnnxOpsets opsets;
-    uint32_t next;      /* function of the same name, UINT32_MAX: none */
+    uint32_t next; /* function of the same name, UINT32_MAX: none */
     uint64_t at;
 } OnnxFunction;
 

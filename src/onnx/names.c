@@ -55,9 +55,13 @@ TnStatus tni_onnx_intern(OnnxNames *t, const char *s, size_t n, OnnxName *out, T
     return TN_OK;
 }
 
-const char *tni_onnx_text(const OnnxNames *t, OnnxName id) { return t->text[id]; }
+const char *tni_onnx_text(const OnnxNames *t, OnnxName id) {
+    return t->text[id];
+}
 
-static uint32_t spread(uint32_t key) { return (uint32_t)(((uint64_t)key * 0x9e3779b97f4a7c15u) >> 32); }
+static uint32_t spread(uint32_t key) {
+    return (uint32_t)(((uint64_t)key * 0x9e3779b97f4a7c15u) >> 32);
+}
 
 bool tni_onnx_map_get(const OnnxMap *m, uint32_t key, uint32_t *value) {
     if (m->n_slots == 0)

@@ -29,7 +29,7 @@ typedef struct OnnxMap {
     struct OnnxMapSlot {
         uint32_t key, value;
         bool used;
-    } *slots;
+    } * slots;
     uint32_t n, n_slots;
 } OnnxMap;
 bool tni_onnx_map_get(const OnnxMap *m, uint32_t key, uint32_t *value);

@@ -6,7 +6,9 @@
 
 #include <stdio.h>
 
-static const char *text_of(const OnnxScope *s, OnnxName name) { return tni_onnx_text(&s->imp->model.names, name); }
+static const char *text_of(const OnnxScope *s, OnnxName name) {
+    return tni_onnx_text(&s->imp->model.names, name);
+}
 
 /* Enumerates the nodes that node i reads from: operand and captured-name number k; UINT32_MAX - 1: not a node; UINT32_MAX: no more. */
 #define NO_PRODUCER (UINT32_MAX - 1)
@@ -56,12 +58,12 @@ static TnStatus cycle(const OnnxScope *s, const Frame *stack, uint32_t from, uin
     size_t used = 0;
     for (uint32_t i = from; i < n && i < from + 8 && used < sizeof text; i++) {
         const OnnxNode *node = &s->graph->nodes[stack[i].node];
-        int w = snprintf(text + used, sizeof text - used, "%s'%.80s' (%.30s, number %u)", i == from ? "" : ", ", text_of(s, node->name), text_of(s, node->op_type),
-                         stack[i].node);
+        int w = snprintf(text + used, sizeof text - used, "%s'%.80s' (%.30s, number %u)", i == from ? "" : ", ", text_of(s, node->name),
+                         text_of(s, node->op_type), stack[i].node);
         used += w < 0 ? 0 : (size_t)w;
     }
-    return TN_RAISE(err, TN_ERR_GRAPH, "graph '%.100s' has a cycle of %u nodes, each reading what the next makes: %s%s", text_of(s, s->graph->name), n - from, text,
-                    n - from > 8 ? ", ..." : "");
+    return TN_RAISE(err, TN_ERR_GRAPH, "graph '%.100s' has a cycle of %u nodes, each reading what the next makes: %s%s",
+                    text_of(s, s->graph->name), n - from, text, n - from > 8 ? ", ..." : "");
 }
 
 static TnStatus sort(OnnxScope *s, TnError *err) {

@@ -4,7 +4,8 @@
 #include "onnx/convert.h"
 
 static const OnnxRow rows[] = {
-#define ROW(domain, op_type, lo, hi, min_in, max_in, max_out, fn, arg, ir) {domain, op_type, lo, hi, min_in, max_in, max_out, tni_onnx_convert_##fn, arg},
+#define ROW(domain, op_type, lo, hi, min_in, max_in, max_out, fn, arg, ir)                                                                 \
+    {domain, op_type, lo, hi, min_in, max_in, max_out, tni_onnx_convert_##fn, arg},
 #include "onnx/rows.inc"
 #undef ROW
 };

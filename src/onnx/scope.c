@@ -5,7 +5,9 @@
 
 #include <stdio.h>
 
-static const char *text_of(const OnnxScope *s, OnnxName name) { return tni_onnx_text(&s->imp->model.names, name); }
+static const char *text_of(const OnnxScope *s, OnnxName name) {
+    return tni_onnx_text(&s->imp->model.names, name);
+}
 
 /* ---- targets ---- */
 
@@ -97,10 +99,11 @@ TnStatus tni_onnx_scope_bind(OnnxScope *s, OnnxName name, const OnnxBind *from, 
 static TnStatus duplicate(const OnnxScope *s, const OnnxBind *b, const char *who, TnError *err) {
     const OnnxGraph *g = s->graph;
     if (b->producer == UINT32_MAX)
-        return TN_RAISE(err, TN_ERR_GRAPH, "value '%.200s' of graph '%.100s' is an input or initializer and also %s", text_of(s, b->name), text_of(s, g->name), who);
+        return TN_RAISE(err, TN_ERR_GRAPH, "value '%.200s' of graph '%.100s' is an input or initializer and also %s", text_of(s, b->name),
+                        text_of(s, g->name), who);
     const OnnxNode *n = &g->nodes[b->producer];
-    return TN_RAISE(err, TN_ERR_GRAPH, "value '%.200s' of graph '%.100s' is made twice: by node '%.200s' (%.60s, number %u) and by %s", text_of(s, b->name),
-                    text_of(s, g->name), text_of(s, n->name), text_of(s, n->op_type), b->producer, who);
+    return TN_RAISE(err, TN_ERR_GRAPH, "value '%.200s' of graph '%.100s' is made twice: by node '%.200s' (%.60s, number %u) and by %s",
+                    text_of(s, b->name), text_of(s, g->name), text_of(s, n->name), text_of(s, n->op_type), b->producer, who);
 }
 
 static TnStatus declare_tensors(OnnxScope *s, TnError *err) {
@@ -168,7 +171,8 @@ static TnStatus use(OnnxScope *s, uint32_t node, OnnxName name, const char *how,
         return TN_OK;
     }
     const OnnxNode *n = &s->graph->nodes[node];
-    return tni_raise_node(err, TN_ERR_GRAPH, text_of(s, n->name), "%.60s (number %u of graph '%.100s') reads%s '%.200s', which no node, input or initializer makes",
+    return tni_raise_node(err, TN_ERR_GRAPH, text_of(s, n->name),
+                          "%.60s (number %u of graph '%.100s') reads%s '%.200s', which no node, input or initializer makes",
                           text_of(s, n->op_type), node, text_of(s, s->graph->name), how, text_of(s, name));
 }
 
@@ -188,8 +192,8 @@ static TnStatus count_uses(OnnxScope *s, TnError *err) {
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         OnnxBind *b = g->outputs[i].name == 0 ? NULL : tni_onnx_scope_find(s, g->outputs[i].name);
         if (b == NULL)
-            return TN_RAISE(err, TN_ERR_GRAPH, "output '%.200s' of graph '%.200s' is made by no node, input or initializer", text_of(s, g->outputs[i].name),
-                            text_of(s, g->name));
+            return TN_RAISE(err, TN_ERR_GRAPH, "output '%.200s' of graph '%.200s' is made by no node, input or initializer",
+                            text_of(s, g->outputs[i].name), text_of(s, g->name));
         b->uses++;
     }
     return TN_OK;
@@ -199,8 +203,9 @@ TnStatus tni_onnx_scope_begin(OnnxScope *s, TnError *err) {
     const OnnxGraph *g = s->graph;
     s->map.arena = s->imp->scratch;
     if (g->n_sparse > 0)
-        return TN_RAISE(err, TN_ERR_UNSUPPORTED, "graph '%.200s' has %u sparse initializers; sparse tensors are not supported: store them dense", text_of(s, g->name),
-                        g->n_sparse);
+        return TN_RAISE(err, TN_ERR_UNSUPPORTED,
+                        "graph '%.200s' has %u sparse initializers; sparse tensors are not supported: store them dense",
+                        text_of(s, g->name), g->n_sparse);
     TN_TRY(declare_tensors(s, err));
     TN_TRY(declare_inputs(s, err));
     TN_TRY(declare_outputs(s, err));
@@ -216,7 +221,8 @@ TnStatus tni_onnx_scope_value(OnnxScope *s, OnnxName name, const char *who, IrVa
     if (b == NULL || b->kind == ONNX_BIND_PENDING)
         return tni_raise_node(err, TN_ERR_GRAPH, who, "value '%.200s' is read before it is made", text_of(s, name));
     if (b->kind == ONNX_BIND_STRING)
-        return tni_raise_node(err, TN_ERR_UNSUPPORTED, who, "value '%.200s' is a tensor of strings; these are not supported", text_of(s, name));
+        return tni_raise_node(err, TN_ERR_UNSUPPORTED, who, "value '%.200s' is a tensor of strings; these are not supported",
+                              text_of(s, name));
     if (b->kind == ONNX_BIND_TENSOR) {
         TN_TRY(take_name(s, b, err));
         TN_TRY(tni_onnx_target_tensor(s->imp, s->target, b->tensor, b->ir_name, &b->value, err));
@@ -262,16 +268,18 @@ static TnStatus resolve_attrs(OnnxScope *s, OnnxCall *c, TnError *err) {
             continue;
         }
         if (s->fn == NULL)
-            return tni_onnx_fail(c, TN_ERR_GRAPH, "attribute '%.100s' refers to attribute '%.100s' of a function, but the node is in none", text_of(s, a->name),
-                                 text_of(s, a->ref));
+            return tni_onnx_fail(c, TN_ERR_GRAPH, "attribute '%.100s' refers to attribute '%.100s' of a function, but the node is in none",
+                                 text_of(s, a->name), text_of(s, a->ref));
         for (uint32_t k = 0; k < s->n_args; k++) {
             if (s->args[k].name != a->ref)
                 continue;
             if (a->kind != ONNX_ATTR_UNDEFINED && a->kind != s->args[k].kind)
-                return tni_onnx_fail(c, TN_ERR_GRAPH, "attribute '%.100s' is %s, but the function was called with '%.100s' of kind %s", text_of(s, a->name),
-                                     tni_onnx_attr_kind_name(a->kind), text_of(s, a->ref), tni_onnx_attr_kind_name(s->args[k].kind));
+                return tni_onnx_fail(c, TN_ERR_GRAPH, "attribute '%.100s' is %s, but the function was called with '%.100s' of kind %s",
+                                     text_of(s, a->name), tni_onnx_attr_kind_name(a->kind), text_of(s, a->ref),
+                                     tni_onnx_attr_kind_name(s->args[k].kind));
             if (s->args[k].g != NULL)
-                return tni_onnx_fail(c, TN_ERR_UNSUPPORTED, "attribute '%.100s': subgraphs that are handed to a function are not supported", text_of(s, a->name));
+                return tni_onnx_fail(c, TN_ERR_UNSUPPORTED, "attribute '%.100s': subgraphs that are handed to a function are not supported",
+                                     text_of(s, a->name));
             attrs[c->n_attrs] = s->args[k];
             attrs[c->n_attrs++].name = a->name;
             break;

@@ -37,7 +37,9 @@ static bool decimal(TnSpan s, uint64_t *out) {
     return true;
 }
 
-static bool key_is(TnSpan key, const char *word) { return key.n == strlen(word) && memcmp(key.p, word, key.n) == 0; }
+static bool key_is(TnSpan key, const char *word) {
+    return key.n == strlen(word) && memcmp(key.p, word, key.n) == 0;
+}
 
 /* One StringStringEntryProto of external_data. Unknown keys (checksum among them) are left alone. */
 static TnStatus parse_external(TnSpan s, OnnxTensor *t, TnError *err) {
@@ -59,8 +61,9 @@ static TnStatus parse_external(TnSpan s, OnnxTensor *t, TnError *err) {
     } else if (key_is(key, "offset") || key_is(key, "length")) {
         bool is_length = key.p[0] == 'l';
         if (!decimal(value, is_length ? &t->ext_length : &t->ext_offset))
-            return tni_raise_at(err, TN_ERR_DATA, s.base, "%s of external data is '%.*s', expected a decimal number of bytes", is_length ? "length" : "offset",
-                                (int)TN_MIN(value.n, (size_t)40), value.n == 0 ? "" : (const char *)value.p);
+            return tni_raise_at(err, TN_ERR_DATA, s.base, "%s of external data is '%.*s', expected a decimal number of bytes",
+                                is_length ? "length" : "offset", (int)TN_MIN(value.n, (size_t)40),
+                                value.n == 0 ? "" : (const char *)value.p);
         t->has_length = t->has_length || is_length;
     }
     return TN_OK;
@@ -202,14 +205,16 @@ static TnStatus convert_typed(const OnnxTensor *t, uint8_t *dst, size_t unit, ui
             i++;
         }
     }
-    return i == count ? TN_OK : tni_raise_at(err, TN_ERR_DATA, t->at, "a tensor has %llu numbers, its shape needs %llu", (unsigned long long)i,
-                                             (unsigned long long)count);
+    return i == count ? TN_OK
+                      : tni_raise_at(err, TN_ERR_DATA, t->at, "a tensor has %llu numbers, its shape needs %llu", (unsigned long long)i,
+                                     (unsigned long long)count);
 }
 
 static TnStatus typed_data(OnnxTensor *t, const char *name, TnDtype dtype, int64_t numel, size_t bytes, TnArena *arena, TnError *err) {
     uint32_t want = typed_field_of(dtype);
     if (want == 0 || t->typed_field != want)
-        return tni_raise_at(err, TN_ERR_DATA, t->at, "tensor '%.200s': data of type %s is in field %u of TensorProto, expected field %u or raw_data", name,
+        return tni_raise_at(err, TN_ERR_DATA, t->at,
+                            "tensor '%.200s': data of type %s is in field %u of TensorProto, expected field %u or raw_data", name,
                             tn_dtype_name(dtype), t->typed_field, want);
     /* Narrow types come packed, two to a number; complex ones as two numbers. */
     uint32_t bits = tn_dtype_bits(dtype);
@@ -251,12 +256,14 @@ static TnStatus check_shape(const OnnxTensor *t, const char *name, TnDtype *dtyp
     }
     *dtype = (TnDtype)t->data_type;
     if (*dtype == TN_STRING || *dtype == TN_C64 || *dtype == TN_C128)
-        return tni_raise_at(err, TN_ERR_UNSUPPORTED, t->at, "tensor '%.200s': tensors of type %s are not supported", name, tn_dtype_name(*dtype));
+        return tni_raise_at(err, TN_ERR_UNSUPPORTED, t->at, "tensor '%.200s': tensors of type %s are not supported", name,
+                            tn_dtype_name(*dtype));
     if (t->rank > TN_MAX_RANK)
         return tni_raise_at(err, TN_ERR_LIMIT, t->at, "tensor '%.200s' has rank %u, the most is %d", name, t->rank, TN_MAX_RANK);
     char shape[128];
     if (!tni_shape_bytes(*dtype, (int32_t)t->rank, t->dims, numel, bytes))
-        return tni_raise_at(err, TN_ERR_GRAPH, t->at, "tensor '%.200s': shape %s has a negative dimension or more elements than memory can hold", name,
+        return tni_raise_at(err, TN_ERR_GRAPH, t->at,
+                            "tensor '%.200s': shape %s has a negative dimension or more elements than memory can hold", name,
                             tni_shape_str(shape, sizeof shape, (int32_t)t->rank, t->dims));
     return TN_OK;
 }
@@ -279,7 +286,8 @@ TnStatus tni_onnx_tensor_data(OnnxTensor *t, const char *name, OnnxFiles *files,
     } else if (t->raw.n != bytes || t->typed_count > 0) {
         char shape[128];
         return tni_raise_at(err, TN_ERR_DATA, t->at, "tensor '%.200s': %s%s needs %zu bytes, the file has %llu", name, tn_dtype_name(dtype),
-                            tni_shape_str(shape, sizeof shape, (int32_t)t->rank, t->dims), bytes, (unsigned long long)(t->raw.n + t->typed_count));
+                            tni_shape_str(shape, sizeof shape, (int32_t)t->rank, t->dims), bytes,
+                            (unsigned long long)(t->raw.n + t->typed_count));
     } else {
         t->data = bytes > 0 ? t->raw.p : NULL;
     }

@@ -16,7 +16,7 @@ typedef struct OnnxFiles {
     struct OnnxExternal {
         char *location;
         TnFileMap map;
-    } *external;
+    } * external;
     uint32_t n, cap;
     uint64_t hash; /* over the names and lengths of external files, in the order of first use */
 } OnnxFiles;
@@ -28,8 +28,8 @@ void tni_onnx_files_destroy(void *files);
 
 /* Sets t->data: `bytes` bytes inside an external file. Errors: PATH, IO, DATA (outside the file), MEMORY. */
 TnStatus tni_onnx_external_data(OnnxTensor *t, const char *name, size_t bytes, OnnxFiles *files, TnError *err);
-/* Sets t->data and t->ready; checks type, shape and length. Converted payloads live in `arena`. `name` is for messages. Errors: GRAPH, DATA,
- * UNSUPPORTED, LIMIT, PATH, IO, MEMORY. */
+/* Sets t->data and t->ready; checks type, shape and length. Converted payloads live in `arena`. `name` is for messages. Errors: GRAPH,
+ * DATA, UNSUPPORTED, LIMIT, PATH, IO, MEMORY. */
 TnStatus tni_onnx_tensor_data(OnnxTensor *t, const char *name, OnnxFiles *files, TnArena *arena, TnError *err);
 
 #endif

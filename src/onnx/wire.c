@@ -36,7 +36,8 @@ static uint64_t little_endian(const uint8_t *p, unsigned n) {
 }
 
 static TnStatus bad_varint(TnSpan s, size_t pos, const char *what, TnError *err) {
-    return tni_raise_at(err, TN_ERR_PARSE, s.base + pos, "%s is cut off or longer than 64 bits; the file is damaged or not an ONNX model", what);
+    return tni_raise_at(err, TN_ERR_PARSE, s.base + pos, "%s is cut off or longer than 64 bits; the file is damaged or not an ONNX model",
+                        what);
 }
 
 TnStatus tni_onnx_wire_next(OnnxWire *w, OnnxField *f, bool *more, TnError *err) {
@@ -51,7 +52,8 @@ TnStatus tni_onnx_wire_next(OnnxWire *w, OnnxField *f, bool *more, TnError *err)
     if (!varint(s, &pos, &tag))
         return bad_varint(s, at, "a field's tag", err);
     if (tag > UINT32_MAX || (tag >> 3) == 0)
-        return tni_raise_at(err, TN_ERR_PARSE, s.base + at, "field number %llu is outside 1..536870911; the file is damaged or not an ONNX model",
+        return tni_raise_at(err, TN_ERR_PARSE, s.base + at,
+                            "field number %llu is outside 1..536870911; the file is damaged or not an ONNX model",
                             (unsigned long long)(tag >> 3));
     OnnxField r = {.number = (uint32_t)(tag >> 3), .at = s.base + at};
     unsigned type = (unsigned)(tag & 7);
@@ -61,8 +63,8 @@ TnStatus tni_onnx_wire_next(OnnxWire *w, OnnxField *f, bool *more, TnError *err)
     } else if (type == ONNX_WIRE_FIXED64 || type == ONNX_WIRE_FIXED32) {
         unsigned n = type == ONNX_WIRE_FIXED64 ? 8 : 4;
         if (s.n - pos < n)
-            return tni_raise_at(err, TN_ERR_PARSE, s.base + pos, "field %u needs %u bytes, %zu are left; the file is cut off or damaged", r.number, n,
-                                s.n - pos);
+            return tni_raise_at(err, TN_ERR_PARSE, s.base + pos, "field %u needs %u bytes, %zu are left; the file is cut off or damaged",
+                                r.number, n, s.n - pos);
         r.value = little_endian(s.p + pos, n);
         pos += n;
     } else if (type == ONNX_WIRE_BYTES) {
@@ -71,13 +73,15 @@ TnStatus tni_onnx_wire_next(OnnxWire *w, OnnxField *f, bool *more, TnError *err)
         if (!varint(s, &pos, &n))
             return bad_varint(s, len_at, "a length", err);
         if (n > s.n - pos)
-            return tni_raise_at(err, TN_ERR_PARSE, s.base + len_at, "field %u claims %llu bytes, %zu are left; the file is cut off or damaged", r.number,
-                                (unsigned long long)n, s.n - pos);
+            return tni_raise_at(err, TN_ERR_PARSE, s.base + len_at,
+                                "field %u claims %llu bytes, %zu are left; the file is cut off or damaged", r.number, (unsigned long long)n,
+                                s.n - pos);
         r.bytes = (TnSpan){.p = s.p + pos, .n = (size_t)n, .base = s.base + pos};
         pos += (size_t)n;
     } else {
-        return tni_raise_at(err, TN_ERR_PARSE, s.base + at, "field %u has wire type %u, which ONNX files do not use; the file is damaged or not an ONNX model",
-                            r.number, type);
+        return tni_raise_at(err, TN_ERR_PARSE, s.base + at,
+                            "field %u has wire type %u, which ONNX files do not use; the file is damaged or not an ONNX model", r.number,
+                            type);
     }
     r.type = (OnnxWireType)type;
     w->pos = pos;

@@ -37,7 +37,9 @@ static inline void pb_varint(Pb *b, uint64_t v) {
     } while (v > 0);
 }
 
-static inline void pb_tag(Pb *b, uint32_t field, uint32_t wire) { pb_varint(b, (uint64_t)field << 3 | wire); }
+static inline void pb_tag(Pb *b, uint32_t field, uint32_t wire) {
+    pb_varint(b, (uint64_t)field << 3 | wire);
+}
 
 static inline void pb_int(Pb *b, uint32_t field, int64_t v) {
     pb_tag(b, field, 0);
@@ -60,7 +62,9 @@ static inline void pb_bytes(Pb *b, uint32_t field, const void *data, size_t n) {
     pb_put(b, data, n);
 }
 
-static inline void pb_str(Pb *b, uint32_t field, const char *s) { pb_bytes(b, field, s, strlen(s)); }
+static inline void pb_str(Pb *b, uint32_t field, const char *s) {
+    pb_bytes(b, field, s, strlen(s));
+}
 
 static inline void pb_msg(Pb *b, uint32_t field, Pb child) {
     pb_bytes(b, field, child.p, child.n);
@@ -202,10 +206,18 @@ static inline void attr_ref(Pb *n, const char *name, int32_t kind, const char *r
 
 /* ---- graphs and models ---- */
 
-static inline void g_node(Pb *g, Pb n) { pb_msg(g, 1, n); }
-static inline void g_tensor(Pb *g, Pb t) { pb_msg(g, 5, t); }
-static inline void g_input(Pb *g, Pb v) { pb_msg(g, 11, v); }
-static inline void g_output(Pb *g, const char *name) { pb_msg(g, 12, io(name, TN_F32, NULL)); }
+static inline void g_node(Pb *g, Pb n) {
+    pb_msg(g, 1, n);
+}
+static inline void g_tensor(Pb *g, Pb t) {
+    pb_msg(g, 5, t);
+}
+static inline void g_input(Pb *g, Pb v) {
+    pb_msg(g, 11, v);
+}
+static inline void g_output(Pb *g, const char *name) {
+    pb_msg(g, 12, io(name, TN_F32, NULL));
+}
 
 static inline Pb opset(const char *domain, int64_t version) {
     Pb b = {0};
@@ -226,7 +238,9 @@ static inline Pb model(int64_t version, Pb graph) {
 
 /* ---- importing ---- */
 
-static inline void collect_text(void *ctx, const char *text, size_t n) { pb_put(ctx, text, n); }
+static inline void collect_text(void *ctx, const char *text, size_t n) {
+    pb_put(ctx, text, n);
+}
 
 /* The module's text, NUL-terminated; free it. */
 static inline char *module_text(const IrModule *m) {

@@ -217,8 +217,10 @@ static void unsupported_in_a_body(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(if_captures),        cmocka_unit_test(if_returns_outer_values), cmocka_unit_test(branches_may_shadow), cmocka_unit_test(nesting),
-        cmocka_unit_test(loop_with_captures), cmocka_unit_test(bad_bodies),              cmocka_unit_test(unsupported_in_a_body),
+        cmocka_unit_test(if_captures),           cmocka_unit_test(if_returns_outer_values),
+        cmocka_unit_test(branches_may_shadow),   cmocka_unit_test(nesting),
+        cmocka_unit_test(loop_with_captures),    cmocka_unit_test(bad_bodies),
+        cmocka_unit_test(unsupported_in_a_body),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -228,7 +228,11 @@ static void einsum_is_normalised(void **state) {
     (void)state;
     static const struct {
         const char *given, *want;
-    } cases[] = {{" ij , jk -> ik ", "ij,jk->ik"}, {"ij,jk", "ij,jk->ik"}, {"ba,ca", "ba,ca->bc"}, {"...ij,...jk", "...ij,...jk->...ik"}, {"iB,A", "iB,A->ABi"}};
+    } cases[] = {{" ij , jk -> ik ", "ij,jk->ik"},
+                 {"ij,jk", "ij,jk->ik"},
+                 {"ba,ca", "ba,ca->bc"},
+                 {"...ij,...jk", "...ij,...jk->...ik"},
+                 {"iB,A", "iB,A->ABi"}};
     for (size_t i = 0; i < TN_COUNT(cases); i++) {
         Pb n = node("Einsum", "e", "x,x", "y");
         attr_s(&n, "equation", cases[i].given);
@@ -338,7 +342,11 @@ static void conv_attributes(void **state) {
         g_output(&g, "y");
         Pb m = model(17, g);
         if (k > 0) {
-            refuse(m, TN_ERR_GRAPH, k == 1 ? "'strides' holds 0" : k == 2 ? "kernel_shape says 5" : k == 3 ? "'pads' holds -1" : "'group' is 0");
+            refuse(m, TN_ERR_GRAPH,
+                   k == 1   ? "'strides' holds 0"
+                   : k == 2 ? "kernel_shape says 5"
+                   : k == 3 ? "'pads' holds -1"
+                            : "'group' is 0");
             continue;
         }
         IrModule *ir = convert(m);
@@ -427,11 +435,21 @@ static void attention_is_expanded(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(table_is_sorted),        cmocka_unit_test(softmax_before_13), cmocka_unit_test(clip_versions),
-        cmocka_unit_test(reduce_axes),            cmocka_unit_test(reduce_of_unknown_rank), cmocka_unit_test(squeeze_and_axes),
-        cmocka_unit_test(old_attributes_become_operands), cmocka_unit_test(einsum_is_normalised), cmocka_unit_test(constants),
-        cmocka_unit_test(wrong_attributes),       cmocka_unit_test(conv_attributes),   cmocka_unit_test(folds_and_long_concats),
-        cmocka_unit_test(optional_outputs),       cmocka_unit_test(cast_like),         cmocka_unit_test(attention_is_expanded),
+        cmocka_unit_test(table_is_sorted),
+        cmocka_unit_test(softmax_before_13),
+        cmocka_unit_test(clip_versions),
+        cmocka_unit_test(reduce_axes),
+        cmocka_unit_test(reduce_of_unknown_rank),
+        cmocka_unit_test(squeeze_and_axes),
+        cmocka_unit_test(old_attributes_become_operands),
+        cmocka_unit_test(einsum_is_normalised),
+        cmocka_unit_test(constants),
+        cmocka_unit_test(wrong_attributes),
+        cmocka_unit_test(conv_attributes),
+        cmocka_unit_test(folds_and_long_concats),
+        cmocka_unit_test(optional_outputs),
+        cmocka_unit_test(cast_like),
+        cmocka_unit_test(attention_is_expanded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

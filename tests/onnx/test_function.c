@@ -27,7 +27,9 @@ static Pb function(const char *name, const char *in, const char *out) {
     return f;
 }
 
-static void f_node(Pb *f, Pb n) { pb_msg(f, 7, n); }
+static void f_node(Pb *f, Pb n) {
+    pb_msg(f, 7, n);
+}
 
 static Pb with_functions(Pb graph, uint32_t n, Pb *fns) {
     Pb m = model(17, graph);
@@ -208,8 +210,11 @@ static void bad_calls(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calls_are_inlined),       cmocka_unit_test(passthrough_and_absent_inputs), cmocka_unit_test(recursion_is_refused),
-        cmocka_unit_test(sizes_are_counted_first), cmocka_unit_test(bad_calls),
+        cmocka_unit_test(calls_are_inlined),
+        cmocka_unit_test(passthrough_and_absent_inputs),
+        cmocka_unit_test(recursion_is_refused),
+        cmocka_unit_test(sizes_are_counted_first),
+        cmocka_unit_test(bad_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,8 +46,8 @@ static void inputs_get_symbols(void **state) {
     assert_true(a->dtype == TN_F32 && a->rank == 3 && x->dtype == TN_I64 && x->rank == 2);
     int64_t three = 0;
     assert_true(tni_ir_dim_is_const(ir, a->dims[1], &three) && three == 3);
-    assert_true(a->dims[2] == x->dims[0]);  /* one name, one symbol */
-    assert_true(x->dims[1] != x->dims[0]);  /* the made-up name x_1 is another symbol than the model's x_1 */
+    assert_true(a->dims[2] == x->dims[0]); /* one name, one symbol */
+    assert_true(x->dims[1] != x->dims[0]); /* the made-up name x_1 is another symbol than the model's x_1 */
     assert_true(a->dims[0] != x->dims[1]);
     assert_string_equal(ig->nodes[0].name, "Identity_0");
     assert_string_equal(ig->values[ig->outputs[1]].name, "z");
@@ -138,8 +138,9 @@ static void bad_inputs(void **state) {
         const char *shape;
         TnStatus status;
         const char *words;
-    } bad[] = {{TN_F32, "-1", TN_ERR_GRAPH, "is -1"},       {TN_F32, NULL, TN_ERR_UNSUPPORTED, "has no shape"}, {0, "1", TN_ERR_GRAPH, "no type"},
-               {TN_STRING, "1", TN_ERR_UNSUPPORTED, "string"}, {77, "1", TN_ERR_UNSUPPORTED, "77"},              {TN_F32, "1,1,1,1,1,1,1,1,1", TN_ERR_LIMIT, "rank 9"}};
+    } bad[] = {{TN_F32, "-1", TN_ERR_GRAPH, "is -1"}, {TN_F32, NULL, TN_ERR_UNSUPPORTED, "has no shape"},
+               {0, "1", TN_ERR_GRAPH, "no type"},     {TN_STRING, "1", TN_ERR_UNSUPPORTED, "string"},
+               {77, "1", TN_ERR_UNSUPPORTED, "77"},   {TN_F32, "1,1,1,1,1,1,1,1,1", TN_ERR_LIMIT, "rank 9"}};
     for (size_t i = 0; i < TN_COUNT(bad); i++) {
         Pb g = {0};
         g_input(&g, io("x", bad[i].dtype, bad[i].shape));
@@ -309,10 +310,18 @@ static void node_limit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(inputs_get_symbols),           cmocka_unit_test(unsorted_nodes_are_sorted), cmocka_unit_test(cycles_are_named),
-        cmocka_unit_test(ill_formed_graphs),            cmocka_unit_test(bad_inputs),                cmocka_unit_test(initializer_of_an_input_wins),
-        cmocka_unit_test(outputs_keep_their_names),     cmocka_unit_test(versions),                  cmocka_unit_test(unsupported_operators_are_listed),
-        cmocka_unit_test(unknown_fields_are_ignored),   cmocka_unit_test(names_are_checked),         cmocka_unit_test(node_limit),
+        cmocka_unit_test(inputs_get_symbols),
+        cmocka_unit_test(unsorted_nodes_are_sorted),
+        cmocka_unit_test(cycles_are_named),
+        cmocka_unit_test(ill_formed_graphs),
+        cmocka_unit_test(bad_inputs),
+        cmocka_unit_test(initializer_of_an_input_wins),
+        cmocka_unit_test(outputs_keep_their_names),
+        cmocka_unit_test(versions),
+        cmocka_unit_test(unsupported_operators_are_listed),
+        cmocka_unit_test(unknown_fields_are_ignored),
+        cmocka_unit_test(names_are_checked),
+        cmocka_unit_test(node_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,8 +81,9 @@ static void typed_integers(void **state) {
     static const struct {
         TnDtype t;
         uint32_t field, bytes;
-    } kinds[] = {{TN_I8, 5, 1},  {TN_U8, 5, 1},   {TN_I16, 5, 2},  {TN_U16, 5, 2},      {TN_I32, 5, 4},   {TN_F16, 5, 2},      {TN_BF16, 5, 2},
-                 {TN_I64, 7, 8}, {TN_U32, 11, 4}, {TN_U64, 11, 8}, {TN_F8E4M3FN, 5, 1}, {TN_F8E5M2, 5, 1}, {TN_F8E4M3FNUZ, 5, 1}};
+    } kinds[] = {{TN_I8, 5, 1},       {TN_U8, 5, 1},     {TN_I16, 5, 2},       {TN_U16, 5, 2},  {TN_I32, 5, 4},
+                 {TN_F16, 5, 2},      {TN_BF16, 5, 2},   {TN_I64, 7, 8},       {TN_U32, 11, 4}, {TN_U64, 11, 8},
+                 {TN_F8E4M3FN, 5, 1}, {TN_F8E5M2, 5, 1}, {TN_F8E4M3FNUZ, 5, 1}};
     for (size_t k = 0; k < TN_COUNT(kinds); k++) {
         uint8_t want[32];
         for (size_t i = 0; i < 4; i++)
@@ -282,7 +283,8 @@ static void external_data_is_confined(void **state) {
         uint64_t hash = 0;
         TnStatus st = import_file(external(bad[i].location, bad[i].offset, bad[i].length), &m, &hash, &err);
         if (st != bad[i].status)
-            fail_msg("'%s' + %s: status %d (%s), expected %d", bad[i].location == NULL ? "none" : bad[i].location, bad[i].offset, st, err.message, bad[i].status);
+            fail_msg("'%s' + %s: status %d (%s), expected %d", bad[i].location == NULL ? "none" : bad[i].location, bad[i].offset, st,
+                     err.message, bad[i].status);
     }
     /* from memory there is no folder */
     expect_error(external("w.bin", "4", "12"), TN_ERR_PATH, "loaded from memory");

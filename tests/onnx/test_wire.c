@@ -50,20 +50,20 @@ static void refuses_bad_bytes(void **state) {
         size_t n;
         int64_t at;
     } bad[] = {
-        {"\x08", 1, 1001},                                          /* varint missing */
-        {"\x08\x80", 2, 1001},                                      /* varint cut off */
-        {"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11, 1001}, /* more than 64 bits */
+        {"\x08", 1, 1001},                                              /* varint missing */
+        {"\x08\x80", 2, 1001},                                          /* varint cut off */
+        {"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11, 1001},     /* more than 64 bits */
         {"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x00", 12, 1001}, /* more than ten bytes */
-        {"\x00\x00", 2, 1000},                                      /* field 0 */
-        {"\x80\x80\x80\x80\x80\x01\x00", 7, 1000},                  /* field number beyond 29 bits */
-        {"\x0b\x0c", 2, 1000},                                      /* groups */
-        {"\x0e", 1, 1000},                                          /* wire type 6 */
-        {"\x0f", 1, 1000},                                          /* wire type 7 */
-        {"\x09\x00\x00\x00\x00\x00\x00\x00", 8, 1001},              /* fixed64 cut off */
-        {"\x0d\x00\x00\x00", 4, 1001},                              /* fixed32 cut off */
-        {"\x0a\x02x", 3, 1001},                                     /* length beyond the end */
-        {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11, 1001}, /* length 2^64 - 1 */
-        {"\x08\x01\x0a", 3, 1003},                                  /* length missing */
+        {"\x00\x00", 2, 1000},                                          /* field 0 */
+        {"\x80\x80\x80\x80\x80\x01\x00", 7, 1000},                      /* field number beyond 29 bits */
+        {"\x0b\x0c", 2, 1000},                                          /* groups */
+        {"\x0e", 1, 1000},                                              /* wire type 6 */
+        {"\x0f", 1, 1000},                                              /* wire type 7 */
+        {"\x09\x00\x00\x00\x00\x00\x00\x00", 8, 1001},                  /* fixed64 cut off */
+        {"\x0d\x00\x00\x00", 4, 1001},                                  /* fixed32 cut off */
+        {"\x0a\x02x", 3, 1001},                                         /* length beyond the end */
+        {"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11, 1001},     /* length 2^64 - 1 */
+        {"\x08\x01\x0a", 3, 1003},                                      /* length missing */
     };
     for (size_t i = 0; i < TN_COUNT(bad); i++) {
         TnError err;
