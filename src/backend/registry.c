@@ -11,7 +11,7 @@
 #include "backend/ref/ref.h"
 
 static const TnKernel table[] = {
-#define KERNEL(op, name, cpu, run, supports, scratch, cost, packing, packed_bytes, pack, atol, rtol) \
+#define KERNEL(op, name, cpu, run, supports, scratch, cost, packing, packed_bytes, pack, atol, rtol)                                       \
     {#name, TN_OP_##op, cpu, run, supports, scratch, cost, packing, packed_bytes, pack, atol, rtol},
 #include "backend/ref/kernels.inc"
 #include "backend/cpu/families.inc"

@@ -53,10 +53,10 @@ typedef struct Loop {
     const IrNode *node;
     const IrGraph *body;
     uint32_t n_carried, n_scan;
-    TnTensor *in, *out;   /* of the body */
-    TnTensor *scan;       /* [n_scan] stacked so far: dims[0] iterations in memory for `room` */
-    int64_t *room;        /* [n_scan] */
-    bool owned;           /* in's carried tensors are ours */
+    TnTensor *in, *out; /* of the body */
+    TnTensor *scan;     /* [n_scan] stacked so far: dims[0] iterations in memory for `room` */
+    int64_t *room;      /* [n_scan] */
+    bool owned;         /* in's carried tensors are ours */
 } Loop;
 
 /* Appends the body's scan output i to its stack. */
@@ -70,7 +70,8 @@ static TnStatus append(Loop *l, uint32_t i) {
         return TN_RAISE(r->err, TN_ERR_UNSUPPORTED, "scan output %u has type %s, whose elements are no whole bytes", i,
                         tn_dtype_name(x->dtype));
     const int64_t n = s->data == NULL ? 0 : s->dims[0];
-    if (n > 0 && (s->rank != x->rank + 1 || s->dtype != x->dtype || memcmp(s->dims + 1, x->dims, (size_t)x->rank * sizeof x->dims[0]) != 0)) {
+    if (n > 0 &&
+        (s->rank != x->rank + 1 || s->dtype != x->dtype || memcmp(s->dims + 1, x->dims, (size_t)x->rank * sizeof x->dims[0]) != 0)) {
         char a[128], b[128];
         return TN_RAISE(r->err, TN_ERR_RUN, "scan output %u has shape %s in one iteration and %s in the next; they cannot be stacked", i,
                         tni_shape_str(a, sizeof a, s->rank - 1, s->dims + 1), tni_shape_str(b, sizeof b, x->rank, x->dims));
@@ -171,8 +172,15 @@ TnStatus tni_interp_loop(const Run *r, const IrNode *node, const Env *env, const
     TnTensor *mem = tni_calloc(r->a, 1, bytes);
     if (mem == NULL)
         return TN_OOM(r->err, bytes);
-    Loop l = {.r = r, .node = node, .body = r->m->graphs[p->graph[0]], .n_carried = p->n_carried, .n_scan = p->n_scan, .in = mem,
-              .out = mem + node->n_in, .scan = mem + node->n_in + node->n_out + 1, .room = (int64_t *)(void *)(mem + n)};
+    Loop l = {.r = r,
+              .node = node,
+              .body = r->m->graphs[p->graph[0]],
+              .n_carried = p->n_carried,
+              .n_scan = p->n_scan,
+              .in = mem,
+              .out = mem + node->n_in,
+              .scan = mem + node->n_in + node->n_out + 1,
+              .room = (int64_t *)(void *)(mem + n)};
     TnStatus st = run_loop(&l, env, in, out);
     if (l.owned)
         tni_interp_free(r, l.in + 2, l.n_carried);

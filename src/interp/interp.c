@@ -78,7 +78,8 @@ static TnStatus fetch(Frame *f, IrValueId v, TnTensor *out) {
 
 /* Is this a reshape whose target shape was dropped because its output's dims are known? */
 static bool shape_dropped(const IrNode *n) {
-    return n->op == TN_OP_reshape && (n->n_in < 2 || n->in[1] == TN_NO_VALUE) && ((const TnReshapeParams *)n->params)->kind == TN_RESHAPE_SHAPE;
+    return n->op == TN_OP_reshape && (n->n_in < 2 || n->in[1] == TN_NO_VALUE) &&
+           ((const TnReshapeParams *)n->params)->kind == TN_RESHAPE_SHAPE;
 }
 
 /* Such a reshape with the target shape put back from the numbers of this run. */
@@ -155,7 +156,8 @@ static TnStatus take(Frame *f, IrValueId v, TnTensor *out) {
     return TN_OK;
 }
 
-TnStatus tni_interp_graph(const Run *r, IrGraphId id, Env *env, const TnTensor *inputs, TnTensor *outputs, InterpHook hook, void *hook_ctx) {
+TnStatus tni_interp_graph(const Run *r, IrGraphId id, Env *env, const TnTensor *inputs, TnTensor *outputs, InterpHook hook,
+                          void *hook_ctx) {
     const IrGraph *g = r->m->graphs[id];
     Frame f;
     memset(outputs, 0, g->n_outputs * sizeof *outputs);
@@ -168,7 +170,8 @@ TnStatus tni_interp_graph(const Run *r, IrGraphId id, Env *env, const TnTensor *
         if (inputs[i].data == NULL) /* no elements: any address will do */
             f.values[g->inputs[i]].data = f.memory;
         if (!tni_interp_env_agree(env, &g->values[g->inputs[i]], &inputs[i], why, sizeof why)) {
-            st = TN_RAISE(r->err, TN_ERR_INTERNAL, "input '%s' of graph '%s' is not as inferred: %s", g->values[g->inputs[i]].name, g->name, why);
+            st = TN_RAISE(r->err, TN_ERR_INTERNAL, "input '%s' of graph '%s' is not as inferred: %s", g->values[g->inputs[i]].name, g->name,
+                          why);
             goto fail;
         }
     }
@@ -213,8 +216,8 @@ static TnStatus bind_input(const Run *r, const IrGraph *g, uint32_t i, const TnT
     for (int32_t d = 0; d < v->rank; d++) {
         const TnDimExpr *e = v->dims[d] == TN_DIM_NONE ? NULL : &r->m->exprs[v->dims[d]];
         if (e != NULL && e->op == TN_DIM_CONST && e->value != t->dims[d])
-            return TN_RAISE(r->err, TN_ERR_SHAPE, "input '%s': expected %s, found shape %s: axis %d must be %lld", v->name, want, found, (int)d,
-                            (long long)e->value);
+            return TN_RAISE(r->err, TN_ERR_SHAPE, "input '%s': expected %s, found shape %s: axis %d must be %lld", v->name, want, found,
+                            (int)d, (long long)e->value);
         if (e == NULL || e->op != TN_DIM_SYMBOL)
             continue;
         const TnSymbol *s = &r->m->symbols[e->value];

@@ -69,8 +69,17 @@ static TnStatus call_kernel(const Run *r, const IrNode *node, const Env *env, co
     if (bytes > 0 && (scratch = tni_alloc_aligned(r->a, bytes, 64)) == NULL)
         return TN_OOM(r->err, bytes);
     Host host = {r, node};
-    TnKernelCall call = {.params = params, .in = in, .n_in = node->n_in, .out = out, .n_out = node->n_out, .scratch = scratch,
-                         .scratch_bytes = bytes, .threads = r->threads, .dim_values = env->values, .resize = resize, .host = &host,
+    TnKernelCall call = {.params = params,
+                         .in = in,
+                         .n_in = node->n_in,
+                         .out = out,
+                         .n_out = node->n_out,
+                         .scratch = scratch,
+                         .scratch_bytes = bytes,
+                         .threads = r->threads,
+                         .dim_values = env->values,
+                         .resize = resize,
+                         .host = &host,
                          .err = r->err};
     TnStatus st = k->run(&call);
     tni_free(r->a, scratch);

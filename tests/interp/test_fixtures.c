@@ -73,7 +73,8 @@ static int run_folder(const char *folder, TnThreads *threads, int *runs) {
     snprintf(path, sizeof path, "%s/model.onnx", folder);
     if (access(path, R_OK) != 0)
         return 0;
-    if (tni_onnx_import(path, NULL, NULL, &m, &hash, &err) != TN_OK || tni_shape_infer(m, &err) != TN_OK || tni_ir_verify(m, &err) != TN_OK) {
+    if (tni_onnx_import(path, NULL, NULL, &m, &hash, &err) != TN_OK || tni_shape_infer(m, &err) != TN_OK ||
+        tni_ir_verify(m, &err) != TN_OK) {
         print_error("%s: %s\n", folder, err.message);
         bad++;
     }

@@ -70,7 +70,8 @@ static IrValueId input(Build *b, IrGraph *g, const char *name, TnDtype t, int32_
     g->values[v].dtype = t;
     g->values[v].rank = rank;
     for (int32_t d = 0; d < rank; d++)
-        g->values[v].dims[d] = dims[d][0] >= '0' && dims[d][0] <= '9' ? tni_ir_dim_const(b->m, atoi(dims[d])) : tni_ir_dim_symbol(b->m, dims[d]);
+        g->values[v].dims[d] =
+            dims[d][0] >= '0' && dims[d][0] <= '9' ? tni_ir_dim_const(b->m, atoi(dims[d])) : tni_ir_dim_symbol(b->m, dims[d]);
     return v;
 }
 #define DIMS(...) ((const char *const[]){__VA_ARGS__})
@@ -80,9 +81,14 @@ static IrValueId node(Build *b, IrGraph *g, TnOp op, const char *name, const voi
     assert_int_equal(tni_ir_node_add(b->m, g, op, name, p, in, n_in, (const char *const[]){name}, 1, &out, &b->err), TN_OK);
     return out;
 }
-#define IN(...) (uint32_t)(sizeof((IrValueId[]){__VA_ARGS__}) / sizeof(IrValueId)), (const IrValueId[]){__VA_ARGS__}
+#define IN(...)                                                                                                                            \
+    (uint32_t)(sizeof((IrValueId[]){__VA_ARGS__}) / sizeof(IrValueId)), (const IrValueId[]) {                                              \
+        __VA_ARGS__                                                                                                                        \
+    }
 
-static void output(Build *b, IrGraph *g, IrValueId v) { assert_int_equal(tni_ir_output_add(b->m, g, v, &b->err), TN_OK); }
+static void output(Build *b, IrGraph *g, IrValueId v) {
+    assert_int_equal(tni_ir_output_add(b->m, g, v, &b->err), TN_OK);
+}
 
 static void finish(Build *b) {
     if (tni_shape_infer(b->m, &b->err) != TN_OK || tni_ir_verify(b->m, &b->err) != TN_OK)
@@ -106,7 +112,9 @@ static Build chain(void) {
     return b;
 }
 
-static TnTensor f32(float *data, int64_t d0, int64_t d1) { return (TnTensor){.data = data, .dtype = TN_F32, .rank = 2, .dims = {d0, d1}}; }
+static TnTensor f32(float *data, int64_t d0, int64_t d1) {
+    return (TnTensor){.data = data, .dtype = TN_F32, .rank = 2, .dims = {d0, d1}};
+}
 
 static TnStatus count_tensors(void *ctx, IrNodeId id, uint32_t k, const TnTensor *t, TnError *err) {
     (void)id, (void)k, (void)err;
@@ -256,7 +264,8 @@ static Build sums(void) {
     output(&b, l, next);
     IrValueId trips = input(&b, g, "trips", TN_I64, 0, NULL), gx = input(&b, g, "x", TN_F32, 2, DIMS("n", "3")), outs[2];
     assert_int_equal(tni_ir_node_add(b.m, g, TN_OP_loop, "loop", &(TnControlParams){.graph = {1}, .n_carried = 1, .n_scan = 1},
-                                     (IrValueId[]){trips, TN_NO_VALUE, gx, gx}, 4, (const char *const[]){"total", "steps"}, 2, outs, &b.err),
+                                     (IrValueId[]){trips, TN_NO_VALUE, gx, gx}, 4, (const char *const[]){"total", "steps"}, 2, outs,
+                                     &b.err),
                      TN_OK);
     output(&b, g, outs[0]);
     output(&b, g, outs[1]);
@@ -314,7 +323,8 @@ static void state_is_refused(void **state) {
     Build b = begin();
     IrGraph *g = graph(&b, "main");
     IrValueId x = input(&b, g, "x", TN_F32, 2, DIMS("n", "3"));
-    IrNode n = {.op = TN_OP_cache_append, .name = "append", .params = &(TnCacheAppendParams){0, 3}, .in = (IrValueId[]){x, x, x}, .n_in = 3};
+    IrNode n = {
+        .op = TN_OP_cache_append, .name = "append", .params = &(TnCacheAppendParams){0, 3}, .in = (IrValueId[]){x, x, x}, .n_in = 3};
     TnTensor in[3] = {{0}}, out[1];
     TnError err = {0};
     assert_int_equal(tni_interp_node(b.m, &n, in, out, NULL, NULL, &err), TN_ERR_UNSUPPORTED);
@@ -354,9 +364,15 @@ static void allocation_failures(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_graph), cmocka_unit_test(memory_is_given_back), cmocka_unit_test(bad_inputs),
-        cmocka_unit_test(failure_names_the_node), cmocka_unit_test(if_else), cmocka_unit_test(loops),
-        cmocka_unit_test(data_dependent), cmocka_unit_test(state_is_refused), cmocka_unit_test(allocation_failures),
+        cmocka_unit_test(plain_graph),
+        cmocka_unit_test(memory_is_given_back),
+        cmocka_unit_test(bad_inputs),
+        cmocka_unit_test(failure_names_the_node),
+        cmocka_unit_test(if_else),
+        cmocka_unit_test(loops),
+        cmocka_unit_test(data_dependent),
+        cmocka_unit_test(state_is_refused),
+        cmocka_unit_test(allocation_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,10 +57,26 @@ static bool parse_tensor(const char *text, const Record *raw, TnTensor *t) {
     static const struct {
         const char *onnx;
         TnDtype t;
-    } names[] = {{"float", TN_F32}, {"uint8", TN_U8}, {"int8", TN_I8}, {"uint16", TN_U16}, {"int16", TN_I16}, {"int32", TN_I32},
-                 {"int64", TN_I64}, {"bool", TN_BOOL}, {"float16", TN_F16}, {"double", TN_F64}, {"uint32", TN_U32}, {"uint64", TN_U64},
-                 {"bfloat16", TN_BF16}, {"float8e4m3fn", TN_F8E4M3FN}, {"float8e4m3fnuz", TN_F8E4M3FNUZ}, {"float8e5m2", TN_F8E5M2},
-                 {"float8e5m2fnuz", TN_F8E5M2FNUZ}, {"uint4", TN_U4}, {"int4", TN_I4}, {"float4e2m1", TN_F4E2M1}};
+    } names[] = {{"float", TN_F32},
+                 {"uint8", TN_U8},
+                 {"int8", TN_I8},
+                 {"uint16", TN_U16},
+                 {"int16", TN_I16},
+                 {"int32", TN_I32},
+                 {"int64", TN_I64},
+                 {"bool", TN_BOOL},
+                 {"float16", TN_F16},
+                 {"double", TN_F64},
+                 {"uint32", TN_U32},
+                 {"uint64", TN_U64},
+                 {"bfloat16", TN_BF16},
+                 {"float8e4m3fn", TN_F8E4M3FN},
+                 {"float8e4m3fnuz", TN_F8E4M3FNUZ},
+                 {"float8e5m2", TN_F8E5M2},
+                 {"float8e5m2fnuz", TN_F8E5M2FNUZ},
+                 {"uint4", TN_U4},
+                 {"int4", TN_I4},
+                 {"float4e2m1", TN_F4E2M1}};
     const char *slash = strchr(text, '/');
     *t = (TnTensor){0};
     for (size_t i = 0; slash != NULL && i < TN_COUNT(names); i++)

@@ -18,8 +18,10 @@
 #include "base/dtype.h"
 
 /* T(TN_F32, values, 2, 3): a tensor of rank 2; T0: a scalar. */
-#define T(t, values, ...)                                                                                                  \
-    ((TnTensor){.data = (void *)(uintptr_t)(values), .dtype = (t), .rank = (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), \
+#define T(t, values, ...)                                                                                                                  \
+    ((TnTensor){.data = (void *)(uintptr_t)(values),                                                                                       \
+                .dtype = (t),                                                                                                              \
+                .rank = (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                                                     \
                 .dims = {__VA_ARGS__}})
 #define T0(t, values) ((TnTensor){.data = (void *)(uintptr_t)(values), .dtype = (t)})
 #define NONE ((TnTensor){0})
@@ -55,8 +57,17 @@ static inline TnStatus call_ref(TnOp op, const void *params, const TnTensor *in,
     TnKernelQuery q = {op, params, in, n_in, out, n_out, tni_threads_count(threads)};
     size_t bytes = k->scratch != NULL ? k->scratch(&q) : 0;
     void *scratch = bytes > 0 ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
-    TnKernelCall c = {.params = params, .in = in, .n_in = n_in, .out = out, .n_out = n_out, .scratch = scratch, .scratch_bytes = bytes,
-                      .threads = threads, .resize = test_resize, .host = o, .err = err};
+    TnKernelCall c = {.params = params,
+                      .in = in,
+                      .n_in = n_in,
+                      .out = out,
+                      .n_out = n_out,
+                      .scratch = scratch,
+                      .scratch_bytes = bytes,
+                      .threads = threads,
+                      .resize = test_resize,
+                      .host = o,
+                      .err = err};
     TnStatus st = k->run(&c);
     free(scratch);
     return st;
@@ -69,32 +80,34 @@ static inline void run_ref(TnOp op, const void *params, const TnTensor *in, uint
     if (st != TN_OK)
         fail_msg("%s: %s", tni_op_info(op)->name, err.message);
 }
-#define RUN(op, params, out, ...) \
+#define RUN(op, params, out, ...)                                                                                                          \
     run_ref(TN_OP_##op, params, (TnTensor[]){__VA_ARGS__}, (uint32_t)(sizeof((TnTensor[]){__VA_ARGS__}) / sizeof(TnTensor)), out)
 
 /* Same value: NaN equals NaN, -0 differs from +0. */
-static inline bool same_double(double a, double b) { return a != a ? b != b : a == b && signbit(a) == signbit(b); }
+static inline bool same_double(double a, double b) {
+    return a != a ? b != b : a == b && signbit(a) == signbit(b);
+}
 
-#define SAME(t, got, want, n)                                                                                              \
-    do {                                                                                                                   \
-        for (int64_t i_ = 0; i_ < (n); i_++)                                                                               \
-            if (!same_double(tni_load_f64(t, got, i_), tni_load_f64(t, want, i_)))                                         \
-                fail_msg("%s:%d: element %d is %.9g, expected %.9g", __FILE__, __LINE__, (int)i_, tni_load_f64(t, got, i_), \
-                         tni_load_f64(t, want, i_));                                                                       \
+#define SAME(t, got, want, n)                                                                                                              \
+    do {                                                                                                                                   \
+        for (int64_t i_ = 0; i_ < (n); i_++)                                                                                               \
+            if (!same_double(tni_load_f64(t, got, i_), tni_load_f64(t, want, i_)))                                                         \
+                fail_msg("%s:%d: element %d is %.9g, expected %.9g", __FILE__, __LINE__, (int)i_, tni_load_f64(t, got, i_),                \
+                         tni_load_f64(t, want, i_));                                                                                       \
     } while (0)
 #define SAME_F(got, n, ...) SAME(TN_F32, got, F(__VA_ARGS__), n)
-#define SAME_I(got, n, ...)                                                                                                          \
-    do {                                                                                                                             \
-        for (int64_t i_ = 0; i_ < (n); i_++)                                                                                         \
-            if ((got)[i_] != I(__VA_ARGS__)[i_])                                                                                     \
-                fail_msg("%s:%d: element %d is %lld, expected %lld", __FILE__, __LINE__, (int)i_, (long long)(got)[i_],              \
-                         (long long)I(__VA_ARGS__)[i_]);                                                                             \
+#define SAME_I(got, n, ...)                                                                                                                \
+    do {                                                                                                                                   \
+        for (int64_t i_ = 0; i_ < (n); i_++)                                                                                               \
+            if ((got)[i_] != I(__VA_ARGS__)[i_])                                                                                           \
+                fail_msg("%s:%d: element %d is %lld, expected %lld", __FILE__, __LINE__, (int)i_, (long long)(got)[i_],                    \
+                         (long long)I(__VA_ARGS__)[i_]);                                                                                   \
     } while (0)
-#define NEAR(got, want, n, tol)                                                                                                       \
-    do {                                                                                                                              \
-        for (int64_t i_ = 0; i_ < (n); i_++)                                                                                          \
-            if (!(fabs((double)(got)[i_] - (double)(want)[i_]) <= (tol)))                                                             \
-                fail_msg("%s:%d: element %d is %.9g, expected %.9g", __FILE__, __LINE__, (int)i_, (double)(got)[i_], (double)(want)[i_]); \
+#define NEAR(got, want, n, tol)                                                                                                            \
+    do {                                                                                                                                   \
+        for (int64_t i_ = 0; i_ < (n); i_++)                                                                                               \
+            if (!(fabs((double)(got)[i_] - (double)(want)[i_]) <= (tol)))                                                                  \
+                fail_msg("%s:%d: element %d is %.9g, expected %.9g", __FILE__, __LINE__, (int)i_, (double)(got)[i_], (double)(want)[i_]);  \
     } while (0)
 
 /* A number in [-1, 1) from a fixed sequence. */

@@ -186,8 +186,9 @@ static void integer_conversions(void **state) {
 /* Every pair of types carries small whole numbers. */
 static void all_pairs(void **state) {
     (void)state;
-    static const TnDtype types[] = {TN_F32, TN_F64, TN_F16, TN_BF16, TN_U8, TN_I8, TN_U16, TN_I16, TN_I32, TN_I64, TN_U32, TN_U64,
-                                    TN_F8E4M3FN, TN_F8E4M3FNUZ, TN_F8E5M2, TN_F8E5M2FNUZ, TN_U4, TN_I4, TN_F4E2M1, TN_BOOL};
+    static const TnDtype types[] = {TN_F32,    TN_F64,        TN_F16, TN_BF16, TN_U8,     TN_I8,       TN_U16,
+                                    TN_I16,    TN_I32,        TN_I64, TN_U32,  TN_U64,    TN_F8E4M3FN, TN_F8E4M3FNUZ,
+                                    TN_F8E5M2, TN_F8E5M2FNUZ, TN_U4,  TN_I4,   TN_F4E2M1, TN_BOOL};
     for (size_t a = 0; a < TN_COUNT(types); a++)
         for (size_t b = 0; b < TN_COUNT(types); b++) {
             uint8_t x[64] = {0}, y[64] = {0};
@@ -218,7 +219,8 @@ static void quantize(void **state) {
     SAME_I(s, 4, 2, 2, -2, 2);
     /* blocks of 2 along axis 1 */
     p.block_size = 2;
-    RUN(quantize_linear, &p, T(TN_I8, s, 1, 4), T(TN_F32, F(2, 4, 6, 8), 1, 4), T(TN_F32, F(2, 4), 1, 2), T(TN_I8, LIST(int8_t, 0, 1), 1, 2));
+    RUN(quantize_linear, &p, T(TN_I8, s, 1, 4), T(TN_F32, F(2, 4, 6, 8), 1, 4), T(TN_F32, F(2, 4), 1, 2),
+        T(TN_I8, LIST(int8_t, 0, 1), 1, 2));
     SAME_I(s, 4, 1, 2, 3, 3); /* 6 / 4 = 1.5 -> 2 */
     float f[4];
     RUN(dequantize_linear, &p, T(TN_F32, f, 1, 4), T(TN_I8, LIST(int8_t, 1, 2, 3, 3), 1, 4), T(TN_F32, F(2, 4), 1, 2),
@@ -237,9 +239,9 @@ static void empty(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(half_exhaustive),     cmocka_unit_test(double_rounds_once), cmocka_unit_test(fp8_tables),
-        cmocka_unit_test(fp8_saturation),      cmocka_unit_test(float_to_integer),   cmocka_unit_test(integer_conversions),
-        cmocka_unit_test(all_pairs),           cmocka_unit_test(quantize),           cmocka_unit_test(empty),
+        cmocka_unit_test(half_exhaustive), cmocka_unit_test(double_rounds_once), cmocka_unit_test(fp8_tables),
+        cmocka_unit_test(fp8_saturation),  cmocka_unit_test(float_to_integer),   cmocka_unit_test(integer_conversions),
+        cmocka_unit_test(all_pairs),       cmocka_unit_test(quantize),           cmocka_unit_test(empty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

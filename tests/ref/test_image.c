@@ -107,7 +107,8 @@ static void conv(void **state) {
     conv_case((ConvCase){1, 5, 5, 5, {4, 6, 5}, {3, 3, 3}, {1, 2, 1}, {1, 1, 2}, {1, 1, 2}, {1, 1, 2}, 3}, true, false, 1); /* depthwise */
     conv_case((ConvCase){1, 5, 5, 5, {4, 6, 5}, {3, 3, 3}, {1, 2, 1}, {1, 1, 2}, {1, 1, 2}, {1, 1, 2}, 3}, true, true, 1);
     conv_case((ConvCase){2, 3, 2, 1, {1, 1, 300}, {1, 1, 5}, {1, 1, 1}, {1, 1, 1}, {0, 0, 2}, {0, 0, 2}, 1}, true, false, 1);
-    conv_case((ConvCase){1, 70, 80, 1, {1, 12, 12}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}, {0, 1, 1}, 2}, true, false, 2); /* several tiles */
+    conv_case((ConvCase){1, 70, 80, 1, {1, 12, 12}, {1, 3, 3}, {1, 1, 1}, {1, 1, 1}, {0, 1, 1}, {0, 1, 1}, 2}, true, false,
+              2); /* several tiles */
 }
 
 static void conv_details(void **state) {
@@ -164,7 +165,13 @@ static void pool(void **state) {
     RUN(pool, &p, T(TN_F32, y, 1, 1, 2, 2), x);
     SAME_F(y, 4, 0.25f, 1.25f, 2.75f, 7);
     /* ceil mode: the last window hangs over; places beyond the padding do not count */
-    p = (TnPoolParams){.kind = TN_POOL_AVG, .n_spatial = 2, .kernel = {2, 2}, .stride = {2, 2}, .dilation = {1, 1}, .ceil_mode = 1, .count_include_pad = 1};
+    p = (TnPoolParams){.kind = TN_POOL_AVG,
+                       .n_spatial = 2,
+                       .kernel = {2, 2},
+                       .stride = {2, 2},
+                       .dilation = {1, 1},
+                       .ceil_mode = 1,
+                       .count_include_pad = 1};
     RUN(pool, &p, T(TN_F32, y, 1, 1, 2, 2), x);
     SAME_F(y, 4, 3, 4.5f, 7.5f, 9);
     p = (TnPoolParams){.kind = TN_POOL_AVG, .global = 1};
@@ -174,12 +181,15 @@ static void pool(void **state) {
     p.p = 2;
     RUN(pool, &p, T(TN_F32, y, 1, 1, 1, 1), x);
     SAME_F(y, 1, (float)sqrt(285));
-    p = (TnPoolParams){.kind = TN_POOL_MAX, .n_spatial = 1, .kernel = {2}, .stride = {1}, .dilation = {1}, .pads = {1, 1}, .channels_last = 1};
+    p = (TnPoolParams){
+        .kind = TN_POOL_MAX, .n_spatial = 1, .kernel = {2}, .stride = {1}, .dilation = {1}, .pads = {1, 1}, .channels_last = 1};
     RUN(pool, &p, T(TN_F32, y, 1, 3, 2), T(TN_F32, F(-1, 5, -2, NAN), 1, 2, 2));
     SAME_F(y, 6, -1, 5, -1, NAN, -2, NAN);
 }
 
-static void resize_1d(TnResizeParams p, TnTensor x, float scale, TnTensor y) { RUN(resize, &p, y, x, NONE, T(TN_F32, &scale, 1), NONE); }
+static void resize_1d(TnResizeParams p, TnTensor x, float scale, TnTensor y) {
+    RUN(resize, &p, y, x, NONE, T(TN_F32, &scale, 1), NONE);
+}
 
 static void resize(void **state) {
     (void)state;
@@ -187,7 +197,8 @@ static void resize(void **state) {
     const TnTensor x = T(TN_F32, F(1, 2, 3, 4), 4);
     resize_1d((TnResizeParams){.mode = TN_RESIZE_NEAREST, .coord = TN_COORD_HALF_PIXEL}, x, 2, T(TN_F32, y, 8));
     SAME_F(y, 8, 1, 1, 2, 2, 3, 3, 4, 4);
-    resize_1d((TnResizeParams){.mode = TN_RESIZE_NEAREST, .coord = TN_COORD_ASYMMETRIC, .nearest = TN_NEAREST_FLOOR}, x, 0.5f, T(TN_F32, y, 2));
+    resize_1d((TnResizeParams){.mode = TN_RESIZE_NEAREST, .coord = TN_COORD_ASYMMETRIC, .nearest = TN_NEAREST_FLOOR}, x, 0.5f,
+              T(TN_F32, y, 2));
     SAME_F(y, 2, 1, 3);
     resize_1d((TnResizeParams){.mode = TN_RESIZE_LINEAR, .coord = TN_COORD_HALF_PIXEL}, x, 2, T(TN_F32, y, 8));
     SAME_F(y, 8, 1, 1.25f, 1.75f, 2.25f, 2.75f, 3.25f, 3.75f, 4);
@@ -247,8 +258,9 @@ static void nms(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(conv),   cmocka_unit_test(conv_details), cmocka_unit_test(conv_transpose), cmocka_unit_test(pool),
-        cmocka_unit_test(resize), cmocka_unit_test(roi_align),    cmocka_unit_test(nms),
+        cmocka_unit_test(conv), cmocka_unit_test(conv_details), cmocka_unit_test(conv_transpose),
+        cmocka_unit_test(pool), cmocka_unit_test(resize),       cmocka_unit_test(roi_align),
+        cmocka_unit_test(nms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

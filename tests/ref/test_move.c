@@ -7,7 +7,7 @@ static TnStatus try_ref(TnOp op, const void *p, const TnTensor *in, uint32_t n, 
     memset(err, 0, sizeof *err);
     return call_ref(op, p, in, n, &out, 1, NULL, NULL, err);
 }
-#define TRY(op, p, out, ...) \
+#define TRY(op, p, out, ...)                                                                                                               \
     try_ref(TN_OP_##op, p, (TnTensor[]){__VA_ARGS__}, (uint32_t)(sizeof((TnTensor[]){__VA_ARGS__}) / sizeof(TnTensor)), out, &err)
 
 static void layout(void **state) {
@@ -55,11 +55,13 @@ static void slice(void **state) {
     SAME_F(y, 6, 4, 3, 2, 8, 7, 6);
     RUN(slice, NULL, T(TN_F32, y, 2, 4), x, T(TN_I64, I(-1000), 1), T(TN_I64, I(INT64_MAX), 1), T(TN_I64, I(1), 1));
     SAME_F(y, 8, 1, 2, 3, 4, 5, 6, 7, 8);
-    RUN(slice, NULL, T(TN_F32, y, 2, 1), x, T(TN_I64, I(INT64_MAX), 1), T(TN_I64, I(INT64_MIN), 1), T(TN_I64, I(1), 1), T(TN_I64, I(INT64_MIN), 1));
+    RUN(slice, NULL, T(TN_F32, y, 2, 1), x, T(TN_I64, I(INT64_MAX), 1), T(TN_I64, I(INT64_MIN), 1), T(TN_I64, I(1), 1),
+        T(TN_I64, I(INT64_MIN), 1));
     SAME_F(y, 2, 4, 8);
     RUN(slice, NULL, T(TN_F32, NULL, 2, 0), x, T(TN_I64, I(3), 1), T(TN_I64, I(1), 1), T(TN_I64, I(1), 1));
-    assert_int_equal(TRY(slice, NULL, T(TN_F32, y, 2, 1), x, T(TN_I64, I(0), 1), T(TN_I64, I(1), 1), T(TN_I64, I(1), 1), T(TN_I64, I(0), 1)),
-                     TN_ERR_RUN);
+    assert_int_equal(
+        TRY(slice, NULL, T(TN_F32, y, 2, 1), x, T(TN_I64, I(0), 1), T(TN_I64, I(1), 1), T(TN_I64, I(1), 1), T(TN_I64, I(0), 1)),
+        TN_ERR_RUN);
 }
 
 static void pad(void **state) {
@@ -81,7 +83,8 @@ static void pad(void **state) {
     SAME_F(y, 3, 2, 3, 0);
     RUN(pad, &((TnPadParams){TN_PADDING_EDGE}), T(TN_F32, y, 4), x, T(TN_I64, I(2, -1), 2));
     SAME_F(y, 4, 1, 1, 1, 2);
-    RUN(pad, &((TnPadParams){TN_PADDING_CONSTANT}), T(TN_F32, y, 2, 3), T(TN_F32, F(1, 2), 2, 1), T(TN_I64, I(1, 1), 2), NONE, T(TN_I64, I(-1), 1));
+    RUN(pad, &((TnPadParams){TN_PADDING_CONSTANT}), T(TN_F32, y, 2, 3), T(TN_F32, F(1, 2), 2, 1), T(TN_I64, I(1, 1), 2), NONE,
+        T(TN_I64, I(-1), 1));
     SAME_F(y, 6, 0, 1, 0, 0, 2, 0);
     assert_int_equal(TRY(pad, &((TnPadParams){TN_PADDING_EDGE}), T(TN_F32, y, 1), T(TN_F32, y, 0), T(TN_I64, I(1, 0), 2)), TN_ERR_RUN);
     assert_int_equal(TRY(pad, &((TnPadParams){0}), T(TN_F32, y, 4), x, T(TN_I64, I(1), 1)), TN_ERR_RUN);
@@ -150,11 +153,12 @@ static void scatters(void **state) {
     SAME_F(y, 4, NAN, 2, 3, 4);
     p.reduction = TN_SCATTER_MUL;
     int32_t i[2];
-    RUN(scatter_elements, &((TnScatterParams){0, TN_SCATTER_MUL}), T(TN_I32, i, 2), T(TN_I32, LIST(int32_t, INT32_MAX, 3), 2), T(TN_I64, I(0, 1), 2),
-        T(TN_I32, LIST(int32_t, 2, 5), 2));
+    RUN(scatter_elements, &((TnScatterParams){0, TN_SCATTER_MUL}), T(TN_I32, i, 2), T(TN_I32, LIST(int32_t, INT32_MAX, 3), 2),
+        T(TN_I64, I(0, 1), 2), T(TN_I32, LIST(int32_t, 2, 5), 2));
     SAME_I(i, 2, -2, 15);
     assert_int_equal(TRY(scatter_nd, &p, T(TN_F32, y, 4), x, T(TN_I64, I(4), 1, 1), T(TN_F32, F(1), 1)), TN_ERR_RUN);
-    assert_int_equal(TRY(scatter_elements, &((TnScatterParams){0}), T(TN_F32, y, 4), x, T(TN_I64, I(-5), 1), T(TN_F32, F(1), 1)), TN_ERR_RUN);
+    assert_int_equal(TRY(scatter_elements, &((TnScatterParams){0}), T(TN_F32, y, 4), x, T(TN_I64, I(-5), 1), T(TN_F32, F(1), 1)),
+                     TN_ERR_RUN);
     RUN(one_hot, &((TnAxisParams){-1, 0}), T(TN_F32, y, 2, 3), T(TN_I64, I(-1, 5), 2), T0(TN_I64, I(3)), T(TN_F32, F(0, 7), 2));
     SAME_F(y, 6, 0, 0, 7, 0, 0, 0);
     RUN(one_hot, &((TnAxisParams){0, 0}), T(TN_F32, y, 3, 2), T(TN_I64, I(0, 2), 2), T(TN_I64, I(3), 1), T(TN_F32, F(0, 7), 2));

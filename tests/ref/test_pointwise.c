@@ -227,9 +227,15 @@ static void threads_do_not_matter(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(unary_values),   cmocka_unit_test(unary_bool_and_integer), cmocka_unit_test(integers_never_trap),
-        cmocka_unit_test(float_binary),   cmocka_unit_test(broadcasting),           cmocka_unit_test(in_place),
-        cmocka_unit_test(where_any_type), cmocka_unit_test(clip_bounds),            cmocka_unit_test(programs),
+        cmocka_unit_test(unary_values),
+        cmocka_unit_test(unary_bool_and_integer),
+        cmocka_unit_test(integers_never_trap),
+        cmocka_unit_test(float_binary),
+        cmocka_unit_test(broadcasting),
+        cmocka_unit_test(in_place),
+        cmocka_unit_test(where_any_type),
+        cmocka_unit_test(clip_bounds),
+        cmocka_unit_test(programs),
         cmocka_unit_test(threads_do_not_matter),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,8 @@ static void matmul_small(void **state) {
 static void matmul_large(void **state) {
     (void)state;
     const int64_t B = 2, M = 67, N = 131, K = 259;
-    float *a = randoms(B * M * K, 1), *b = randoms(B * K * N, 2), *y = malloc((size_t)(B * M * N) * 4), *z = malloc((size_t)(B * M * N) * 4);
+    float *a = randoms(B * M * K, 1), *b = randoms(B * K * N, 2), *y = malloc((size_t)(B * M * N) * 4),
+          *z = malloc((size_t)(B * M * N) * 4);
     double *want = calloc((size_t)(B * M * N), sizeof *want);
     for (int64_t c = 0; c < B; c++)
         for (int64_t i = 0; i < M; i++)
@@ -72,14 +73,16 @@ static void gemm(void **state) {
     SAME_F(y, 4, 39, 45, 87, 101);
     /* leading dims fold into M; activation before the residual */
     p = (TnGemmParams){.alpha = 1, .beta = 1, .act = TN_ACT_RELU};
-    RUN(gemm, &p, T(TN_F32, y, 2, 1, 2), T(TN_F32, F(1, -1), 2, 1, 1), T(TN_F32, F(1, 2), 1, 2), NONE, T(TN_F32, F(-5, -6, -7, -8), 2, 1, 2));
+    RUN(gemm, &p, T(TN_F32, y, 2, 1, 2), T(TN_F32, F(1, -1), 2, 1, 1), T(TN_F32, F(1, 2), 1, 2), NONE,
+        T(TN_F32, F(-5, -6, -7, -8), 2, 1, 2));
     SAME_F(y, 4, -4, -4, -7, -8);
     p = (TnGemmParams){.alpha = 1, .beta = 1, .act = TN_ACT_CLIP, .act_alpha = 0, .act_beta = 1.5f};
     RUN(gemm, &p, T(TN_F32, y, 1, 2), T(TN_F32, F(1), 1, 1), T(TN_F32, F(-1, 2), 1, 2));
     SAME_F(y, 2, 0, 1.5f);
     int32_t i[2];
     p = (TnGemmParams){.alpha = 1, .beta = 1};
-    RUN(gemm, &p, T(TN_I32, i, 1, 2), T(TN_I32, LIST(int32_t, 3), 1, 1), T(TN_I32, LIST(int32_t, 2, INT32_MAX), 1, 2), T(TN_I32, LIST(int32_t, 1, 4), 2));
+    RUN(gemm, &p, T(TN_I32, i, 1, 2), T(TN_I32, LIST(int32_t, 3), 1, 1), T(TN_I32, LIST(int32_t, 2, INT32_MAX), 1, 2),
+        T(TN_I32, LIST(int32_t, 1, 4), 2));
     SAME_I(i, 2, 7, (int32_t)(3u * INT32_MAX + 4u));
 }
 
@@ -96,7 +99,8 @@ static void einsum(void **state) {
     SAME_F(y, 4, 1, 3, 2, 4);
     RUN(einsum, &((TnEinsumParams){"...j,j->..."}), T(TN_F32, y, 2), T(TN_F32, F(1, 2, 3, 4), 2, 2), T(TN_F32, F(1, 10), 2));
     SAME_F(y, 2, 21, 43);
-    RUN(einsum, &((TnEinsumParams){"...ij,...jk->...ik"}), T(TN_F32, y, 2, 1, 1), T(TN_F32, F(1, 2, 3, 4), 2, 1, 2), T(TN_F32, F(1, 10), 2, 1));
+    RUN(einsum, &((TnEinsumParams){"...ij,...jk->...ik"}), T(TN_F32, y, 2, 1, 1), T(TN_F32, F(1, 2, 3, 4), 2, 1, 2),
+        T(TN_F32, F(1, 10), 2, 1));
     SAME_F(y, 2, 21, 43);
     RUN(einsum, &((TnEinsumParams){"a,b,c->"}), T0(TN_F32, y), T(TN_F32, F(1, 2), 2), T(TN_F32, F(3), 1), T(TN_F32, F(1, 1, 1), 3));
     SAME_F(y, 1, 27);
@@ -111,8 +115,8 @@ static void einsum(void **state) {
 }
 
 /* Attention from its definition on q, k, v given as [B, H, S, D]. */
-static void naive(const float *q, const float *k, const float *v, const float *bias, int64_t B, int64_t H, int64_t KV, int64_t SQ, int64_t SK,
-                  int64_t D, int64_t DV, double scale, bool causal, double *y) {
+static void naive(const float *q, const float *k, const float *v, const float *bias, int64_t B, int64_t H, int64_t KV, int64_t SQ,
+                  int64_t SK, int64_t D, int64_t DV, double scale, bool causal, double *y) {
     double *s = malloc((size_t)SK * sizeof *s);
     for (int64_t b = 0; b < B; b++)
         for (int64_t h = 0; h < H; h++)
@@ -166,11 +170,21 @@ static void attention_case(int64_t B, int64_t H, int64_t KV, int64_t SQ, int64_t
     double *want = calloc((size_t)(B * H * SQ * DV), sizeof *want);
     naive(q, k, v, biased ? bias : NULL, B, H, KV, SQ, SK, D, DV, (double)0.3f, causal, want);
     const int64_t qw = H * D + 5, kw = KV * D + 3;
-    float *qa = arrange(q, B, H, SQ, D, ql, qw, 2), *ka = arrange(k, B, KV, SK, D, kl, kw, 1), *va = arrange(v, B, KV, SK, DV, TN_LAYOUT_BHSD, 0, 0);
+    float *qa = arrange(q, B, H, SQ, D, ql, qw, 2), *ka = arrange(k, B, KV, SK, D, kl, kw, 1),
+          *va = arrange(v, B, KV, SK, DV, TN_LAYOUT_BHSD, 0, 0);
     float *y = calloc((size_t)(B * H * SQ * DV), sizeof *y);
-    TnAttentionParams p = {.heads = (uint32_t)H, .kv_heads = (uint32_t)KV, .d_qk = (uint32_t)D, .d_v = (uint32_t)DV, .scale = 0.3f,
-                           .causal = causal, .q_layout = ql, .k_layout = kl, .v_layout = TN_LAYOUT_BHSD, .out_layout = ol,
-                           .q_off = ql == TN_LAYOUT_BSHD ? 2 : 0, .k_off = kl == TN_LAYOUT_BSHD ? 1 : 0};
+    TnAttentionParams p = {.heads = (uint32_t)H,
+                           .kv_heads = (uint32_t)KV,
+                           .d_qk = (uint32_t)D,
+                           .d_v = (uint32_t)DV,
+                           .scale = 0.3f,
+                           .causal = causal,
+                           .q_layout = ql,
+                           .k_layout = kl,
+                           .v_layout = TN_LAYOUT_BHSD,
+                           .out_layout = ol,
+                           .q_off = ql == TN_LAYOUT_BSHD ? 2 : 0,
+                           .k_off = kl == TN_LAYOUT_BSHD ? 1 : 0};
     TnTensor in[5] = {ql == TN_LAYOUT_BSHD ? T(TN_F32, qa, B, SQ, qw) : T(TN_F32, qa, B, H, SQ, D),
                       kl == TN_LAYOUT_BSHD   ? T(TN_F32, ka, B, SK, kw)
                       : kl == TN_LAYOUT_BHSD ? T(TN_F32, ka, B, KV, SK, D)
@@ -235,7 +249,8 @@ static void step_and_append(void **state) {
     float q[R * (W + 1)];
     for (int i = 0; i < R * (W + 1); i++)
         q[i] = next_random(&seed);
-    TnTensor s[5] = {T(TN_F32, q, R, W + 1), T(TN_F32, kc, L, P, W), T(TN_F32, vc, L, P, W), T(TN_I32, lanes, R, P), T(TN_I32, LIST(int32_t, 3), 1)};
+    TnTensor s[5] = {T(TN_F32, q, R, W + 1), T(TN_F32, kc, L, P, W), T(TN_F32, vc, L, P, W), T(TN_I32, lanes, R, P),
+                     T(TN_I32, LIST(int32_t, 3), 1)};
     TnTensor out = T(TN_F32, y, R, W);
     assert_int_equal(call_ref(TN_OP_attention_step, &sp, s, 5, &out, 1, NULL, NULL, &err), TN_OK);
     for (int r = 0; r < R; r++) {
@@ -261,8 +276,9 @@ static void step_and_append(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matmul_small), cmocka_unit_test(matmul_large),    cmocka_unit_test(gemm),           cmocka_unit_test(einsum),
-        cmocka_unit_test(attention),    cmocka_unit_test(attention_masks), cmocka_unit_test(step_and_append),
+        cmocka_unit_test(matmul_small),    cmocka_unit_test(matmul_large), cmocka_unit_test(gemm),
+        cmocka_unit_test(einsum),          cmocka_unit_test(attention),    cmocka_unit_test(attention_masks),
+        cmocka_unit_test(step_and_append),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

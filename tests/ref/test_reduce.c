@@ -118,7 +118,8 @@ static void cumsum(void **state) {
     SAME_I(i, 3, INT64_MAX, INT64_MIN, INT64_MIN + 1);
     TnError err = {0};
     TnTensor out = T(TN_F32, y, 2, 3);
-    assert_int_equal(call_ref(TN_OP_cumsum, &(TnCumsumParams){0}, (TnTensor[]){x, T0(TN_I64, I(2))}, 2, &out, 1, NULL, NULL, &err), TN_ERR_RUN);
+    assert_int_equal(call_ref(TN_OP_cumsum, &(TnCumsumParams){0}, (TnTensor[]){x, T0(TN_I64, I(2))}, 2, &out, 1, NULL, NULL, &err),
+                     TN_ERR_RUN);
     assert_non_null(strstr(err.message, "axis 2"));
 }
 
@@ -166,7 +167,8 @@ static void layer_norms(void **state) {
     p.axis = -1;
     TnTensor out[2] = {T(TN_F32, y, 1, 2), T(TN_F32, s, 1, 2)};
     TnError err = {0};
-    TnTensor in[5] = {T(TN_F32, F(1, 2), 1, 2), T(TN_F32, F(2, 4), 1, 2), T(TN_F32, F(1, 1), 2), T(TN_F32, F(0, 0), 2), T(TN_F32, F(1, 1), 2)};
+    TnTensor in[5] = {T(TN_F32, F(1, 2), 1, 2), T(TN_F32, F(2, 4), 1, 2), T(TN_F32, F(1, 1), 2), T(TN_F32, F(0, 0), 2),
+                      T(TN_F32, F(1, 1), 2)};
     assert_int_equal(call_ref(TN_OP_add_layer_norm, &p, in, 5, out, 2, NULL, NULL, &err), TN_OK);
     SAME_F(y, 2, -1, 1);
     SAME_F(s, 2, 4, 7);
@@ -198,7 +200,7 @@ static void channel_norms(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reduce_functions), cmocka_unit_test(reduce_special), cmocka_unit_test(arg_reduce), cmocka_unit_test(cumsum),
+        cmocka_unit_test(reduce_functions), cmocka_unit_test(reduce_special), cmocka_unit_test(arg_reduce),    cmocka_unit_test(cumsum),
         cmocka_unit_test(softmax),          cmocka_unit_test(layer_norms),    cmocka_unit_test(channel_norms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

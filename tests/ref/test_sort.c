@@ -3,7 +3,9 @@
  * topk, unique, nonzero, compress. */
 #include "ref_test.h"
 
-static TnTensor open_output(TnDtype t) { return (TnTensor){.dtype = t}; }
+static TnTensor open_output(TnDtype t) {
+    return (TnTensor){.dtype = t};
+}
 
 static void topk(void **state) {
     (void)state;
@@ -110,6 +112,7 @@ static void compress(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(topk), cmocka_unit_test(unique), cmocka_unit_test(nonzero), cmocka_unit_test(compress)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(topk), cmocka_unit_test(unique), cmocka_unit_test(nonzero),
+                                       cmocka_unit_test(compress)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,9 +23,13 @@ typedef struct Attention {
 } Attention;
 
 /* Score rows hold whole tiles, so that tiles can be written in place. */
-static int64_t padded(int64_t sk) { return (sk + REF_TILE_N - 1) / REF_TILE_N * REF_TILE_N; }
+static int64_t padded(int64_t sk) {
+    return (sk + REF_TILE_N - 1) / REF_TILE_N * REF_TILE_N;
+}
 
-static size_t worker_bytes(int64_t sk) { return REF_TILE_BYTES + (size_t)padded(sk) * REF_TILE_M * sizeof(double); }
+static size_t worker_bytes(int64_t sk) {
+    return REF_TILE_BYTES + (size_t)padded(sk) * REF_TILE_M * sizeof(double);
+}
 
 static int64_t tokens_of(const TnTensor *t, uint32_t layout) {
     if (layout == TN_LAYOUT_BSHD)
@@ -151,8 +155,9 @@ static void attention_task(void *ctx, int64_t task, uint32_t worker) {
 TnStatus tni_ref_attention(TnKernelCall *call) {
     const TnAttentionParams *p = call->params;
     Attention a = {.call = call, .p = p};
-    if (p->heads == 0 || p->kv_heads == 0 || p->heads % p->kv_heads != 0 || p->v_layout == TN_LAYOUT_BHDS || p->q_layout == TN_LAYOUT_BHDS ||
-        p->out_layout == TN_LAYOUT_BHDS || !heads_of(&call->in[0], p->q_layout, p->heads, p->d_qk, p->q_off, &a.q) ||
+    if (p->heads == 0 || p->kv_heads == 0 || p->heads % p->kv_heads != 0 || p->v_layout == TN_LAYOUT_BHDS ||
+        p->q_layout == TN_LAYOUT_BHDS || p->out_layout == TN_LAYOUT_BHDS ||
+        !heads_of(&call->in[0], p->q_layout, p->heads, p->d_qk, p->q_off, &a.q) ||
         !heads_of(&call->in[1], p->k_layout, p->kv_heads, p->d_qk, p->k_off, &a.k) ||
         !heads_of(&call->in[2], p->v_layout, p->kv_heads, p->d_v, p->v_off, &a.v) ||
         !heads_of(&call->out[0], p->out_layout, p->heads, p->d_v, 0, &a.y) || a.v.tokens != a.k.tokens || a.y.tokens != a.q.tokens)
@@ -226,8 +231,10 @@ TnStatus tni_ref_attention_step(TnKernelCall *call) {
         for (int64_t pos = 0; pos < (s.lane_cols == 1 ? TN_MIN(s.length, 1) : s.length); pos++) {
             int64_t lane = lane_of(&s, r, pos);
             if (lane < 0 || lane >= k->dims[0])
-                return TN_RAISE(call->err, TN_ERR_RUN, "attention_step: lane %lld of row %lld, position %lld is out of range: the cache has "
-                                "%lld lanes", (long long)lane, (long long)r, (long long)pos, (long long)k->dims[0]);
+                return TN_RAISE(call->err, TN_ERR_RUN,
+                                "attention_step: lane %lld of row %lld, position %lld is out of range: the cache has "
+                                "%lld lanes",
+                                (long long)lane, (long long)r, (long long)pos, (long long)k->dims[0]);
         }
     TN_TRY(tni_ref_need_scratch(call, "attention_step", (size_t)s.positions * sizeof(double) * tni_threads_count(call->threads)));
     tni_parallel_for(call->threads, q->dims[0] * p->heads, step_task, &s);
@@ -243,8 +250,10 @@ TnStatus tni_ref_cache_append(TnKernelCall *call) {
     for (int64_t r = 0; r < x->dims[0]; r++) {
         int64_t lane = tni_load_i64(where->dtype, where->data, 2 * r), pos = tni_load_i64(where->dtype, where->data, 2 * r + 1);
         if (lane < 0 || lane >= cache->dims[0] || pos < 0 || pos >= cache->dims[1])
-            return TN_RAISE(call->err, TN_ERR_RUN, "cache_append: row %lld goes to lane %lld, position %lld: the cache has %lld lanes of %lld "
-                            "positions", (long long)r, (long long)lane, (long long)pos, (long long)cache->dims[0], (long long)cache->dims[1]);
+            return TN_RAISE(call->err, TN_ERR_RUN,
+                            "cache_append: row %lld goes to lane %lld, position %lld: the cache has %lld lanes of %lld "
+                            "positions",
+                            (long long)r, (long long)lane, (long long)pos, (long long)cache->dims[0], (long long)cache->dims[1]);
         tni_ref_copy_run(tn_dtype_bits(x->dtype), cache->data, (lane * cache->dims[1] + pos) * (int64_t)p->width, x->data,
                          r * x->dims[1] + p->off, p->width);
     }

@@ -18,7 +18,9 @@ static double wide_integer(int64_t v, bool is_u64) {
     return neg ? -(double)m : (double)m;
 }
 
-static bool is_f8(TnDtype t) { return t >= TN_F8E4M3FN && t <= TN_F8E5M2FNUZ; }
+static bool is_f8(TnDtype t) {
+    return t >= TN_F8E4M3FN && t <= TN_F8E5M2FNUZ;
+}
 
 /* The float that rounds to fp8 as v does (round to odd). */
 static float odd_f32(double v) {

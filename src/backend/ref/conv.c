@@ -13,7 +13,7 @@ typedef struct Conv {
     bool transposed;
     int64_t B, C, M, G, cg, mg; /* cg, mg: channels in and out of a group */
     int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3];
-    int64_t in_n, out_n, taps; /* products of the above */
+    int64_t in_n, out_n, taps;            /* products of the above */
     int64_t x_pos, x_chan, y_pos, y_chan; /* element strides of a position and of a channel */
 } Conv;
 
@@ -170,6 +170,10 @@ static TnStatus run(TnKernelCall *call, const char *op, bool transposed) {
     return TN_OK;
 }
 
-TnStatus tni_ref_conv(TnKernelCall *call) { return run(call, "conv", false); }
+TnStatus tni_ref_conv(TnKernelCall *call) {
+    return run(call, "conv", false);
+}
 
-TnStatus tni_ref_conv_transpose(TnKernelCall *call) { return run(call, "conv_transpose", true); }
+TnStatus tni_ref_conv_transpose(TnKernelCall *call) {
+    return run(call, "conv_transpose", true);
+}

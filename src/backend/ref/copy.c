@@ -3,7 +3,9 @@
  * Moving elements of any width: single runs, fills, strided boxes. */
 #include "backend/ref/ref.h"
 
-static uint8_t nibble(const void *p, int64_t i) { return (uint8_t)(((const uint8_t *)p)[i / 2] >> (i % 2 * 4) & 0xf); }
+static uint8_t nibble(const void *p, int64_t i) {
+    return (uint8_t)(((const uint8_t *)p)[i / 2] >> (i % 2 * 4) & 0xf);
+}
 
 static void set_nibble(void *p, int64_t i, uint8_t v) {
     uint8_t *b = (uint8_t *)p + i / 2;
@@ -32,12 +34,12 @@ void tni_ref_fill(uint32_t bits, void *dst, int64_t first, int64_t n, const void
             tni_ref_copy_run(bits, dst, first + k, src, 0, 1);
 }
 
-#define STRIDED(T)                                              \
-    do {                                                        \
-        uint8_t *d = (uint8_t *)dst + dst_first * (int64_t)sizeof(T);              \
-        const uint8_t *s = (const uint8_t *)src + src_first * (int64_t)sizeof(T); \
-        for (int64_t k = 0; k < n; k++)                         \
-            memcpy(d + k * dst_stride * (int64_t)sizeof(T), s + k * src_stride * (int64_t)sizeof(T), sizeof(T)); \
+#define STRIDED(T)                                                                                                                         \
+    do {                                                                                                                                   \
+        uint8_t *d = (uint8_t *)dst + dst_first * (int64_t)sizeof(T);                                                                      \
+        const uint8_t *s = (const uint8_t *)src + src_first * (int64_t)sizeof(T);                                                          \
+        for (int64_t k = 0; k < n; k++)                                                                                                    \
+            memcpy(d + k * dst_stride * (int64_t)sizeof(T), s + k * src_stride * (int64_t)sizeof(T), sizeof(T));                           \
     } while (0)
 
 static void copy_strided(uint32_t bits, int64_t n, void *dst, int64_t dst_first, int64_t dst_stride, const void *src, int64_t src_first,

@@ -68,11 +68,16 @@ static double scalar(const TnKernelCall *call, uint32_t i, double missing) {
 
 TnStatus tni_ref_non_max_suppression(TnKernelCall *call) {
     const TnTensor *boxes = &call->in[0], *scores = &call->in[1];
-    if (boxes->rank != 3 || scores->rank != 3 || boxes->dims[2] != 4 || boxes->dims[0] != scores->dims[0] || boxes->dims[1] != scores->dims[2])
+    if (boxes->rank != 3 || scores->rank != 3 || boxes->dims[2] != 4 || boxes->dims[0] != scores->dims[0] ||
+        boxes->dims[1] != scores->dims[2])
         return tni_ref_bad_call(call, "non_max_suppression", "boxes and scores whose shapes do not fit");
     const int64_t B = scores->dims[0], C = scores->dims[1], n = scores->dims[2];
-    Nms m = {.boxes = boxes, .scores = scores, .iou = scalar(call, 3, 0.0), .threshold = scalar(call, 4, 0.0),
-             .has_threshold = tni_ref_has(call, 4), .center = ((const TnNmsParams *)call->params)->center_point_box != 0};
+    Nms m = {.boxes = boxes,
+             .scores = scores,
+             .iou = scalar(call, 3, 0.0),
+             .threshold = scalar(call, 4, 0.0),
+             .has_threshold = tni_ref_has(call, 4),
+             .center = ((const TnNmsParams *)call->params)->center_point_box != 0};
     m.limit = tni_ref_has(call, 2) ? tni_load_i64(call->in[2].dtype, call->in[2].data, 0) : 0;
     /* scratch: [B * C] counts, [B * C][n] boxes kept, [n] flags */
     const int64_t rows = n > 0 ? B * C : 0;

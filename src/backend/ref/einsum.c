@@ -27,7 +27,9 @@ static int32_t label(Einsum *e, char c, bool add) {
     return e->n_labels++;
 }
 
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+static bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 /* Labels of the term [s, end) for a tensor of `rank`; false: not well formed or of another rank. */
 static bool term(const char *s, const char *end, int32_t rank, char *out) {

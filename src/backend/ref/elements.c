@@ -4,17 +4,19 @@
  * own; all others go element by element through base/dtype.h. */
 #include "backend/ref/ref.h"
 
-bool tni_ref_exact(TnDtype t) { return tni_dtype_is_int(t) || t == TN_BOOL; }
+bool tni_ref_exact(TnDtype t) {
+    return tni_dtype_is_int(t) || t == TN_BOOL;
+}
 
-#define LOAD_LOOP(T, D)                                 \
-    do {                                                \
-        const T *p = (const T *)data + first;           \
-        if (stride == 1)                                \
-            for (int64_t k = 0; k < n; k++)             \
-                dst[k] = (D)p[k];                       \
-        else                                            \
-            for (int64_t k = 0; k < n; k++)             \
-                dst[k] = (D)p[k * stride];              \
+#define LOAD_LOOP(T, D)                                                                                                                    \
+    do {                                                                                                                                   \
+        const T *p = (const T *)data + first;                                                                                              \
+        if (stride == 1)                                                                                                                   \
+            for (int64_t k = 0; k < n; k++)                                                                                                \
+                dst[k] = (D)p[k];                                                                                                          \
+        else                                                                                                                               \
+            for (int64_t k = 0; k < n; k++)                                                                                                \
+                dst[k] = (D)p[k * stride];                                                                                                 \
     } while (0)
 
 void tni_ref_load_f64(TnDtype t, const void *data, int64_t first, int64_t stride, int64_t n, double *dst) {
@@ -43,15 +45,15 @@ void tni_ref_load_i64(TnDtype t, const void *data, int64_t first, int64_t stride
             dst[k] = tni_load_i64(t, data, first + k * stride);
 }
 
-#define STORE_LOOP(T)                                   \
-    do {                                                \
-        T *p = (T *)data + first;                       \
-        if (stride == 1)                                \
-            for (int64_t k = 0; k < n; k++)             \
-                p[k] = (T)src[k];                       \
-        else                                            \
-            for (int64_t k = 0; k < n; k++)             \
-                p[k * stride] = (T)src[k];              \
+#define STORE_LOOP(T)                                                                                                                      \
+    do {                                                                                                                                   \
+        T *p = (T *)data + first;                                                                                                          \
+        if (stride == 1)                                                                                                                   \
+            for (int64_t k = 0; k < n; k++)                                                                                                \
+                p[k] = (T)src[k];                                                                                                          \
+        else                                                                                                                               \
+            for (int64_t k = 0; k < n; k++)                                                                                                \
+                p[k * stride] = (T)src[k];                                                                                                 \
     } while (0)
 
 void tni_ref_store_f64(TnDtype t, void *data, int64_t first, int64_t stride, int64_t n, const double *src) {
@@ -119,31 +121,31 @@ bool tni_ref_view(const TnTensor *in, int32_t rank, const int64_t *dims, RefView
 }
 
 /* Walks the output's elements [first, first + n) as runs along the last dimension and calls `visit(start, stride, count)`. */
-#define WALK(v, first, n, visit)                                                         \
-    do {                                                                                 \
-        int64_t idx[TN_MAX_RANK] = {0}, rest = (first), at = 0, left = (n), start = 0;   \
-        const int32_t last = (v)->rank - 1;                                              \
-        for (int32_t d = left > 0 ? last : -1; d >= 0; d--) {                            \
-            idx[d] = rest % (v)->dims[d];                                                \
-            rest /= (v)->dims[d];                                                        \
-            start += idx[d] * (v)->strides[d];                                           \
-        }                                                                                \
-        while (left > 0) {                                                               \
-            const int64_t count = last < 0 ? 1 : TN_MIN(left, (v)->dims[last] - idx[last]); \
-            const int64_t step = last < 0 ? 0 : (v)->strides[last];                      \
-            visit;                                                                       \
-            at += count;                                                                 \
-            left -= count;                                                               \
-            if (last < 0)                                                                \
-                break;                                                                   \
-            start += count * step;                                                       \
-            idx[last] += count;                                                          \
-            for (int32_t d = last; d > 0 && idx[d] == (v)->dims[d]; d--) {               \
-                start += (v)->strides[d - 1] - idx[d] * (v)->strides[d];                 \
-                idx[d] = 0;                                                              \
-                idx[d - 1]++;                                                            \
-            }                                                                            \
-        }                                                                                \
+#define WALK(v, first, n, visit)                                                                                                           \
+    do {                                                                                                                                   \
+        int64_t idx[TN_MAX_RANK] = {0}, rest = (first), at = 0, left = (n), start = 0;                                                     \
+        const int32_t last = (v)->rank - 1;                                                                                                \
+        for (int32_t d = left > 0 ? last : -1; d >= 0; d--) {                                                                              \
+            idx[d] = rest % (v)->dims[d];                                                                                                  \
+            rest /= (v)->dims[d];                                                                                                          \
+            start += idx[d] * (v)->strides[d];                                                                                             \
+        }                                                                                                                                  \
+        while (left > 0) {                                                                                                                 \
+            const int64_t count = last < 0 ? 1 : TN_MIN(left, (v)->dims[last] - idx[last]);                                                \
+            const int64_t step = last < 0 ? 0 : (v)->strides[last];                                                                        \
+            visit;                                                                                                                         \
+            at += count;                                                                                                                   \
+            left -= count;                                                                                                                 \
+            if (last < 0)                                                                                                                  \
+                break;                                                                                                                     \
+            start += count * step;                                                                                                         \
+            idx[last] += count;                                                                                                            \
+            for (int32_t d = last; d > 0 && idx[d] == (v)->dims[d]; d--) {                                                                 \
+                start += (v)->strides[d - 1] - idx[d] * (v)->strides[d];                                                                   \
+                idx[d] = 0;                                                                                                                \
+                idx[d - 1]++;                                                                                                              \
+            }                                                                                                                              \
+        }                                                                                                                                  \
     } while (0)
 
 void tni_ref_view_f64(const RefView *v, int64_t first, int64_t n, double *dst) {
@@ -200,6 +202,7 @@ TnStatus tni_ref_bad_index(const TnKernelCall *call, const char *op, int64_t ind
 
 TnStatus tni_ref_need_scratch(const TnKernelCall *call, const char *op, size_t bytes) {
     if (bytes > call->scratch_bytes || (bytes > 0 && call->scratch == NULL))
-        return TN_RAISE(call->err, TN_ERR_INTERNAL, "ref_%s needs %zu bytes of scratch memory, was given %zu", op, bytes, call->scratch_bytes);
+        return TN_RAISE(call->err, TN_ERR_INTERNAL, "ref_%s needs %zu bytes of scratch memory, was given %zu", op, bytes,
+                        call->scratch_bytes);
     return TN_OK;
 }

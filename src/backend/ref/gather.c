@@ -18,7 +18,8 @@ TnStatus tni_ref_gather(TnKernelCall *call) {
     int32_t axis = tni_ref_axis(((const TnAxisParams *)call->params)->axis, x->rank);
     if (axis < 0)
         return tni_ref_bad_call(call, "gather", "an axis outside the input's rank");
-    const int64_t outer = tni_ref_product_of(x->dims, 0, axis), size = x->dims[axis], inner = tni_ref_product_of(x->dims, axis + 1, x->rank);
+    const int64_t outer = tni_ref_product_of(x->dims, 0, axis), size = x->dims[axis],
+                  inner = tni_ref_product_of(x->dims, axis + 1, x->rank);
     const int64_t n = tn_tensor_numel(idx);
     const uint32_t bits = tn_dtype_bits(x->dtype);
     if (tn_tensor_numel(y) != outer * n * inner)
@@ -107,7 +108,9 @@ TnStatus tni_ref_gather_nd(TnKernelCall *call) {
 
 /* dst[to .. to + n) = reduce(dst, src[from .. from + n)). */
 static void combine(uint32_t reduction, const TnTensor *dst, int64_t to, const TnTensor *src, int64_t from, int64_t n) {
-    static const uint32_t fns[] = {[TN_SCATTER_ADD] = TN_BINARY_add, [TN_SCATTER_MUL] = TN_BINARY_mul, [TN_SCATTER_MAX] = TN_BINARY_max,
+    static const uint32_t fns[] = {[TN_SCATTER_ADD] = TN_BINARY_add,
+                                   [TN_SCATTER_MUL] = TN_BINARY_mul,
+                                   [TN_SCATTER_MAX] = TN_BINARY_max,
                                    [TN_SCATTER_MIN] = TN_BINARY_min};
     if (reduction == TN_SCATTER_NONE) {
         tni_ref_copy_run(tn_dtype_bits(dst->dtype), dst->data, to, src->data, from, n);

@@ -163,8 +163,7 @@ TnStatus tni_ref_gemm(TnKernelCall *call) {
     o.b_col = p->trans_b != 0 ? o.k : 1;
     int64_t dims[2] = {o.m, o.n};
     if (o.k != b->dims[p->trans_b != 0 ? 1 : 0] || tn_tensor_numel(&call->out[0]) != o.m * o.n ||
-        (o.has_bias && !tni_ref_view(&call->in[2], 2, dims, &o.bias)) ||
-        (o.has_residual && tn_tensor_numel(&call->in[3]) != o.m * o.n))
+        (o.has_bias && !tni_ref_view(&call->in[2], 2, dims, &o.bias)) || (o.has_residual && tn_tensor_numel(&call->in[3]) != o.m * o.n))
         return tni_ref_bad_call(call, "gemm", "operands whose shapes do not fit");
     if (tni_ref_exact(a->dtype) && p->alpha == 1.0f && p->beta == 1.0f && p->act == TN_ACT_NONE && !o.has_residual) {
         if (o.n > 0)

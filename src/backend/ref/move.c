@@ -13,9 +13,13 @@ static TnStatus copy_all(TnKernelCall *call, const char *op) {
     return TN_OK;
 }
 
-TnStatus tni_ref_identity(TnKernelCall *call) { return copy_all(call, "identity"); }
+TnStatus tni_ref_identity(TnKernelCall *call) {
+    return copy_all(call, "identity");
+}
 
-TnStatus tni_ref_reshape(TnKernelCall *call) { return copy_all(call, "reshape"); }
+TnStatus tni_ref_reshape(TnKernelCall *call) {
+    return copy_all(call, "reshape");
+}
 
 /* A copy of all of y's elements from x through the given strides of x. */
 static void gather_box(const TnTensor *x, const TnTensor *y, int64_t src_first, const int64_t *src_strides) {
@@ -181,8 +185,8 @@ TnStatus tni_ref_eye_like(TnKernelCall *call) {
  * [B, C, H, block, W, block] on the wide side. */
 static TnStatus depth_space(TnKernelCall *call, const char *op, bool to_space, bool crd, int64_t block) {
     const TnTensor *x = &call->in[0], *y = &call->out[0], *deep = to_space ? x : y, *wide = to_space ? y : x;
-    if (x->rank != 4 || y->rank != 4 || block < 1 || deep->dims[1] != wide->dims[1] * block * block || wide->dims[2] != deep->dims[2] * block ||
-        wide->dims[3] != deep->dims[3] * block || wide->dims[0] != deep->dims[0])
+    if (x->rank != 4 || y->rank != 4 || block < 1 || deep->dims[1] != wide->dims[1] * block * block ||
+        wide->dims[2] != deep->dims[2] * block || wide->dims[3] != deep->dims[3] * block || wide->dims[0] != deep->dims[0])
         return tni_ref_bad_call(call, op, "dims that the block size does not connect");
     const int64_t C = wide->dims[1], H = deep->dims[2], W = deep->dims[3];
     /* order: b, c, h, bh, w, bw */

@@ -9,12 +9,12 @@
 typedef struct Norm {
     const TnKernelCall *call;
     double epsilon;
-    int64_t n;         /* elements normalised together */
-    bool rms;          /* no mean is taken away */
+    int64_t n; /* elements normalised together */
+    bool rms;  /* no mean is taken away */
     const TnTensor *y;
-    RefView scale, bias; /* seen with the shape of the normalised dims, or of x */
+    RefView scale, bias;             /* seen with the shape of the normalised dims, or of x */
     bool has_scale, has_bias, whole; /* whole: views have the shape of x */
-    int64_t inner, channels; /* instance/group: channel of element i is i / inner % channels */
+    int64_t inner, channels;         /* instance/group: channel of element i is i / inner % channels */
     bool by_channel;
     const TnTensor *x, *residual, *x_bias, *sum; /* add_layer_norm */
 } Norm;
@@ -128,8 +128,11 @@ TnStatus tni_ref_rms_norm(TnKernelCall *call) {
 
 TnStatus tni_ref_add_layer_norm(TnKernelCall *call) {
     const TnTensor *x = &call->in[0];
-    Norm m = {.x = x, .residual = &call->in[1], .y = tni_ref_wants(call, 0) ? &call->out[0] : NULL,
-              .sum = tni_ref_wants(call, 1) ? &call->out[1] : NULL, .x_bias = tni_ref_has(call, 4) ? &call->in[4] : NULL};
+    Norm m = {.x = x,
+              .residual = &call->in[1],
+              .y = tni_ref_wants(call, 0) ? &call->out[0] : NULL,
+              .sum = tni_ref_wants(call, 1) ? &call->out[1] : NULL,
+              .x_bias = tni_ref_has(call, 4) ? &call->in[4] : NULL};
     if (x->rank < 1 || tn_tensor_numel(m.residual) != tn_tensor_numel(x) ||
         (m.x_bias != NULL && tn_tensor_numel(m.x_bias) != x->dims[x->rank - 1]))
         return tni_ref_bad_call(call, "add_layer_norm", "a residual or bias of another shape");
@@ -149,8 +152,15 @@ static TnStatus run_groups(TnKernelCall *call, const char *op, int64_t groups) {
         return tni_ref_bad_call(call, op, "channels that the groups do not divide");
     if (tn_tensor_numel(&call->in[1]) != x->dims[1] || tn_tensor_numel(&call->in[2]) != x->dims[1])
         return tni_ref_bad_call(call, op, "a scale or bias that has not one element a channel");
-    Norm m = {.call = call, .x = x, .y = &call->out[0], .epsilon = (double)p->epsilon, .has_scale = true, .has_bias = true,
-              .by_channel = true, .channels = x->dims[1], .inner = tni_ref_product_of(x->dims, 2, x->rank)};
+    Norm m = {.call = call,
+              .x = x,
+              .y = &call->out[0],
+              .epsilon = (double)p->epsilon,
+              .has_scale = true,
+              .has_bias = true,
+              .by_channel = true,
+              .channels = x->dims[1],
+              .inner = tni_ref_product_of(x->dims, 2, x->rank)};
     m.n = x->dims[1] / groups * m.inner;
     m.scale = (RefView){.data = call->in[1].data, .dtype = call->in[1].dtype};
     m.bias = (RefView){.data = call->in[2].data, .dtype = call->in[2].dtype};

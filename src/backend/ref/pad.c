@@ -4,7 +4,7 @@
 #include "backend/ref/ref.h"
 
 typedef struct Pad {
-    int64_t before[TN_MAX_RANK]; /* of the output's coordinate 0: input coordinate = output - before */
+    int64_t before[TN_MAX_RANK];             /* of the output's coordinate 0: input coordinate = output - before */
     int64_t lo[TN_MAX_RANK], n[TN_MAX_RANK]; /* the part of the input that remains: [lo, lo + n) */
 } Pad;
 

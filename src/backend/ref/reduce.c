@@ -16,26 +16,26 @@ typedef struct Reduction {
 } Reduction;
 
 /* Calls visit(values, n) for the runs of the elements that reduce into one output. */
-#define EACH_RUN(r, base, run)                                                         \
-    do {                                                                               \
-        int64_t idx[TN_MAX_RANK] = {0}, at = (base);                                   \
-        const int32_t last = (r)->n_red - 1;                                           \
-        const int64_t len = last < 0 ? 1 : (r)->red[last], step = last < 0 ? 1 : (r)->red_strides[last]; \
-        for (bool more = (r)->count > 0; more;) {                                      \
-            for (int64_t done = 0; done < len; done += REF_BLOCK) {                    \
-                const int64_t n = TN_MIN(len - done, REF_BLOCK), first = at + done * step; \
-                run;                                                                   \
-            }                                                                          \
-            int32_t d = last - 1;                                                      \
-            for (; d >= 0; d--) {                                                      \
-                at += (r)->red_strides[d];                                             \
-                if (++idx[d] < (r)->red[d])                                            \
-                    break;                                                             \
-                at -= idx[d] * (r)->red_strides[d];                                    \
-                idx[d] = 0;                                                            \
-            }                                                                          \
-            more = d >= 0;                                                             \
-        }                                                                              \
+#define EACH_RUN(r, base, run)                                                                                                             \
+    do {                                                                                                                                   \
+        int64_t idx[TN_MAX_RANK] = {0}, at = (base);                                                                                       \
+        const int32_t last = (r)->n_red - 1;                                                                                               \
+        const int64_t len = last < 0 ? 1 : (r)->red[last], step = last < 0 ? 1 : (r)->red_strides[last];                                   \
+        for (bool more = (r)->count > 0; more;) {                                                                                          \
+            for (int64_t done = 0; done < len; done += REF_BLOCK) {                                                                        \
+                const int64_t n = TN_MIN(len - done, REF_BLOCK), first = at + done * step;                                                 \
+                run;                                                                                                                       \
+            }                                                                                                                              \
+            int32_t d = last - 1;                                                                                                          \
+            for (; d >= 0; d--) {                                                                                                          \
+                at += (r)->red_strides[d];                                                                                                 \
+                if (++idx[d] < (r)->red[d])                                                                                                \
+                    break;                                                                                                                 \
+                at -= idx[d] * (r)->red_strides[d];                                                                                        \
+                idx[d] = 0;                                                                                                                \
+            }                                                                                                                              \
+            more = d >= 0;                                                                                                                 \
+        }                                                                                                                                  \
     } while (0)
 
 static double start_value(uint32_t fn) {
@@ -157,8 +157,8 @@ static uint64_t gather_integers(uint32_t fn, bool u, uint64_t acc, int64_t n, co
 static int64_t reduce_integers(const Reduction *r, int64_t base) {
     const TnTensor *x = &r->call->in[0];
     int64_t v[REF_BLOCK];
-    uint64_t acc = r->fn == TN_REDUCE_max   ? (uint64_t)lowest(x->dtype)
-                   : r->fn == TN_REDUCE_min ? (uint64_t)highest(x->dtype)
+    uint64_t acc = r->fn == TN_REDUCE_max    ? (uint64_t)lowest(x->dtype)
+                   : r->fn == TN_REDUCE_min  ? (uint64_t)highest(x->dtype)
                    : r->fn == TN_REDUCE_prod ? 1u
                                              : 0u;
     EACH_RUN(r, base, {

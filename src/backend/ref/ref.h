@@ -9,7 +9,7 @@
 #include "base/dtype.h"
 #include "kernel/kernel.h"
 
-#define REF_BLOCK 256 /* elements in a block of doubles on the stack */
+#define REF_BLOCK 256   /* elements in a block of doubles on the stack */
 #define REF_MAX_DIMS 17 /* of a strided copy: dims may be split, plus one for a batch */
 
 /* ---- runs of elements: element k of the run is data[first + k * stride] (elements.c) ---- */
@@ -26,7 +26,7 @@ typedef struct RefView {
     const void *data;
     TnDtype dtype;
     int32_t rank;
-    bool dense; /* same layout as the output */
+    bool dense;  /* same layout as the output */
     bool single; /* one element for all */
     int64_t dims[TN_MAX_RANK], strides[TN_MAX_RANK];
 } RefView;
@@ -52,7 +52,7 @@ typedef struct RefCopy {
     int64_t dims[REF_MAX_DIMS];
     void *dst;
     const void *src;
-    int64_t dst_first, src_first;                                   /* elements */
+    int64_t dst_first, src_first;                                 /* elements */
     int64_t dst_strides[REF_MAX_DIMS], src_strides[REF_MAX_DIMS]; /* elements */
 } RefCopy;
 void tni_ref_copy(const RefCopy *c);
@@ -93,9 +93,13 @@ void tni_ref_product(const RefProduct *p, TnThreads *threads, void *scratch);
 void tni_ref_multiply(double *c, const double *a, const double *b, int64_t m, int64_t k);
 
 /* ---- argument checks ---- */
-TN_INLINE bool tni_ref_has(const TnKernelCall *call, uint32_t i) { return i < call->n_in && call->in[i].dtype != TN_UNDEFINED; }
+TN_INLINE bool tni_ref_has(const TnKernelCall *call, uint32_t i) {
+    return i < call->n_in && call->in[i].dtype != TN_UNDEFINED;
+}
 /* Somebody wants output i. (A tensor without elements may have no data, and needs no work.) */
-TN_INLINE bool tni_ref_wants(const TnKernelCall *call, uint32_t i) { return i < call->n_out && call->out[i].data != NULL; }
+TN_INLINE bool tni_ref_wants(const TnKernelCall *call, uint32_t i) {
+    return i < call->n_out && call->out[i].data != NULL;
+}
 /* TN_ERR_INTERNAL: the caller broke the contract. */
 TnStatus tni_ref_bad_call(const TnKernelCall *call, const char *op, const char *what);
 /* TN_ERR_RUN naming index, axis and size. */

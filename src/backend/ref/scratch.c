@@ -3,9 +3,13 @@
  * Scratch memory of the reference kernels, from shapes alone. */
 #include "backend/ref/ref.h"
 
-static size_t tiles(const TnKernelQuery *q) { return REF_TILE_BYTES * q->threads; }
+static size_t tiles(const TnKernelQuery *q) {
+    return REF_TILE_BYTES * q->threads;
+}
 
-static size_t step(const TnKernelQuery *q) { return (size_t)(q->in[1].rank == 3 ? q->in[1].dims[1] : 0) * sizeof(double) * q->threads; }
+static size_t step(const TnKernelQuery *q) {
+    return (size_t)(q->in[1].rank == 3 ? q->in[1].dims[1] : 0) * sizeof(double) * q->threads;
+}
 
 static size_t topk(const TnKernelQuery *q) {
     const TnTensor *x = &q->in[0];
@@ -13,7 +17,9 @@ static size_t topk(const TnKernelQuery *q) {
     return axis < 0 ? 0 : (size_t)x->dims[axis] * 2 * sizeof(int64_t) * q->threads;
 }
 
-static size_t unique(const TnKernelQuery *q) { return (size_t)tn_tensor_numel(&q->in[0]) * 7 * sizeof(int64_t); }
+static size_t unique(const TnKernelQuery *q) {
+    return (size_t)tn_tensor_numel(&q->in[0]) * 7 * sizeof(int64_t);
+}
 
 static size_t nms(const TnKernelQuery *q) {
     const TnTensor *s = &q->in[1];
@@ -23,9 +29,15 @@ static size_t nms(const TnKernelQuery *q) {
 }
 
 size_t tni_ref_scratch(const TnKernelQuery *q) {
-    static size_t (*const table[TN_OP_COUNT])(const TnKernelQuery *q) = {
-        [TN_OP_matmul] = tiles, [TN_OP_gemm] = tiles, [TN_OP_conv] = tiles, [TN_OP_conv_transpose] = tiles,
-        [TN_OP_attention] = tni_ref_attention_scratch, [TN_OP_attention_step] = step, [TN_OP_resize] = tni_ref_resize_scratch,
-        [TN_OP_topk] = topk, [TN_OP_unique] = unique, [TN_OP_non_max_suppression] = nms};
+    static size_t (*const table[TN_OP_COUNT])(const TnKernelQuery *q) = {[TN_OP_matmul] = tiles,
+                                                                         [TN_OP_gemm] = tiles,
+                                                                         [TN_OP_conv] = tiles,
+                                                                         [TN_OP_conv_transpose] = tiles,
+                                                                         [TN_OP_attention] = tni_ref_attention_scratch,
+                                                                         [TN_OP_attention_step] = step,
+                                                                         [TN_OP_resize] = tni_ref_resize_scratch,
+                                                                         [TN_OP_topk] = topk,
+                                                                         [TN_OP_unique] = unique,
+                                                                         [TN_OP_non_max_suppression] = nms};
     return q->op < TN_OP_COUNT && table[q->op] != NULL ? table[q->op](q) : 0;
 }

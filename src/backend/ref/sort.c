@@ -111,12 +111,12 @@ static int compare_first(const void *ctx, int64_t a, int64_t b) {
 
 /* What is known of the groups of equal items; all arrays have room for n. */
 typedef struct Groups {
-    int64_t n;       /* groups */
-    int64_t *first;  /* [group] lowest item */
-    int64_t *count;  /* [group] */
-    int64_t *of;     /* [item] its group */
-    int64_t *order;  /* [place in the output] group */
-    int64_t *place;  /* [group] place in the output */
+    int64_t n;      /* groups */
+    int64_t *first; /* [group] lowest item */
+    int64_t *count; /* [group] */
+    int64_t *of;    /* [item] its group */
+    int64_t *order; /* [place in the output] group */
+    int64_t *place; /* [group] place in the output */
 } Groups;
 
 static void find_groups(const Items *s, bool sorted, int64_t *mem, Groups *g) {
