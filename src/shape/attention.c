@@ -6,6 +6,8 @@
 
 #include <inttypes.h>
 
+enum { MOST = 1 << 20 }; /* heads and head sizes up to here multiply without overflow */
+
 /* Tokens and heads-times-columns of operand i in its layout; checks heads, head size and offset. */
 static TnStatus operand_tokens(ShapeRule *r, uint32_t i, uint32_t layout, uint32_t heads, uint32_t d, uint32_t off, TnDim *tokens) {
     const IrValue *v = in_at(r, i);
@@ -37,9 +39,8 @@ TnStatus tni_shape_attention(ShapeRule *r) {
     const TnAttentionParams *p = r->n->params;
     const IrValue *q = in_at(r, 0);
     TnDim sq, sk, sv;
-    const uint32_t most = 1u << 20;
-    if (p->heads < 1 || p->kv_heads < 1 || p->heads % p->kv_heads != 0 || p->d_qk < 1 || p->d_v < 1 || p->heads > most || p->d_qk > most ||
-        p->d_v > most)
+    if (p->heads < 1 || p->kv_heads < 1 || p->heads % p->kv_heads != 0 || p->d_qk < 1 || p->d_v < 1 || p->heads > MOST || p->d_qk > MOST ||
+        p->d_v > MOST)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "%" PRIu32 " heads over %" PRIu32 " key heads, sizes %" PRIu32 " and %" PRIu32
                                    ", are not possible", p->heads, p->kv_heads, p->d_qk, p->d_v);
     TN_TRY(operand_tokens(r, 0, p->q_layout, p->heads, p->d_qk, p->q_off, &sq));
@@ -69,10 +70,10 @@ TnStatus tni_shape_attention(ShapeRule *r) {
 TnStatus tni_shape_attention_step(ShapeRule *r) {
     const TnAttentionStepParams *p = r->n->params;
     const IrValue *q = in_at(r, 0), *lanes = in_at(r, 3);
-    int64_t w, width = (int64_t)p->heads * p->d_head;
+    int64_t w, width = (int64_t)TN_MIN(p->heads, (uint32_t)MOST) * TN_MIN(p->d_head, (uint32_t)MOST);
     TN_TRY(tni_shape_rule_type(r, 0, T_BIT(TN_F32)));
     TN_TRY(tni_shape_rule_rank(r, 0, 2, 2));
-    if (p->heads < 1 || p->d_head < 1 || !tni_ir_dim_is_const(r->m, q->dims[1], &w) || p->q_off + width > w)
+    if (p->heads < 1 || p->d_head < 1 || p->heads > MOST || p->d_head > MOST || !tni_ir_dim_is_const(r->m, q->dims[1], &w) || p->q_off + width > w)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "%" PRIu32 " heads of %" PRIu32 " at column %" PRIu32 " do not fit the rows of q", p->heads,
                                    p->d_head, p->q_off);
     for (uint32_t i = 1; i < 3; i++) {
