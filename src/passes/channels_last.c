@@ -263,7 +263,8 @@ static void leave(Rewriter *r, Regions *g, IrNodeId id, uint32_t root) {
         tni_pass_replace(r, old, tni_pass_add(r, TN_OP_reduce, user->name, &p, &z, 1));
         next = r->head[y];
     }
-    tni_pass_replace(r, y, tni_pass_transpose(r, r->g->nodes[id].name, z, to_first));
+    if (tni_pass_uses(r, y) > 0)
+        tni_pass_replace(r, y, tni_pass_transpose(r, r->g->nodes[id].name, z, to_first));
 }
 
 static bool open_tables(Rewriter *r, Regions *g) {

@@ -25,6 +25,7 @@ PASS(gemm);
 PASS(attention);
 PASS(projections);
 PASS(channels_last);
+PASS(conv_gemm);
 PASS(epilogue);
 PASS(add_layer_norm);
 PASS(pointwise);

@@ -5,13 +5,13 @@
  *   importer                                                                                                            precision, planner
  *      |                                                                                                                        ^
  *      v                                                                                                                        |
- *   CLEAN               ->  NAME                  ->  FUSE                 ->  MERGE                ->  PLACE            ->  CLEAN
- *   fold                    fuse_one_hot              fuse_softmax             fold_batch_norm          channels_last        fold
- *   materialize             fuse_layer_norm           fuse_attention           fuse_bias                simplify_layout      cse
- *   cse, dce                fuse_rms_norm                                      merge_projections        fuse_epilogue        dce
- *   canonicalise            fuse_gelu, fuse_silu                                                        fuse_add_layer_norm
- *   sink_expand                                                                                         fuse_pointwise
- *   simplify_layout
+ *   CLEAN               ->  NAME                  ->  FOLD                 ->  FUSE                 ->  PLACE            ->  CLEAN
+ *   fold                    fuse_one_hot              fold_batch_norm          fuse_attention           channels_last        fold
+ *   materialize                                       fuse_bias                merge_projections        conv_to_gemm         ...
+ *   cse, dce                fuse_layer_norm                                                             fuse_epilogue        simplify_layout
+ *   canonicalise            fuse_rms_norm                                                               fuse_add_layer_norm
+ *   sink_expand             fuse_gelu, fuse_silu                                                        fuse_pointwise
+ *   simplify_layout         fuse_softmax
  *   (until nothing
  *    changes)
  *
@@ -47,6 +47,7 @@ static const Pass table[] = {
     {"fuse_attention", "products, scale, biases, softmax -> attention", tni_pass_attention},
     {"merge_projections", "the products that make q, k, v of one attention become one", tni_pass_projections},
     {"channels_last", "convolutions and what is between them work on [B, H, W, C]", tni_pass_channels_last},
+    {"conv_to_gemm", "1 x 1 convolutions of channels-last pictures -> gemm", tni_pass_conv_gemm},
     {"fuse_epilogue", "activation and residual move into matrix products and convolutions", tni_pass_epilogue},
     {"fuse_add_layer_norm", "addition + layer_norm -> add_layer_norm", tni_pass_add_layer_norm},
     {"fuse_pointwise", "chains of element-wise operators become one step", tni_pass_pointwise},

@@ -66,6 +66,10 @@ static bool regroup(const Rewriter *r, View *v, int32_t rank, const TnDim *dims)
                     prod = tni_ir_dim_op(r->m, TN_DIM_MUL, prod, dims[i + (int32_t)k++]);
                 if (k > 1 && tni_ir_dim_equal(r->m, prod, e) && split_pairs(&w, a, &dims[i], k))
                     break;
+                /* One dim is the batch, the heads are part of a later one: [B H, 1, D] seen as [B, 1, H D]. */
+                TnDim parts[2] = {dims[i], tni_ir_dim_op(r->m, TN_DIM_FLOORDIV, e, dims[i])};
+                if (tni_ir_dim_equal(r->m, tni_ir_dim_op(r->m, TN_DIM_MUL, parts[0], parts[1]), e) && split_pairs(&w, a, parts, 2))
+                    break;
             }
         }
         w.len[i] = len;
