@@ -23,8 +23,8 @@ static int show_progress(void *ctx, const char *phase, size_t done, size_t total
 }
 
 static void show_log(void *ctx, TnLogLevel level, const char *message) {
-    if (level <= TN_LOG_WARNING)
-        cli_note(ctx, "%s: %s", level == TN_LOG_ERROR ? "error" : "warning", message);
+    if (level == TN_LOG_WARNING) /* errors come back as the call's message */
+        cli_note(ctx, "warning: %s", message);
 }
 
 TnBuildOptions cli_build_options(Cli *cli) {

@@ -71,11 +71,15 @@ static bool store(Cli *cli, const CliOption *o, const char *value) {
 bool cli_parse(Cli *cli, int argc, char **argv, int *status) {
     struct option longs[MAX_OPTIONS + 1] = {0};
     char shorts[2 * MAX_OPTIONS + 2] = ":";
+    size_t n_shorts = 1;
     int n = 0, c, index;
     for (const CliOption *o = cli->verb->options; o->name != NULL && n < MAX_OPTIONS; o++, n++) {
         longs[n] = (struct option){o->name, o->kind == CLI_FLAG ? no_argument : required_argument, NULL, 256 + n};
-        if (o->letter != 0)
-            strncat(shorts, (char[]){o->letter, o->kind == CLI_FLAG ? '\0' : ':', '\0'}, 2);
+        if (o->letter != 0) {
+            shorts[n_shorts++] = o->letter;
+            if (o->kind != CLI_FLAG)
+                shorts[n_shorts++] = ':';
+        }
     }
     *status = 2;
     opterr = 0;
