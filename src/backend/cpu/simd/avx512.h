@@ -6,6 +6,12 @@
 
 #include <immintrin.h>
 
+/* Without optimisation gcc's intrinsics with immediates are macros, whose mask casts it would warn of here. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#endif
+
 #define VL 16
 
 typedef __m512 vf;
@@ -100,5 +106,9 @@ TN_INLINE void vf_store_bf16(uint16_t *p, vf v) {
     r = _mm512_mask_blend_epi32(vf_unord(v, v), r, nan);
     _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(r));
 }
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 #endif
