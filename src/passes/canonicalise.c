@@ -7,6 +7,7 @@
  *   pow(x, 2) | x * x => square(x)      pow(x, 0.5) => sqrt(x)      pow(x, 1) => x      pow(x, -1) => reciprocal(x)
  *   gather_nd(x, ids[..., 1])  =>  gather(x, ids, 0)
  *   gather(table, ids all the same number)  =>  expand(that row)
+ *   gather(W, gather(t, ids)) of constants  =>  gather(gather(W, t), ids)
  *   x >= 0 and the like, decided by what is known of x (ranges count from 0)   =>  expand(true)
  *   and(expand(true), x) => expand(x);  not(x < c) => x >= c for integers
  *   where(uniform constant, a, b) => a or b;  where(c, a, a) => a
@@ -125,8 +126,35 @@ static bool one_number(const Rewriter *r, IrValueId v, double *out) {
     return true;
 }
 
+/* gather(W, gather(t, ids)) with constants W, t: the rows that t picks of W can be picked now. */
+static bool compose_gather(Rewriter *r, const IrNode *n) {
+    const IrNode *inner = tni_pass_def_op(r, n->in[1], TN_OP_gather);
+    TnTensor w, t;
+    IrValueId y = n->out[0];
+    if (inner == NULL || ((const TnAxisParams *)inner->params)->axis != 0 || ((const TnAxisParams *)n->params)->axis != 0 ||
+        !tni_ir_tensor(r->m, r->g, n->in[0], &w) || !tni_ir_tensor(r->m, r->g, inner->in[0], &t) || t.rank != 1 || w.rank < 1 || w.dims[0] < 1)
+        return false;
+    int64_t rows = tn_tensor_numel(&t), per_row = tn_tensor_numel(&w) / w.dims[0];
+    if (rows > (1 << 16) || per_row > (1 << 20) / TN_MAX(rows, 1))
+        return false;
+    for (int64_t i = 0; i < rows; i++) { /* an index out of range must stay an error of the run */
+        int64_t at = tni_load_i64(t.dtype, t.data, i);
+        if (at < -w.dims[0] || at >= w.dims[0])
+            return false;
+    }
+    TnAxisParams p = {.axis = 0};
+    const char *name = tni_pass_join2(r, inner->name, n->name);
+    IrValueId ids = inner->in[1], picked[2] = {n->in[0], inner->in[0]};
+    IrValueId in[2] = {tni_pass_add(r, TN_OP_gather, name, &p, picked, 2), ids};
+    if (in[0] != TN_NO_VALUE)
+        tni_pass_replace(r, y, tni_pass_add(r, TN_OP_gather, name, &p, in, 2));
+    return true;
+}
+
 static void on_gather(Rewriter *r, IrNodeId id) {
     const IrNode *n = &r->g->nodes[id];
+    if (compose_gather(r, n))
+        return;
     TnTensor t;
     double index;
     IrValueId y = n->out[0];

@@ -14,6 +14,7 @@ PASS(dce);
 PASS(canonicalise);
 PASS(sink_expand);
 PASS(layout);
+PASS(tabulate);
 PASS(one_hot);
 PASS(layer_norm);
 PASS(rms_norm);

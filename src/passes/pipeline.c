@@ -6,8 +6,8 @@
  *      |                                                                                                                        ^
  *      v                                                                                                                        |
  *   CLEAN               ->  NAME                  ->  FOLD                 ->  FUSE                 ->  PLACE            ->  CLEAN
- *   fold                    fuse_one_hot              fold_batch_norm          fuse_attention           channels_last        fold
- *   materialize                                       fuse_bias                merge_projections        conv_to_gemm         ...
+ *   fold                    tabulate                  fold_batch_norm          fuse_attention           channels_last        fold
+ *   materialize             fuse_one_hot                 fuse_bias                merge_projections        conv_to_gemm         ...
  *   cse, dce                fuse_layer_norm                                                             fuse_epilogue        simplify_layout
  *   canonicalise            fuse_rms_norm                                                               fuse_add_layer_norm
  *   sink_expand             fuse_gelu, fuse_silu                                                        fuse_pointwise
@@ -36,6 +36,7 @@ static const Pass table[] = {
     {"sink_expand", "broadcasts move down to the operators that do them for nothing", tni_pass_sink_expand},
     {"simplify_layout", "transposes and reshapes that cancel or combine", tni_pass_layout},
     {"clean", "all of the above until nothing changes", run_clean},
+    {"tabulate", "integers computed from one integer by way of floats -> gather", tni_pass_tabulate},
     {"fuse_one_hot", "one_hot x matrix -> gather", tni_pass_one_hot},
     {"fuse_layer_norm", "mean, subtract, square, mean, divide, scale, add -> layer_norm", tni_pass_layer_norm},
     {"fuse_rms_norm", "square, mean, divide, scale -> rms_norm", tni_pass_rms_norm},

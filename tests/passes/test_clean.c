@@ -304,6 +304,47 @@ static void one_hot_of_other_values_stays(void **s) {
     net_close(&t);
 }
 
+/* The relative position buckets of T5 and LayoutLM; trunc: written with another rounding. */
+static V buckets(Net *t, V d, int bins, double scale, bool odd) {
+    V n = net_un(t, TN_UNARY_abs, d);
+    V sign = net_bi(t, TN_BINARY_mul, net_cast(t, net_bi(t, TN_BINARY_greater, d, net_int(t, 0)), TN_I64), net_int(t, bins / 2));
+    V x = net_bi(t, TN_BINARY_div, net_cast(t, n, TN_F32), net_num(t, bins / 4));
+    x = odd ? net_un(t, TN_UNARY_sin, x) : net_un(t, TN_UNARY_log, x);
+    x = net_cast(t, net_bi(t, TN_BINARY_mul, net_bi(t, TN_BINARY_div, x, net_num(t, scale)), net_num(t, bins / 4)), TN_I64);
+    x = net_bi(t, TN_BINARY_min, net_bi(t, TN_BINARY_add, x, net_int(t, bins / 4)), net_int(t, bins / 2 - 1));
+    x = net_node(t, TN_OP_where, NULL, 3, net_bi(t, TN_BINARY_less, n, net_int(t, bins / 4)), n, x);
+    return net_bi(t, TN_BINARY_add, sign, x);
+}
+
+static void buckets_are_looked_up(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V ids = net_in(&t, TN_I64, 2, -1, 400); /* 0..7, stretched to -3000..3000 */
+    V d = net_bi(&t, TN_BINARY_sub, net_bi(&t, TN_BINARY_mul, net_reshape(&t, ids, 3, 0, 400, 1), net_int(&t, 431)),
+                 net_bi(&t, TN_BINARY_mul, net_reshape(&t, ids, 3, 0, 1, 400), net_int(&t, 429)));
+    V b = buckets(&t, d, 32, 2.7725887, false);
+    net_out(&t, b);
+    net_out(&t, net_gather(&t, net_rand(&t, 2, 64, 3), buckets(&t, d, 64, 2.7725887, false), 0));
+    net_run(&t, 0, tni_pass_cse, tni_pass_tabulate, tni_pass_canonicalise, tni_pass_fold, tni_pass_dce, NULL);
+    assert_int_equal(net_count(&t, TN_OP_gather), 2);
+    assert_int_equal(net_count(&t, TN_OP_unary), 0);
+    assert_int_equal(net_count(&t, TN_OP_clip), 2);
+    net_close(&t);
+}
+
+static void functions_without_constant_tails_stay(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V d = net_in(&t, TN_I64, 2, -1, 40);
+    net_out(&t, buckets(&t, d, 32, 2.7725887, true)); /* a sine is not monotone */
+    V x = net_bi(&t, TN_BINARY_mul, net_bi(&t, TN_BINARY_div, net_cast(&t, net_un(&t, TN_UNARY_abs, d), TN_F32), net_num(&t, 3)), net_num(&t, 2));
+    net_out(&t, net_bi(&t, TN_BINARY_add, net_cast(&t, x, TN_I64), net_int(&t, 1))); /* grows for ever */
+    assert_int_equal(net_run(&t, 0, tni_pass_tabulate, NULL), 0);
+    net_close(&t);
+}
+
 static void unknown_pass_is_named(void **s) {
     (void)s;
     Net t;
@@ -340,6 +381,8 @@ int main(void) {
         cmocka_unit_test(expanded_masks_shrink),
         cmocka_unit_test(one_hot_products_are_lookups),
         cmocka_unit_test(one_hot_of_other_values_stays),
+        cmocka_unit_test(buckets_are_looked_up),
+        cmocka_unit_test(functions_without_constant_tails_stay),
         cmocka_unit_test(unknown_pass_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
