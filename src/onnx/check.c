@@ -17,11 +17,17 @@ typedef struct Missing {
     uint32_t n_shown;
 } Missing;
 
+/* What a graph or function is when everything that it calls is expanded; saturating. */
+typedef struct Cost {
+    uint64_t nodes;
+    uint64_t work;   /* operands, outputs, attributes and their numbers: what expanding looks at */
+    uint32_t height; /* levels of calls and subgraphs below its own */
+} Cost;
+
 typedef struct Checker {
     OnnxImport *imp;
-    uint8_t *state;   /* of functions: 0 new, 1 being walked, 2 done */
-    uint64_t *size;   /* nodes of a function when expanded, saturating */
-    uint32_t *height; /* levels of calls and subgraphs below a function's own */
+    uint8_t *state; /* of functions: 0 new, 1 being walked, 2 done */
+    Cost *cost;     /* of functions that are done */
     Missing *missing;
     uint32_t n_missing, cap_missing;
     TnError *err;
@@ -72,8 +78,8 @@ static TnStatus add_missing(Checker *c, const OnnxNode *n, int64_t opset, const 
             m = &c->missing[i];
     TnArena *a = c->imp->scratch;
     if (m == NULL) {
-        if (c->n_missing >= 1000)
-            return TN_OK; /* a thousand kinds are enough for any report */
+        if (c->n_missing >= 200)
+            return TN_OK; /* so many kinds are enough for any report */
         if (!TN_RESERVE_ONE(a, c->missing, c->n_missing, c->cap_missing))
             return TN_OOM(c->err, c->n_missing * 2 * sizeof *m);
         m = &c->missing[c->n_missing++];
@@ -147,11 +153,17 @@ static TnStatus report_missing(const Checker *c) {
                     c->n_missing, c->n_missing == 1 ? "" : "s", c->n_missing == 1 ? "is" : "are", text);
 }
 
-/* ---- walking, with the size after expansion ---- */
+/* ---- walking, with the cost of expansion ---- */
 
-static TnStatus walk_graph(Checker *c, const OnnxGraph *g, const OnnxOpsets *opsets, uint32_t depth, uint64_t *size, uint32_t *height);
+static TnStatus walk_graph(Checker *c, const OnnxGraph *g, const OnnxOpsets *opsets, uint32_t depth, Cost *out);
 
-static TnStatus walk_function(Checker *c, uint32_t f, uint32_t depth, uint64_t *size, uint32_t *height) {
+static void add_cost(Cost *sum, const Cost *part, uint32_t levels) {
+    sum->nodes = add_saturating(sum->nodes, part->nodes);
+    sum->work = add_saturating(sum->work, part->work);
+    sum->height = TN_MAX(sum->height, part->height + levels);
+}
+
+static TnStatus walk_function(Checker *c, uint32_t f, uint32_t depth, Cost *out) {
     OnnxFunction *fn = &c->imp->model.functions[f];
     if (c->state[f] == 1)
         return TN_RAISE(c->err, TN_ERR_GRAPH, "function '%.200s' of domain '%.200s' calls itself, directly or through others",
@@ -161,52 +173,45 @@ static TnStatus walk_function(Checker *c, uint32_t f, uint32_t depth, uint64_t *
         snprintf(owner, sizeof owner, "function '%.200s'", text_of(c, fn->name));
         TN_TRY(check_opsets(c, &fn->opsets, owner));
         c->state[f] = 1;
-        TN_TRY(walk_graph(c, &fn->body, &fn->opsets, depth, &c->size[f], &c->height[f]));
+        TN_TRY(walk_graph(c, &fn->body, &fn->opsets, depth, &c->cost[f]));
+        c->cost[f].work = add_saturating(c->cost[f].work, fn->n_attrs + fn->n_defaults);
         c->state[f] = 2;
     }
-    *size = c->size[f];
-    *height = c->height[f];
+    *out = c->cost[f];
     return TN_OK;
 }
 
-static TnStatus walk_node(Checker *c, const OnnxGraph *g, uint32_t i, const OnnxOpsets *opsets, uint32_t depth, uint64_t *size,
-                          uint32_t *height) {
+static TnStatus walk_node(Checker *c, const OnnxGraph *g, uint32_t i, const OnnxOpsets *opsets, uint32_t depth, Cost *out) {
     const OnnxNode *n = &g->nodes[i];
     uint32_t f = tni_onnx_function_find(&c->imp->model, n->domain, n->op_type, n->overload);
-    uint64_t part = 0;
-    uint32_t below = 0;
-    *size = 1;
+    Cost part = {0};
+    *out = (Cost){.nodes = 1, .work = (uint64_t)1 + n->n_in + n->n_out + n->n_attrs};
     if (f != UINT32_MAX) {
-        TN_TRY(walk_function(c, f, depth + 1, &part, &below));
-        *size = add_saturating(*size, part);
-        *height = below + 1;
+        TN_TRY(walk_function(c, f, depth + 1, &part));
+        add_cost(out, &part, 1);
     } else {
         TN_TRY(check_node(c, n, opsets, g, i));
     }
     for (uint32_t k = 0; k < n->n_attrs; k++) {
-        if (n->attrs[k].g == NULL)
+        const OnnxAttr *a = &n->attrs[k];
+        out->work = add_saturating(out->work, (uint64_t)a->n_floats + a->n_ints);
+        if (a->g == NULL)
             continue;
-        TN_TRY(walk_graph(c, n->attrs[k].g, opsets, depth + 1, &part, &below));
-        *size = add_saturating(*size, part);
-        *height = TN_MAX(*height, below + 1);
+        TN_TRY(walk_graph(c, a->g, opsets, depth + 1, &part));
+        add_cost(out, &part, 1);
     }
     return TN_OK;
 }
 
-/* depth: levels above g; *height: levels below it. Their sum is bounded before anything recurses further. */
-static TnStatus walk_graph(Checker *c, const OnnxGraph *g, const OnnxOpsets *opsets, uint32_t depth, uint64_t *size, uint32_t *height) {
-    *size = 0;
-    *height = 0;
+/* depth: levels above g; height: levels below it. Their sum is bounded before anything recurses further. */
+static TnStatus walk_graph(Checker *c, const OnnxGraph *g, const OnnxOpsets *opsets, uint32_t depth, Cost *out) {
+    *out = (Cost){.work = (uint64_t)g->n_inputs + g->n_outputs + g->n_tensors};
     for (uint32_t i = 0; i < g->n_nodes; i++) {
-        uint64_t part = 0;
-        uint32_t below = 0;
-        if (depth > ONNX_MAX_DEPTH)
-            return TN_RAISE(c->err, TN_ERR_LIMIT, "subgraphs and function calls are nested deeper than %d (in '%.200s')", ONNX_MAX_DEPTH,
-                            text_of(c, g->name));
-        TN_TRY(walk_node(c, g, i, opsets, depth, &part, &below));
-        *size = add_saturating(*size, part);
-        *height = TN_MAX(*height, below);
-        if (depth + *height > ONNX_MAX_DEPTH)
+        Cost part = {0};
+        if (depth <= ONNX_MAX_DEPTH)
+            TN_TRY(walk_node(c, g, i, opsets, depth, &part));
+        add_cost(out, &part, 0);
+        if (depth + out->height > ONNX_MAX_DEPTH)
             return TN_RAISE(c->err, TN_ERR_LIMIT, "subgraphs and function calls are nested deeper than %d (in '%.200s')", ONNX_MAX_DEPTH,
                             text_of(c, g->name));
     }
@@ -217,16 +222,19 @@ TnStatus tni_onnx_check(OnnxImport *imp, TnError *err) {
     Checker checker = {.imp = imp, .err = err}, *c = &checker;
     uint32_t n = imp->model.n_functions;
     c->state = tni_arena_calloc(imp->scratch, n, sizeof *c->state);
-    c->size = tni_arena_calloc(imp->scratch, n, sizeof *c->size);
-    c->height = tni_arena_calloc(imp->scratch, n, sizeof *c->height);
-    if (c->state == NULL || c->size == NULL || c->height == NULL)
-        return TN_OOM(err, n * sizeof *c->size);
+    c->cost = tni_arena_calloc(imp->scratch, n, sizeof *c->cost);
+    if (c->state == NULL || c->cost == NULL)
+        return TN_OOM(err, n * sizeof *c->cost);
     TN_TRY(check_versions(c));
-    uint64_t size = 0;
-    uint32_t height = 0;
-    TN_TRY(walk_graph(c, imp->model.graph, &imp->model.opsets, 0, &size, &height));
-    if (size > imp->max_nodes)
+    Cost all = {0};
+    TN_TRY(walk_graph(c, imp->model.graph, &imp->model.opsets, 0, &all));
+    if (all.nodes > imp->max_nodes)
         return TN_RAISE(err, TN_ERR_LIMIT, "the model has %s%llu nodes when its functions are expanded; the most is %llu",
-                        size == UINT64_MAX ? "at least " : "", (unsigned long long)size, (unsigned long long)imp->max_nodes);
+                        all.nodes == UINT64_MAX ? "at least " : "", (unsigned long long)all.nodes, (unsigned long long)imp->max_nodes);
+    /* What stands in the file costs no more than its bytes; only repetition by functions can go beyond. */
+    uint64_t most = add_saturating(imp->max_nodes * 16, imp->model.file.n);
+    if (all.work > most)
+        return TN_RAISE(err, TN_ERR_LIMIT, "the model has %llu operands and attributes when its functions are expanded; the most is %llu",
+                        (unsigned long long)all.work, (unsigned long long)most);
     return report_missing(c);
 }

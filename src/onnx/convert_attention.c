@@ -13,11 +13,31 @@
 
 typedef struct Attention {
     int32_t q_heads, kv_heads; /* 0: operands have rank 4 */
+    int32_t groups, repeats;   /* of K and V: groups heads, each for `repeats` heads of Q; 1: none is repeated */
     float scale, softcap;
     bool has_scale;
     uint32_t causal;
     TnDtype dtype;
 } Attention;
+
+/* Rank 4: heads are a dimension, which need not be known here; then K and V must have as many as Q, or one. */
+static TnStatus find_groups(OnnxCall *c, Attention *a) {
+    const IrGraph *g = c->scope->target->g;
+    const IrValue *q = &g->values[c->in[0]], *k = &g->values[c->in[1]];
+    int64_t heads[2] = {a->q_heads, a->kv_heads};
+    a->repeats = 1;
+    if (a->q_heads == 0 && (q->rank != 4 || k->rank != 4 || !tni_ir_dim_is_const(c->imp->m, q->dims[1], &heads[0]) ||
+                            !tni_ir_dim_is_const(c->imp->m, k->dims[1], &heads[1])))
+        return TN_OK;
+    if (heads[0] == heads[1])
+        return TN_OK;
+    if (heads[0] < 1 || heads[1] < 1 || heads[0] > 65536 || heads[0] % heads[1] != 0)
+        return ONNX_BAD(c, "Q has %lld heads and K %lld; the first must be a multiple of the second", (long long)heads[0],
+                        (long long)heads[1]);
+    a->groups = (int32_t)heads[1];
+    a->repeats = (int32_t)(heads[0] / heads[1]);
+    return TN_OK;
+}
 
 static TnStatus attributes(OnnxCall *c, Attention *a) {
     int64_t left = -1, right = -1, mode = 0;
@@ -41,6 +61,7 @@ static TnStatus attributes(OnnxCall *c, Attention *a) {
         return ONNX_BAD(c, "operand 0 has rank %d; expected 4, or 3 with the attributes q_num_heads and kv_num_heads", rank);
     if (rank == 4)
         a->q_heads = a->kv_heads = 0;
+    TN_TRY(find_groups(c, a));
     if (tni_onnx_has(c, 6))
         return ONNX_UNSUPPORTED(c, "operand 6 (nonpad_kv_seqlen) is not supported");
     if (tni_onnx_has(c, 4) != tni_onnx_has(c, 5))
@@ -90,9 +111,9 @@ static TnStatus append_past(OnnxCall *c, uint32_t i, uint32_t o, IrValueId *x) {
 
 /* [B, kv, S, D] -> [B, kv * repeat, S, D], each head `repeat` times in a row: through [B, kv, repeat, S * D]. */
 static TnStatus repeat_heads(OnnxCall *c, const Attention *a, IrValueId *x) {
-    if (a->q_heads == a->kv_heads)
+    if (a->repeats == 1)
         return TN_OK;
-    int64_t grouped[4] = {0, a->kv_heads, 1, -1}, times[4] = {1, 1, a->q_heads / a->kv_heads, 1}, heads[2] = {0, a->q_heads};
+    int64_t grouped[4] = {0, a->groups, 1, -1}, times[4] = {1, 1, a->repeats, 1}, heads[2] = {0, (int64_t)a->groups * a->repeats};
     TnShapeParams tail = {.start = 2, .end = INT32_MAX};
     TnAxisParams axis = {.axis = 0, .n = 0};
     IrValueId shape[2], v = 0, in[2], dims = 0;

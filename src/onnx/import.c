@@ -8,6 +8,8 @@
 
 /* ---- inputs of the main graph ---- */
 
+enum { MAX_INPUTS = 1024 }; /* symbols are searched one by one */
+
 /* A symbol's name from a dim_param: what could confuse "name=1:4:8,..." becomes '_'. Empty: cannot be one. */
 static void symbol_name(const char *param, char *out, size_t n) {
     size_t i = 0;
@@ -105,6 +107,11 @@ static TnStatus add_input(OnnxScope *s, const OnnxIo *io, TnError *err) {
 /* Named dimensions first, so that made-up names differ from all of them. */
 static TnStatus add_inputs(OnnxScope *s, TnError *err) {
     const OnnxGraph *g = s->graph;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->n_inputs; i++)
+        n += tni_onnx_scope_find(s, g->inputs[i].name)->kind == ONNX_BIND_PENDING;
+    if (n > MAX_INPUTS)
+        return TN_RAISE(err, TN_ERR_LIMIT, "the graph has %u inputs, the most is %d", n, MAX_INPUTS);
     for (uint32_t i = 0; i < g->n_inputs; i++)
         TN_TRY(add_input(s, &g->inputs[i], err));
     for (int named = 1; named >= 0; named--) {

@@ -10,9 +10,9 @@
 #include "onnx/names.h"
 #include "onnx/wire.h"
 
-#define ONNX_MAX_DEPTH 64    /* nesting of subgraphs and function calls */
-#define ONNX_MAX_NAME 65536u /* bytes of one name */
-#define ONNX_MAX_ATTRS 256u  /* attributes of one node */
+#define ONNX_MAX_DEPTH 64   /* nesting of subgraphs and function calls */
+#define ONNX_MAX_NAME 4096u /* bytes of one name */
+#define ONNX_MAX_ATTRS 64u  /* attributes of one node */
 #define ONNX_DEFAULT_NODES 1000000u
 
 struct OnnxGraph;

@@ -75,16 +75,27 @@ static TnStatus declare(OnnxScope *s, OnnxName name, OnnxBindKind kind, OnnxBind
     return TN_OK;
 }
 
+/* prefix + name for what is inlined; long ones are cut and get a hash instead, since a call inside calls repeats all names above it. */
+#define MAX_INLINED_NAME 240u
+static TnStatus prefixed(OnnxScope *s, const char *name, const char **out, TnError *err) {
+    size_t n = strlen(s->prefix), k = strlen(name);
+    const char *text = NULL;
+    if (n + k <= MAX_INLINED_NAME)
+        text = tni_arena_printf(s->imp->scratch, "%s%s", s->prefix, name);
+    else
+        text = tni_arena_printf(s->imp->scratch, "%.100s~%016llx/%.100s", s->prefix,
+                                (unsigned long long)tni_hash(name, k, tni_hash(s->prefix, n, 0)), name);
+    *out = text;
+    return text == NULL ? TN_OOM(err, n + k) : TN_OK;
+}
+
 /* The name that a value of this scope gets in the target. */
 static TnStatus take_name(OnnxScope *s, OnnxBind *b, TnError *err) {
     if (b->ir_name != NULL)
         return TN_OK;
     const char *base = text_of(s, b->name);
-    if (s->prefix[0] != '\0') {
-        base = tni_arena_printf(s->imp->scratch, "%s%s", s->prefix, base);
-        if (base == NULL)
-            return TN_OOM(err, strlen(s->prefix) + 64);
-    }
+    if (s->prefix[0] != '\0')
+        TN_TRY(prefixed(s, base, &base, err));
     return tni_onnx_unique(s->imp, s->target, base, &b->ir_name, err);
 }
 
@@ -240,10 +251,14 @@ TnStatus tni_onnx_node_name(OnnxScope *s, uint32_t index, const char **out, TnEr
         *out = text_of(s, n->name);
         return TN_OK;
     }
-    char *text = n->name != 0 ? tni_arena_printf(s->imp->scratch, "%s%s", s->prefix, text_of(s, n->name))
-                              : tni_arena_printf(s->imp->scratch, "%s%s_%u", s->prefix, text_of(s, n->op_type), index);
-    *out = text;
-    return text == NULL ? TN_OOM(err, strlen(s->prefix) + 64) : TN_OK;
+    const char *base = text_of(s, n->name);
+    if (n->name == 0) {
+        base = tni_arena_printf(s->imp->scratch, "%s_%u", text_of(s, n->op_type), index);
+        if (base == NULL)
+            return TN_OOM(err, ONNX_MAX_NAME);
+    }
+    *out = base;
+    return s->prefix[0] == '\0' ? TN_OK : prefixed(s, base, out, err);
 }
 
 /* The node's attributes with references to the function's attributes replaced by what the call gave. */

@@ -173,6 +173,43 @@ static void sizes_are_counted_first(void **state) {
     expect(chain(12, 2), TN_OK, "");
 }
 
+/* Functions make little text cost much: many inputs, long names; both are bounded. */
+static void work_is_bounded(void **state) {
+    (void)state;
+    char name[8001], wide[40000] = "a";
+    for (int i = 0; i < 3000; i++)
+        snprintf(wide + strlen(wide), 16, ",p%d", i);
+    Pb fns[3] = {function("F", wide, "b"), {0}, {0}};
+    f_node(&fns[0], node("Abs", "abs", "a", "b"));
+    Pb g = {0};
+    g_input(&g, io("x", TN_F32, "4"));
+    for (int i = 0; i < 8000; i++) {
+        snprintf(name, sizeof name, "y%d", i);
+        g_node(&g, call("F", "", "x", name));
+    }
+    g_output(&g, "y1");
+    expect(with_functions(g, 1, fns), TN_ERR_LIMIT, "operands and attributes when its functions are expanded");
+    memset(name, 'n', 4000);
+    name[4000] = '\0';
+    fns[0] = function("F", "a", "b");
+    f_node(&fns[0], call("G", name, "a", "b"));
+    fns[1] = function("G", "a", "b");
+    f_node(&fns[1], node("Abs", name, "a", name));
+    f_node(&fns[1], node("Neg", "neg", name, "b"));
+    g = (Pb){0};
+    g_input(&g, io("x", TN_F32, "4"));
+    g_node(&g, call("F", name, "x", "y"));
+    g_output(&g, "y");
+    Pb m = with_functions(g, 2, fns);
+    IrModule *ir = NULL;
+    TnError err = {0};
+    assert_int_equal(import_pb(m, &ir, &err), TN_OK);
+    assert_true(strlen(ir->graphs[0]->nodes[0].name) < 300);
+    assert_true(strlen(ir->graphs[0]->values[ir->graphs[0]->nodes[0].out[0]].name) < 300);
+    tni_ir_module_destroy(&ir);
+    free(m.p);
+}
+
 static void bad_calls(void **state) {
     (void)state;
     Pb fns[2] = {function("F", "a", "b"), function("F", "a", "b")};
@@ -210,11 +247,9 @@ static void bad_calls(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(calls_are_inlined),
-        cmocka_unit_test(passthrough_and_absent_inputs),
-        cmocka_unit_test(recursion_is_refused),
-        cmocka_unit_test(sizes_are_counted_first),
-        cmocka_unit_test(bad_calls),
+        cmocka_unit_test(calls_are_inlined),    cmocka_unit_test(passthrough_and_absent_inputs),
+        cmocka_unit_test(recursion_is_refused), cmocka_unit_test(sizes_are_counted_first),
+        cmocka_unit_test(work_is_bounded),      cmocka_unit_test(bad_calls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -290,6 +290,15 @@ static void names_are_checked(void **state) {
 
 static void node_limit(void **state) {
     (void)state;
+    Pb many = {0};
+    for (int i = 0; i < 1025; i++) {
+        char in[16];
+        snprintf(in, sizeof in, "x%d", i);
+        g_input(&many, io(in, TN_F32, "?"));
+    }
+    g_node(&many, node("Abs", "", "x0", "y"));
+    g_output(&many, "y");
+    expect(model(17, many), TN_ERR_LIMIT, "1025 inputs");
     Pb g = graph_x();
     for (int i = 0; i < 11; i++) {
         char out[16];
