@@ -10,15 +10,19 @@
 
 enum { MAX_INPUTS = 1024 }; /* symbols are searched one by one */
 
-/* A symbol's name from a dim_param: what could confuse "name=1:4:8,..." becomes '_'. Empty: cannot be one. */
+/* A symbol's name from a dim_param: what could confuse "name=1:4:8,..." becomes '_'; a long one is cut and gets a hash, so that equal
+ * names stay equal and others differ. */
 static void symbol_name(const char *param, char *out, size_t n) {
-    size_t i = 0;
-    for (; param[i] != '\0' && i + 1 < n; i++) {
-        unsigned char ch = (unsigned char)param[i];
-        bool plain = ch > ' ' && ch < 0x7f && ch != ',' && ch != '=' && ch != ':';
-        out[i] = plain || ch >= 0x80 ? (char)ch : '_';
+    size_t len = strlen(param), i = 0;
+    if (len < n)
+        memcpy(out, param, len + 1);
+    else
+        snprintf(out, n, "%.40s~%016llx", param, (unsigned long long)tni_hash(param, len, 0));
+    for (; out[i] != '\0'; i++) {
+        unsigned char ch = (unsigned char)out[i];
+        if (ch <= ' ' || ch == 0x7f || ch == ',' || ch == '=' || ch == ':')
+            out[i] = '_';
     }
-    out[param[i] == '\0' ? i : 0] = '\0';
 }
 
 static bool symbol_exists(const IrModule *m, const char *name) {

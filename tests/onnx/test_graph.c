@@ -55,6 +55,28 @@ static void inputs_get_symbols(void **state) {
     free(m.p);
 }
 
+static void long_dimension_names(void **state) {
+    (void)state;
+    char a[128], b[128];
+    snprintf(a, sizeof a, "%080d,w a", 1);
+    snprintf(b, sizeof b, "%080d", 2);
+    a[0] = b[0] = 'd';
+    Pb g = {0};
+    g_input(&g, io("x", TN_F32, a));
+    g_input(&g, io("y", TN_F32, b));
+    g_node(&g, node("Identity", "", "x", "z"));
+    g_output(&g, "z");
+    Pb m = model(17, g);
+    IrModule *ir = NULL;
+    TnError err = {0};
+    assert_int_equal(import_pb(m, &ir, &err), TN_OK);
+    assert_int_equal(ir->n_symbols, 3);
+    assert_string_not_equal(ir->symbols[0].name, ir->symbols[2].name);
+    assert_string_equal(ir->symbols[1].name, "w_a");
+    tni_ir_module_destroy(&ir);
+    free(m.p);
+}
+
 static void unsorted_nodes_are_sorted(void **state) {
     (void)state;
     Pb g = graph_x();
@@ -320,6 +342,7 @@ static void node_limit(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inputs_get_symbols),
+        cmocka_unit_test(long_dimension_names),
         cmocka_unit_test(unsorted_nodes_are_sorted),
         cmocka_unit_test(cycles_are_named),
         cmocka_unit_test(ill_formed_graphs),
