@@ -208,7 +208,8 @@ static void neutral_repeats(Rewriter *r, const IrNode *n, double neutral) {
     IrValueId y = n->out[0];
     for (int i = 0; i < 2; i++) {
         IrValueId x = n->in[1 - i];
-        if (tni_pass_def_op(r, n->in[i], TN_OP_expand) != NULL && one_number(r, n->in[i], &c) && c == neutral) {
+        bool repeats = r->g->values[n->in[i]].kind == IR_CONST || tni_pass_def_op(r, n->in[i], TN_OP_expand) != NULL;
+        if (repeats && one_number(r, n->in[i], &c) && c == neutral) {
             expanded(r, y, x);
             return;
         }

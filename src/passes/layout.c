@@ -158,9 +158,22 @@ static void sink_transpose(Rewriter *r, IrNodeId id) {
     tni_pass_replace(r, y, tni_pass_transpose(r, "transpose", z, p.perm));
 }
 
-/* What v repeats: the operand of an expand, or the value a constant_of_shape fills in. TN_NO_VALUE: neither. */
+/* A constant that is one element over and over. */
+static IrValueId repeated_constant(Rewriter *r, IrValueId v) {
+    TnTensor t;
+    if (!tni_ir_tensor(r->m, r->g, v, &t) || tn_dtype_bits(t.dtype) < 8)
+        return TN_NO_VALUE;
+    size_t size = tn_dtype_bits(t.dtype) / 8, n = tn_tensor_bytes(&t);
+    if (n <= size || memcmp(t.data, (const uint8_t *)t.data + size, n - size) != 0)
+        return TN_NO_VALUE;
+    return tni_pass_const(r, t.dtype, 0, NULL, t.data);
+}
+
+/* What v repeats: the operand of an expand, the value a constant_of_shape fills in, the element of a uniform constant, or nothing. */
 static IrValueId repeated(Rewriter *r, IrValueId v) {
     const IrNode *e = tni_pass_def_op(r, v, TN_OP_expand);
+    if (v != TN_NO_VALUE && r->g->values[v].kind == IR_CONST)
+        return repeated_constant(r, v);
     if (e != NULL)
         return e->in[0];
     e = tni_pass_def_op(r, v, TN_OP_constant_of_shape);

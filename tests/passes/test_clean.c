@@ -290,6 +290,21 @@ static void one_hot_products_are_lookups(void **s) {
     net_close(&t);
 }
 
+static void comparisons_with_a_range_are_one_hot(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V ids = net_bi(&t, TN_BINARY_sub, net_in(&t, TN_I64, 2, -1, 7), net_int(&t, 2)); /* -2..5 */
+    V hot = net_bi(&t, TN_BINARY_equal, net_reshape(&t, ids, 3, 0, 7, 1), net_ints(&t, 4, (int64_t[]){0, 1, 2, 3}));
+    net_out(&t, net_node(&t, TN_OP_matmul, NULL, 2, net_cast(&t, net_cast(&t, hot, TN_I64), TN_F32), net_rand(&t, 2, 4, 3)));
+    hot = net_bi(&t, TN_BINARY_equal, net_ints(&t, 4, (int64_t[]){0, 1, 3, 2}), net_reshape(&t, ids, 3, 0, 7, 1));
+    net_out(&t, net_node(&t, TN_OP_matmul, NULL, 2, net_cast(&t, hot, TN_F32), net_rand(&t, 2, 4, 3)));
+    net_run(&t, 0, tni_pass_one_hot, NULL);
+    assert_int_equal(net_count(&t, TN_OP_gather), 1);
+    assert_int_equal(net_count(&t, TN_OP_matmul), 1);
+    net_close(&t);
+}
+
 static void one_hot_of_other_values_stays(void **s) {
     (void)s;
     Net t;
@@ -380,6 +395,7 @@ int main(void) {
         cmocka_unit_test(reshapes_combine),
         cmocka_unit_test(expanded_masks_shrink),
         cmocka_unit_test(one_hot_products_are_lookups),
+        cmocka_unit_test(comparisons_with_a_range_are_one_hot),
         cmocka_unit_test(one_hot_of_other_values_stays),
         cmocka_unit_test(buckets_are_looked_up),
         cmocka_unit_test(functions_without_constant_tails_stay),
