@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every row of the operator table converts a small node whose shapes can be inferred, at its oldest and its newest opset; a row without a
+ * case fails. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "onnx/build.h"
+#include "shape/shape.h"
+
+/* The case of the row that starts at min_opset: operands (names of inputs below) and attributes: name=3, name=0.5, name='word', name=[1,2],
+ * name=[1.0,2.0]; @if and @loop add subgraphs. */
+static const struct Case {
+    const char *op_type;
+    int32_t min_opset;
+    const char *in, *attrs;
+} cases[] = {
+    {"Abs", 7, "x", ""},
+    {"Acos", 7, "x", ""},
+    {"Acosh", 9, "x", ""},
+    {"Add", 7, "x,x", ""},
+    {"And", 7, "b,b", ""},
+    {"ArgMax", 7, "x", "axis=1"},
+    {"ArgMin", 7, "x", "axis=-1 keepdims=0"},
+    {"Asin", 7, "x", ""},
+    {"Asinh", 9, "x", ""},
+    {"Atan", 7, "x", ""},
+    {"Atanh", 9, "x", ""},
+    {"Attention", 23, "q4,q4,q4", ""},
+    {"Attention", 24, "q4,q4,q4", ""},
+    {"AveragePool", 7, "m", "kernel_shape=[2,2]"},
+    {"BatchNormalization", 7, "m,c,c,c,c", ""},
+    {"BitShift", 11, "u,u", "direction='LEFT'"},
+    {"BitwiseAnd", 18, "u,u", ""},
+    {"BitwiseNot", 18, "u", ""},
+    {"BitwiseOr", 18, "u,u", ""},
+    {"BitwiseXor", 18, "u,u", ""},
+    {"Cast", 7, "x", "to=7"},
+    {"CastLike", 15, "x,h", ""},
+    {"Ceil", 7, "x", ""},
+    {"Celu", 12, "x", ""},
+    {"Clip", 7, "x", "max=6.0"},
+    {"Clip", 11, "x", ""},
+    {"Compress", 9, "x,b", "axis=0"},
+    {"Concat", 7, "x,x", "axis=1"},
+    {"Constant", 7, "", "value_float=1.0"},
+    {"ConstantOfShape", 9, "i", ""},
+    {"Conv", 7, "m,w4", ""},
+    {"ConvTranspose", 7, "m,w4t", ""},
+    {"Cos", 7, "x", ""},
+    {"Cosh", 9, "x", ""},
+    {"CumSum", 11, "x,zero", ""},
+    {"DepthToSpace", 7, "m4", "blocksize=2"},
+    {"DequantizeLinear", 10, "q,scale", ""},
+    {"Div", 7, "x,x", ""},
+    {"Dropout", 7, "x", ""},
+    {"Dropout", 12, "x", ""},
+    {"Einsum", 12, "x", "equation='ijk->ik'"},
+    {"Elu", 7, "x", ""},
+    {"Equal", 7, "x,x", ""},
+    {"Erf", 9, "x", ""},
+    {"Exp", 7, "x", ""},
+    {"Expand", 8, "x,shape3", ""},
+    {"EyeLike", 9, "f", ""},
+    {"Flatten", 7, "x", ""},
+    {"Floor", 7, "x", ""},
+    {"Gather", 7, "x,i", "axis=1"},
+    {"GatherElements", 11, "x,idx3", "axis=1"},
+    {"GatherND", 11, "x,i", ""},
+    {"Gelu", 20, "x", ""},
+    {"Gemm", 7, "f,f2,f3", ""},
+    {"Gemm", 11, "f,f2,f3", ""},
+    {"GlobalAveragePool", 7, "m", ""},
+    {"GlobalLpPool", 7, "m", ""},
+    {"GlobalMaxPool", 7, "m", ""},
+    {"Greater", 7, "x,x", ""},
+    {"GreaterOrEqual", 12, "x,x", ""},
+    {"GroupNormalization", 18, "m4,g2,g2", "num_groups=2"},
+    {"GroupNormalization", 21, "m4,c4,c4", "num_groups=2"},
+    {"HardSigmoid", 7, "x", ""},
+    {"HardSwish", 14, "x", ""},
+    {"Identity", 7, "x", ""},
+    {"If", 7, "cond", "@if"},
+    {"InstanceNormalization", 7, "m,c,c", ""},
+    {"IsInf", 10, "x", ""},
+    {"IsNaN", 9, "x", ""},
+    {"LayerNormalization", 17, "x,s4", ""},
+    {"LeakyRelu", 7, "x", ""},
+    {"Less", 7, "x,x", ""},
+    {"LessOrEqual", 12, "x,x", ""},
+    {"Log", 7, "x", ""},
+    {"LogSoftmax", 7, "x", ""},
+    {"LogSoftmax", 13, "x", ""},
+    {"Loop", 7, "one1,,x", "@loop"},
+    {"LpPool", 7, "m", "kernel_shape=[2,2]"},
+    {"MatMul", 7, "x,v", ""},
+    {"Max", 7, "x,x", ""},
+    {"MaxPool", 7, "m", "kernel_shape=[2,2]"},
+    {"MaxPool", 8, "m", "kernel_shape=[2,2]"},
+    {"Mean", 7, "x,x", ""},
+    {"MeanVarianceNormalization", 9, "m", ""},
+    {"Min", 7, "x,x", ""},
+    {"Mish", 18, "x", ""},
+    {"Mod", 10, "u,u", ""},
+    {"Mul", 7, "x,x", ""},
+    {"Neg", 7, "x", ""},
+    {"NonMaxSuppression", 10, "boxes,scores", ""},
+    {"NonZero", 9, "x", ""},
+    {"Not", 7, "b", ""},
+    {"OneHot", 9, "i,depth,two", ""},
+    {"Or", 7, "b,b", ""},
+    {"PRelu", 7, "x,s4", ""},
+    {"Pad", 7, "x", "pads=[0,0,0,0,0,1]"},
+    {"Pad", 11, "x,pads6", ""},
+    {"Pad", 18, "x,pads6", ""},
+    {"Pow", 7, "x,x", ""},
+    {"QuantizeLinear", 10, "x,scale", ""},
+    {"RMSNormalization", 23, "x,s4", ""},
+    {"Range", 11, "zero,depth,one", ""},
+    {"Reciprocal", 7, "x", ""},
+    {"ReduceL1", 7, "x", ""},
+    {"ReduceL1", 18, "x", ""},
+    {"ReduceL2", 7, "x", ""},
+    {"ReduceL2", 18, "x", ""},
+    {"ReduceLogSum", 7, "x", ""},
+    {"ReduceLogSum", 18, "x", ""},
+    {"ReduceLogSumExp", 7, "x", ""},
+    {"ReduceLogSumExp", 18, "x", ""},
+    {"ReduceMax", 7, "x", ""},
+    {"ReduceMax", 18, "x", ""},
+    {"ReduceMean", 7, "x", ""},
+    {"ReduceMean", 18, "x", ""},
+    {"ReduceMin", 7, "x", ""},
+    {"ReduceMin", 18, "x", ""},
+    {"ReduceProd", 7, "x", ""},
+    {"ReduceProd", 18, "x", ""},
+    {"ReduceSum", 7, "x", ""},
+    {"ReduceSum", 13, "x", ""},
+    {"ReduceSumSquare", 7, "x", ""},
+    {"ReduceSumSquare", 18, "x", ""},
+    {"Relu", 7, "x", ""},
+    {"Reshape", 7, "x,shape2", ""},
+    {"Resize", 10, "m,scales4", ""},
+    {"Resize", 11, "m,,scales4", ""},
+    {"RoiAlign", 10, "m,rois,i", ""},
+    {"Round", 11, "x", ""},
+    {"Scatter", 9, "x,idx3,x", "axis=1"},
+    {"ScatterElements", 11, "x,idx3,x", "axis=1"},
+    {"ScatterND", 11, "x,i2,upd", ""},
+    {"Selu", 7, "x", ""},
+    {"Shape", 7, "x", ""},
+    {"Shrink", 9, "x", ""},
+    {"Sigmoid", 7, "x", ""},
+    {"Sign", 9, "x", ""},
+    {"Sin", 7, "x", ""},
+    {"Sinh", 9, "x", ""},
+    {"Size", 7, "x", ""},
+    {"Slice", 7, "x", "starts=[0] ends=[1]"},
+    {"Slice", 10, "x,zero1,one1", ""},
+    {"Softmax", 7, "x", ""},
+    {"Softmax", 13, "x", ""},
+    {"Softplus", 7, "x", ""},
+    {"Softsign", 7, "x", ""},
+    {"SpaceToDepth", 7, "m", "blocksize=2"},
+    {"Split", 7, "x", "axis=0"},
+    {"Split", 13, "x", "axis=0"},
+    {"Sqrt", 7, "x", ""},
+    {"Squeeze", 7, "x1", "axes=[0]"},
+    {"Squeeze", 13, "x1", ""},
+    {"Sub", 7, "x,x", ""},
+    {"Sum", 7, "x,x", ""},
+    {"Swish", 24, "x", ""},
+    {"Tan", 7, "x", ""},
+    {"Tanh", 7, "x", ""},
+    {"ThresholdedRelu", 10, "x", ""},
+    {"Tile", 7, "x,shape3", ""},
+    {"TopK", 7, "x", "k=1"},
+    {"TopK", 10, "x,one1", ""},
+    {"Transpose", 7, "x", "perm=[2,0,1]"},
+    {"Trilu", 14, "x", ""},
+    {"Unique", 11, "x", ""},
+    {"Unsqueeze", 7, "x", "axes=[0]"},
+    {"Unsqueeze", 13, "x,zero1", ""},
+    {"Upsample", 7, "m", "scales=[1.0,1.0,2.0,2.0]"},
+    {"Upsample", 9, "m,scales4", ""},
+    {"Where", 9, "b3,x,x", ""},
+    {"Xor", 7, "b,b", ""},
+};
+
+/* What operands are called; the numbers of small constants. */
+static const struct {
+    const char *name;
+    TnDtype dtype;
+    const char *shape;
+} inputs[] = {
+    {"x", TN_F32, "2,3,4"},    {"x1", TN_F32, "1,3,4"},  {"v", TN_F32, "4,5"},      {"h", TN_F16, "2,3,4"},     {"m", TN_F32, "2,3,8,8"},
+    {"m4", TN_F32, "2,4,8,8"}, {"f", TN_F32, "2,3"},     {"f2", TN_F32, "3,2"},     {"f3", TN_F32, "2"},        {"c", TN_F32, "3"},
+    {"c4", TN_F32, "4"},       {"g2", TN_F32, "2"},      {"s4", TN_F32, "4"},       {"w4", TN_F32, "5,3,3,3"},  {"w4t", TN_F32, "3,5,3,3"},
+    {"u", TN_U8, "2,3"},       {"q", TN_U8, "2,3,4"},    {"b", TN_BOOL, "2"},       {"b3", TN_BOOL, "2,3,1"},   {"i", TN_I64, "2"},
+    {"i2", TN_I64, "1,1"},     {"upd", TN_F32, "1,3,4"}, {"idx3", TN_I64, "2,3,4"}, {"boxes", TN_F32, "1,6,4"}, {"scores", TN_F32, "1,2,6"},
+    {"rois", TN_F32, "2,4"},   {"cond", TN_BOOL, ""},    {"q4", TN_F32, "2,3,5,8"}, {"two", TN_F32, "2"},       {"scale", TN_F32, ""},
+};
+static const struct {
+    const char *name;
+    int32_t rank, n;
+    int64_t v[6];
+} constants[] = {
+    {"zero", 0, 1, {0}}, {"one", 0, 1, {1}},       {"depth", 0, 1, {6}},        {"zero1", 1, 1, {0}},
+    {"one1", 1, 1, {1}}, {"shape2", 1, 2, {6, 4}}, {"shape3", 1, 3, {2, 3, 4}}, {"pads6", 1, 6, {0, 0, 0, 1, 0, 0}},
+};
+
+static Pb subgraph(bool loop) {
+    Pb g = {0};
+    if (loop) {
+        g_input(&g, io("it", TN_I64, ""));
+        g_input(&g, io("go", TN_BOOL, ""));
+        g_input(&g, io("acc", TN_F32, "2,3,4"));
+        g_node(&g, node("Identity", "", "go", "on"));
+        g_output(&g, "on");
+    }
+    g_node(&g, node("Neg", "", loop ? "acc" : "x", "r"));
+    g_output(&g, "r");
+    return g;
+}
+
+/* "[1,2]" or "[1.0,2.0]". */
+static const char *add_list(Pb *n, const char *name, const char *p) {
+    int64_t ints[8];
+    float floats[8];
+    uint32_t count = 0;
+    bool real = false;
+    while (*p != ']') {
+        char *end = NULL;
+        size_t len = strcspn(++p, ",]");
+        real = real || memchr(p, '.', len) != NULL;
+        floats[count] = strtof(p, NULL);
+        ints[count++] = strtoll(p, &end, 10);
+        p += len;
+    }
+    if (real)
+        attr_floats(n, name, count, floats);
+    else
+        attr_ints(n, name, count, ints);
+    return p + 1;
+}
+
+static void add_attrs(Pb *n, const char *p) {
+    if (strcmp(p, "@if") == 0) {
+        attr_g(n, "then_branch", subgraph(false));
+        attr_g(n, "else_branch", subgraph(false));
+        return;
+    }
+    if (strcmp(p, "@loop") == 0) {
+        attr_g(n, "body", subgraph(true));
+        return;
+    }
+    while (*p != '\0') {
+        char name[32], text[32];
+        size_t len = strcspn(p, "=");
+        snprintf(name, sizeof name, "%.*s", (int)len, p);
+        p += len + 1;
+        if (*p == '[') {
+            p = add_list(n, name, p);
+        } else {
+            len = strcspn(p, " ");
+            snprintf(text, sizeof text, "%.*s", (int)len, p);
+            if (*p == '\'') {
+                text[len - 1] = '\0';
+                attr_s(n, name, text + 1);
+            } else if (strchr(text, '.') != NULL) {
+                attr_f(n, name, strtof(text, NULL));
+            } else {
+                attr_i(n, name, strtoll(text, NULL, 10));
+            }
+            p += len;
+        }
+        p += *p == ' ';
+    }
+}
+
+static Pb case_model(const struct Case *c, int32_t version) {
+    const float scales[4] = {1, 1, 2, 2};
+    Pb g = {0}, n = node(c->op_type, "node", c->in, strcmp(c->op_type, "Split") == 0 ? "y,y2" : "y");
+    for (size_t i = 0; i < TN_COUNT(inputs); i++)
+        g_input(&g, io(inputs[i].name, (int32_t)inputs[i].dtype, inputs[i].shape));
+    for (size_t i = 0; i < TN_COUNT(constants); i++) {
+        int64_t dims[1] = {constants[i].n};
+        g_tensor(&g, tensor_raw(constants[i].name, TN_I64, constants[i].rank, dims, constants[i].v, (size_t)constants[i].n * 8));
+    }
+    g_tensor(&g, tensor_f32("scales4", 4, scales));
+    add_attrs(&n, c->attrs);
+    g_node(&g, n);
+    g_output(&g, "y");
+    return model(version, g);
+}
+
+static void every_row_converts(void **state) {
+    (void)state;
+    uint32_t n = 0;
+    const OnnxOpRow *rows = tni_onnx_op_rows(&n);
+    assert_int_equal(n, TN_COUNT(cases));
+    for (uint32_t i = 0; i < n; i++) {
+        assert_string_equal(rows[i].op_type, cases[i].op_type);
+        assert_int_equal(rows[i].min_opset, cases[i].min_opset);
+        for (int newest = 0; newest < 2; newest++) {
+            Pb m = case_model(&cases[i], newest ? rows[i].max_opset : rows[i].min_opset);
+            IrModule *ir = NULL;
+            TnError err = {0};
+            if (import_pb(m, &ir, &err) != TN_OK)
+                fail_msg("%s at opset %d: %s", rows[i].op_type, newest ? rows[i].max_opset : rows[i].min_opset, err.message);
+            if (tni_shape_infer(ir, &err) != TN_OK)
+                fail_msg("%s at opset %d: %s", rows[i].op_type, newest ? rows[i].max_opset : rows[i].min_opset, err.message);
+            /* the IR operators that the table promises */
+            char *text = module_text(ir);
+            char word[32];
+            snprintf(word, sizeof word, "= %.*s(", (int)strcspn(rows[i].ir_ops, ","), rows[i].ir_ops);
+            if (strcmp(rows[i].ir_ops, "constant data") != 0 && strstr(text, word) == NULL)
+                fail_msg("%s became\n%s", rows[i].op_type, text);
+            free(text);
+            tni_ir_module_destroy(&ir);
+            free(m.p);
+        }
+    }
+}
+
+/* The newest opset of every row but the last of its operator is older than the next row's: unsupported before, between and after. */
+static void other_opsets_are_refused(void **state) {
+    (void)state;
+    for (size_t i = 0; i < TN_COUNT(cases); i++) {
+        if (cases[i].min_opset == 7 || (i > 0 && strcmp(cases[i - 1].op_type, cases[i].op_type) == 0))
+            continue;
+        Pb m = case_model(&cases[i], cases[i].min_opset - 1);
+        IrModule *ir = NULL;
+        TnError err = {0};
+        assert_int_equal(import_pb(m, &ir, &err), TN_ERR_UNSUPPORTED);
+        assert_non_null(strstr(err.message, "supported are opsets"));
+        free(m.p);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_row_converts), cmocka_unit_test(other_opsets_are_refused)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
