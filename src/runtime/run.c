@@ -112,13 +112,21 @@ static bool apart(const void *a, size_t na, const void *b, size_t nb) {
     return pa + na <= pb || pb + nb <= pa;
 }
 
+/* [p, p + n) touches memory that a run of this context writes. */
+static bool in_context(const TnContext *ctx, const void *p, size_t n) {
+    bool in = n > 0 && (!apart(p, n, ctx->arena.p, ctx->arena.cap) || !apart(p, n, ctx->scratch.p, ctx->scratch.cap));
+    for (uint32_t i = 0; n > 0 && i < ctx->n_pool; i++)
+        in |= !apart(p, n, ctx->pool[i].p, ctx->pool[i].cap);
+    return in;
+}
+
 /* Output i can be computed where the user wants it: its bytes are a slot of their own, and the buffer holds no input. */
 static bool direct(const TnContext *ctx, const RtFrame *f, uint32_t i) {
     const RtProgram *r = f->prog;
     uint32_t id = r->outputs[i], root = tni_rt_root(f, id);
     const RtUserOut *u = &ctx->user[i];
     if (!u->data || r->values[root].place != PLAN_AT_ARENA || f->bytes[root] != f->bytes[id] || u->cap < f->bytes[root] ||
-        (uintptr_t)u->data % PLAN_ALIGN)
+        (uintptr_t)u->data % PLAN_ALIGN || in_context(ctx, u->data, u->cap))
         return false;
     for (uint32_t k = 0; k < r->g->n_outputs; k++) {
         if (k != i && tni_rt_root(f, r->outputs[k]) == root)
@@ -167,6 +175,12 @@ TnStatus tni_rt_run(TnContext *ctx, TnError *err) {
     for (uint32_t i = 0; i < f->prog->g->n_inputs; i++)
         if (ctx->inputs[i].dtype == TN_UNDEFINED)
             return TN_RAISE(err, TN_ERR_STATE, "input '%s' has not been set", ctx->plan->p.strings + f->prog->values[f->prog->inputs[i]].name);
+    for (uint32_t i = 0; i < f->prog->g->n_inputs; i++)
+        if (in_context(ctx, ctx->inputs[i].data, tn_tensor_bytes(&ctx->inputs[i])))
+            return TN_RAISE(err, TN_ERR_ARGUMENT,
+                            "input '%s' lies in this context's own memory (an output of an earlier run), which the run writes over; copy it, or give "
+                            "that output a buffer of its own",
+                            ctx->plan->p.strings + f->prog->values[f->prog->inputs[i]].name);
     TN_TRY(tni_rt_bind(ctx, f, ctx->inputs, NULL, NULL, err));
     TN_TRY(place_outputs(ctx, f, err));
     TN_TRY(tni_rt_run_frame(ctx, f, err));

@@ -17,6 +17,7 @@
 #include "interp/interp.h"
 #include "ir/graph.h"
 #include "planner/planner.h"
+#include "runtime/graphs.h"
 #include "runtime/runtime.h"
 #include "shape/shape.h"
 
@@ -35,55 +36,6 @@ typedef struct Built {
     uint8_t *bytes;
     size_t n;
 } Built;
-
-/* ---- making graphs ---- */
-
-static inline IrValueId add_input(IrModule *m, IrGraph *g, const char *name, TnDtype t, int32_t rank, const TnDim *dims) {
-    TnError err = {0};
-    IrValueId v;
-    OK(tni_ir_input_add(m, g, name, &v, &err));
-    g->values[v].dtype = t;
-    g->values[v].rank = rank;
-    for (int32_t d = 0; d < rank; d++)
-        g->values[v].dims[d] = dims[d];
-    return v;
-}
-
-static inline float noise(uint32_t *s) {
-    *s = *s * 1664525u + 1013904223u;
-    return (float)(*s >> 8) / 8388608.0f - 1.0f;
-}
-
-static inline IrValueId add_weights(IrModule *m, IrGraph *g, const char *name, int32_t rank, const int64_t *dims, uint32_t seed, float scale) {
-    TnError err = {0};
-    IrValueId v;
-    int64_t n = 1;
-    for (int32_t d = 0; d < rank; d++)
-        n *= dims[d];
-    float *p = malloc((size_t)n * sizeof *p + 1);
-    for (int64_t i = 0; i < n; i++)
-        p[i] = noise(&seed) * scale;
-    OK(tni_ir_const_copy(m, g, name, TN_F32, rank, dims, p, &v, &err));
-    free(p);
-    return v;
-}
-
-static inline IrValueId add_ints(IrModule *m, IrGraph *g, const char *name, int32_t rank, int64_t n, const int64_t *v) {
-    TnError err = {0};
-    IrValueId id;
-    OK(tni_ir_const_copy(m, g, name, TN_I64, rank, rank ? &n : NULL, v, &id, &err));
-    return id;
-}
-
-static inline IrValueId add_node(IrModule *m, IrGraph *g, TnOp op, const char *name, const void *params, uint32_t n_in, const IrValueId *in) {
-    TnError err = {0};
-    IrValueId out;
-    const char *names[1] = {name};
-    OK(tni_ir_node_add(m, g, op, name, params, in, n_in, names, 1, &out, &err));
-    return out;
-}
-#define NODE(op, name, params, ...) \
-    add_node(m, g, op, name, params, (uint32_t)(sizeof((IrValueId[]){__VA_ARGS__}) / sizeof(IrValueId)), (IrValueId[]){__VA_ARGS__})
 
 /* ---- building and running ---- */
 
