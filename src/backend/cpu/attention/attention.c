@@ -85,7 +85,7 @@ static bool describe(TniAttn *a, const TnAttentionParams *p, const TnTensor *in,
     a->out = out->data;
     a->k_floats = tni_gemm_packed_floats(isa, a->d, a->sk);
     a->v_floats = tni_gemm_packed_floats(isa, a->sk, a->dv);
-    a->ld = tni_ceil_div(a->sk, 16) * 16 + LD_PAD;
+    a->ld = tni_ceil_div(a->sk, 32) * 32 + LD_PAD; /* whole panels of any ISA */
     a->rows = 4 * isa->mr;
     while (a->rows > isa->mr && a->rows * a->ld > SCORE_FLOATS)
         a->rows /= 2;

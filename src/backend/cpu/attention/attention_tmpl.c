@@ -4,51 +4,60 @@
 #include "backend/cpu/attention/attention.h"
 #include "backend/cpu/gemm/act.h"
 
-/* x[j] = scale * x[j] + b0[j] + b1[j]; returns the maximum. x has room for a whole number of vectors; what is beyond n becomes -inf. */
+/* x[j] = scale * x[j] + b0[j] + b1[j] + c over whole vectors; lanes beyond n become -inf. Returns the maximum. Two vectors at a time: one
+ * chain of maxima would wait for itself. */
+TN_INLINE float score_loop(float *x, int64_t n, vf scale, const float *b0, const float *b1, vf c, const int biases) {
+    vf m0 = vf_set1(-INFINITY), m1 = m0;
+    int64_t j = 0;
+    for (; j + 2 * VL <= n; j += 2 * VL) {
+        vf y0 = c, y1 = c;
+        if (biases > 0) {
+            y0 = vf_add(y0, vf_load(b0 + j));
+            y1 = vf_add(y1, vf_load(b0 + j + VL));
+        }
+        if (biases > 1) {
+            y0 = vf_add(y0, vf_load(b1 + j));
+            y1 = vf_add(y1, vf_load(b1 + j + VL));
+        }
+        y0 = vf_fma(vf_load(x + j), scale, y0);
+        y1 = vf_fma(vf_load(x + j + VL), scale, y1);
+        vf_store(x + j, y0);
+        vf_store(x + j + VL, y1);
+        m0 = vf_max(m0, y0);
+        m1 = vf_max(m1, y1);
+    }
+    for (; j < n; j += VL) {
+        int64_t left = TN_MIN(n - j, (int64_t)VL);
+        vf y = c;
+        if (biases > 0)
+            y = vf_add(y, vf_loadn(b0 + j, left));
+        if (biases > 1)
+            y = vf_add(y, vf_loadn(b1 + j, left));
+        y = vf_sel(vm_first(left), vf_fma(vf_load(x + j), scale, y), vf_set1(-INFINITY));
+        vf_store(x + j, y);
+        m0 = vf_max(m0, y);
+    }
+    return vf_hmax(vf_max(m0, m1));
+}
+
+/* Biases with step 0 are one value for the row; NULL: none. */
 static float score_row(float *x, int64_t n, float scale, const float *b0, int64_t s0, const float *b1, int64_t s1) {
-    vf vs = vf_set1(scale), max = vf_set1(-INFINITY);
-    vf c0 = vf_set1(b0 != NULL && s0 == 0 ? *b0 : 0.0f), c1 = vf_set1(b1 != NULL && s1 == 0 ? *b1 : 0.0f);
-    vf c = vf_add(c0, c1);
-    if (s0 == 0)
+    vf c = vf_zero(), vs = vf_set1(scale);
+    if (b0 != NULL && s0 == 0) {
+        c = vf_set1(*b0);
         b0 = NULL;
-    if (s1 == 0)
+    }
+    if (b1 != NULL && s1 == 0) {
+        c = vf_add(c, vf_set1(*b1));
         b1 = NULL;
+    }
     if (b0 == NULL) {
         b0 = b1;
         b1 = NULL;
     }
-    int64_t j = 0;
-    if (b0 == NULL) {
-        for (; j + VL <= n; j += VL) {
-            vf y = vf_fma(vf_load(x + j), vs, c);
-            vf_store(x + j, y);
-            max = vf_max(max, y);
-        }
-    } else if (b1 == NULL) {
-        for (; j + VL <= n; j += VL) {
-            vf y = vf_fma(vf_load(x + j), vs, vf_add(vf_load(b0 + j), c));
-            vf_store(x + j, y);
-            max = vf_max(max, y);
-        }
-    } else {
-        for (; j + VL <= n; j += VL) {
-            vf y = vf_fma(vf_load(x + j), vs, vf_add(vf_add(vf_load(b0 + j), vf_load(b1 + j)), c));
-            vf_store(x + j, y);
-            max = vf_max(max, y);
-        }
-    }
-    if (j < n) {
-        vf b = c;
-        if (b0 != NULL)
-            b = vf_add(b, vf_loadn(b0 + j, n - j));
-        if (b1 != NULL)
-            b = vf_add(b, vf_loadn(b1 + j, n - j));
-        vf_store(x + j, vf_fma(vf_load(x + j), vs, b));
-        for (int64_t i = n; i < j + VL; i++)
-            x[i] = -INFINITY;
-        max = vf_max(max, vf_load(x + j));
-    }
-    return vf_hmax(max);
+    if (b0 == NULL)
+        return score_loop(x, n, vs, NULL, NULL, c, 0);
+    return b1 == NULL ? score_loop(x, n, vs, b0, NULL, c, 1) : score_loop(x, n, vs, b0, b1, c, 2);
 }
 
 /* x[j] = exp(x[j] - max) over whole vectors; returns the sum. */
@@ -92,7 +101,12 @@ static void compute(void *ctx, int64_t task, uint32_t worker) {
     float *s = a->work + (size_t)worker * a->work_floats, *sum = s + a->rows * a->ld;
     TniGemmBlock scores = {.a = a->q.p + b * a->q.sb + h * a->q.sh + r0 * a->q.ss, .lda = a->q.ss,
                            .b = a->k_packed + (size_t)head * a->k_floats, .ldp = a->d * a->isa->nr,
-                           .c = s, .ldc = a->ld, .m = r1 - r0, .n = keys, .k = a->d};
+                           .c = s, .ldc = a->ld, .m = r1 - r0, .n = tni_ceil_div(keys, a->isa->nr / 2) * (a->isa->nr / 2), .k = a->d};
+    for (int i = 0; i < 2; i++)
+        if (a->bias[i].p != NULL && a->bias[i].ss == a->sk && a->bias[i].sd == 1) { /* a full bias is as large as the scores: fetch ahead */
+            scores.ahead = bias_at(&a->bias[i], b, h, r0);
+            scores.ahead_row = a->sk;
+        }
     a->isa->block(&scores);
     for (int64_t i = r0; i < r1; i++) {
         float *x = s + (i - r0) * a->ld;

@@ -14,6 +14,18 @@
 #define TN_UNROLL _Pragma("GCC unroll 32")
 #endif
 
+/* The first n lanes, 0 <= n; all when n >= VL. */
+TN_INLINE vm vm_first(int64_t n) {
+#if VL == 16
+    return n >= VL ? (vm)0xffff : lanes_below(n);
+#elif VL == 8
+    __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)TN_MIN(n, (int64_t)VL)), lane));
+#else
+    return n > 0;
+#endif
+}
+
 /* x * Phi(x) = max(x, 0) - |x| * Q(|x|), with Q(a) = erfc(a / sqrt 2) / 2 = 2^-q(a): half the work of vf_gelu, which also keeps the
  * relative error small in the far negative tail. q is a minimax fit that weights errors by Q, so |x| Q is within 8e-8 of exact and
  * the result within 2 ulp for x > -1; absolute error below 1e-7 further left. */

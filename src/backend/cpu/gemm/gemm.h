@@ -46,6 +46,8 @@ typedef struct TniGemmBlock {
     ptrdiff_t ldc;
     int64_t m, n, k;
     const TniGemmEpi *epi; /* NULL: c = A * B */
+    const float *ahead;    /* NULL, or memory that will be read after the block, to be fetched meanwhile: row r of c comes with floats */
+    int64_t ahead_row;     /* [r * ahead_row, (r + 1) * ahead_row) */
 } TniGemmBlock;
 
 /* Source of a packing: element (k, n) of B is at b[k * sk + n * sn]; sn == 1 or sk == 1 is fast. */

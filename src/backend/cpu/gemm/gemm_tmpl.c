@@ -23,6 +23,24 @@ static void tile_row(Tile *t, int64_t rows, int64_t n, float *c, const float *b)
     }
 }
 
+/* What row i of tiles should fetch meanwhile: what the caller wants, or the rows of A of the next row of tiles. */
+static void look_ahead(Tile *t, const TniGemmBlock *blk, int64_t i, int64_t tiles, int64_t k0, int64_t kc) {
+    int64_t r0 = blk->m * i / tiles, r1 = blk->m * (i + 1) / tiles, r2 = blk->m * (i + 2) / tiles;
+    if (blk->ahead != NULL) {
+        t->ahead = (const char *)(blk->ahead + r0 * blk->ahead_row);
+        t->ahead_stride = t->ahead_bytes = AHEAD_STEPS * 64;
+        t->ahead_rows = tni_ceil_div((r1 - r0) * blk->ahead_row * (int64_t)sizeof(float), AHEAD_STEPS * 64);
+    } else if (blk->a != NULL && (i + 1 < tiles || !t->last)) {
+        bool wrap = i + 1 == tiles; /* the first rows of the next pass */
+        t->ahead = (const char *)(wrap ? blk->a + k0 + kc : blk->a + r1 * blk->lda + k0);
+        t->ahead_stride = blk->lda * (ptrdiff_t)sizeof(float);
+        t->ahead_bytes = t->k * (ptrdiff_t)sizeof(float);
+        t->ahead_rows = wrap ? r1 - r0 : r2 - r1;
+    } else {
+        t->ahead_rows = 0;
+    }
+}
+
 static void block(const TniGemmBlock *blk) {
     int64_t passes = TN_MAX(tni_ceil_div(blk->k, TNI_GEMM_KC), 1);
     int64_t kc = TN_MAX((tni_ceil_div(blk->k, passes) + 7) / 8 * 8, 8);
@@ -42,6 +60,7 @@ static void block(const TniGemmBlock *blk) {
                 t.a = blk->a_buf;
                 t.lda = TNI_GEMM_A_LD;
             }
+            look_ahead(&t, blk, i, tiles, k0, kc);
             t.row = r0;
             tile_row(&t, rows, blk->n, blk->c + r0 * blk->ldc, blk->b + k0 * TILE_NR);
         }
@@ -53,6 +72,9 @@ static void pack_rows(const TniPackB *s, int64_t p, float *dst) {
     const float *src = s->b + p * TILE_NR;
     int64_t n = s->n - p * TILE_NR;
     for (int64_t k = 0; k < s->k; k++, src += s->sk, dst += TILE_NR) {
+        __builtin_prefetch(src + 8 * s->sk, 0, 3);
+        if (TILE_NR > 16)
+            __builtin_prefetch(src + 8 * s->sk + 16, 0, 3);
         TN_UNROLL
         for (int j = 0; j < TILE_NV; j++) {
             int64_t left = n - j * VL;
@@ -64,13 +86,18 @@ static void pack_rows(const TniPackB *s, int64_t p, float *dst) {
 /* Source columns run along memory rows (a transposed B, or keys): VL x VL transposes. */
 static void pack_columns(const TniPackB *s, int64_t p, float *dst) {
     for (int j = 0; j < TILE_NV; j++) {
-        int64_t n0 = p * TILE_NR + j * VL;
+        int64_t n0 = p * TILE_NR + j * VL, next = TN_MIN(n0 + VL, s->n - 1);
         for (int64_t k = 0; k < s->k; k += VL) {
             int64_t kn = TN_MIN(s->k - k, (int64_t)VL);
             vf r[VL];
             TN_UNROLL
             for (int i = 0; i < VL; i++)
                 r[i] = n0 + i < s->n ? vf_loadn(s->b + (n0 + i) * s->sn + k, kn) : vf_zero();
+            if (VL > 1) {
+                TN_UNROLL
+                for (int i = 0; i < VL; i++) /* rows are far apart: the hardware does not see them coming */
+                    __builtin_prefetch(s->b + TN_MIN(next + i, s->n - 1) * s->sn + k, 0, 3);
+            }
             vf_transpose(r);
             TN_UNROLL
             for (int i = 0; i < VL; i++)

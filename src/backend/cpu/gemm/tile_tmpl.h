@@ -22,6 +22,7 @@
 #define TILE_NV (VL == 1 ? 8 : 2) /* vectors of a panel */
 #define TILE_NR (TILE_NV * VL)
 #define TILE_ACC (TILE_MR * TILE_NV)
+#define AHEAD_STEPS 32
 #define B_AHEAD 2048 /* bytes of B to prefetch ahead: some hundred cycles */
 
 typedef struct Tile {
@@ -36,6 +37,10 @@ typedef struct Tile {
     int64_t row, col; /* within the block, for the epilogue */
     bool add, last;   /* add: c holds a partial sum; last: K is complete, run the epilogue */
     const TniGemmEpi *epi;
+    /* Memory that will be needed soon: rows of some bytes. Tiles fetch it a line per step, a row every AHEAD_STEPS, and count it off. */
+    const char *ahead;
+    ptrdiff_t ahead_stride, ahead_bytes;
+    int64_t ahead_rows;
 } Tile;
 
 /* Adds, finishes and stores a tile of any shape from tmp [rows][width]. The path of ragged columns and of costly activations. */
@@ -70,7 +75,7 @@ static __attribute__((noinline)) void tile_finish(const Tile *t, const float *tm
     }
 }
 
-TN_INLINE void tile_body(const Tile *t, const int mr, const int np, const int nv) {
+TN_INLINE void tile_body(Tile *t, const int mr, const int np, const int nv) {
     const int w = np * nv;
     vf acc[TILE_ACC];
     TN_UNROLL
@@ -94,32 +99,42 @@ TN_INLINE void tile_body(const Tile *t, const int mr, const int np, const int nv
                 __builtin_prefetch(t->c + i * t->ldc + j, 1, 3);
         }
     }
-    for (int64_t k = t->k; k > 0; k--) {
-        if (VL > 1) {
-            TN_UNROLL
-            for (int p = 0; p < np; p++) {
-                __builtin_prefetch((const char *)b[p] + B_AHEAD, 0, 3);
-                if (TILE_NR > 16)
-                    __builtin_prefetch((const char *)b[p] + B_AHEAD + 64, 0, 3);
-            }
+    for (int64_t left = t->k; left > 0; left -= AHEAD_STEPS) {
+        const char *ahead = t->ahead, *ahead_end = ahead;
+        if (t->ahead_rows > 0) {
+            ahead_end += t->ahead_bytes;
+            t->ahead += t->ahead_stride;
+            t->ahead_rows--;
         }
-        vf bv[8];
-        TN_UNROLL
-        for (int j = 0; j < w; j++)
-            bv[j] = vf_load(b[j / nv] + (j % nv) * VL);
-        TN_UNROLL
-        for (int i = 0; i < mr; i++) {
-            vf x = vf_set1(*(const float *)(const void *)(a[i / 3] + (i % 3) * s));
+        for (int64_t k = TN_MIN(left, (int64_t)AHEAD_STEPS); k > 0; k--) {
+            vf bv[8];
             TN_UNROLL
             for (int j = 0; j < w; j++)
-                acc[i * w + j] = vf_fma(x, bv[j], acc[i * w + j]);
+                bv[j] = vf_load(b[j / nv] + (j % nv) * VL);
+            if (VL > 1) {
+                TN_UNROLL
+                for (int p = 0; p < np; p++) {
+                    __builtin_prefetch((const char *)b[p] + B_AHEAD, 0, 3);
+                    if (TILE_NR > 16)
+                        __builtin_prefetch((const char *)b[p] + B_AHEAD + 64, 0, 3);
+                }
+                __builtin_prefetch(ahead, 0, 3);
+                ahead += ahead < ahead_end ? 64 : 0;
+            }
+            TN_UNROLL
+            for (int i = 0; i < mr; i++) {
+                vf x = vf_set1(*(const float *)(const void *)(a[i / 3] + (i % 3) * s));
+                TN_UNROLL
+                for (int j = 0; j < w; j++)
+                    acc[i * w + j] = vf_fma(x, bv[j], acc[i * w + j]);
+            }
+            TN_UNROLL
+            for (int i = 0; i < 5; i++)
+                a[i] += sizeof(float);
+            TN_UNROLL
+            for (int p = 0; p < np; p++)
+                b[p] += TILE_NR;
         }
-        TN_UNROLL
-        for (int i = 0; i < 5; i++)
-            a[i] += sizeof(float);
-        TN_UNROLL
-        for (int p = 0; p < np; p++)
-            b[p] += TILE_NR;
     }
     const TniGemmEpi *e = t->last ? t->epi : NULL;
     if (t->n != w * VL || (e != NULL && (e->act > TN_ACT_RELU || e->bias_row != NULL || e->bias_ld != 0))) {
@@ -173,10 +188,10 @@ TN_INLINE void tile_body(const Tile *t, const int mr, const int np, const int nv
     }
 }
 
-typedef void (*TileFn)(const Tile *t);
+typedef void (*TileFn)(Tile *t);
 /* tile_<rows>_<panels>, panels 0 meaning half of one */
 #define TILE(mr, np) \
-    static void tile_##mr##_##np(const Tile *t) { tile_body(t, mr, np == 0 ? 1 : np, np == 0 ? TILE_NV / 2 : TILE_NV); }
+    static void tile_##mr##_##np(Tile *t) { tile_body(t, mr, np == 0 ? 1 : np, np == 0 ? TILE_NV / 2 : TILE_NV); }
 #define TILE_ROWS(mr) TILE(mr, 0) TILE(mr, 1)
 
 TILE_ROWS(1) TILE_ROWS(2) TILE_ROWS(3) TILE_ROWS(4)
