@@ -17,20 +17,31 @@ ShapeFn tni_shape_rule_of(TnOp op) {
     return rules[op];
 }
 
-/* Numbers among the dims: not negative, and their product counts bytes in int64. */
+/* Arithmetic on numbers that overflowed (or divided by 0) is left as it stands by src/ir: such a dim has no value. */
+static bool impossible(const ShapeRule *r, TnDim d) {
+    const TnDimExpr *e = &r->m->exprs[d];
+    int64_t v;
+    if (e->op == TN_DIM_CONST || e->op == TN_DIM_SYMBOL)
+        return false;
+    return r->concrete || (tni_ir_dim_is_const(r->m, e->a, &v) && tni_ir_dim_is_const(r->m, e->b, &v) && e->op != TN_DIM_SELECT);
+}
+
+/* Numbers among the dims: not negative, and the tensor's bits count in int64. */
 static TnStatus check_dims(ShapeRule *r, uint32_t o) {
     const ShapeOut *x = &r->out[o];
-    int64_t product = (int64_t)TN_MAX(tn_dtype_bits(x->dtype), 8u) / 8, d, lo, hi;
+    int64_t product = (int64_t)TN_MAX(tn_dtype_bits(x->dtype), 8u), d, lo, hi; /* in bits, as sizes are counted */
     if (x->dtype == TN_UNDEFINED || x->rank < 0 || x->rank > TN_MAX_RANK)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the result would have rank %" PRId32 "; at most %d is supported", x->rank, TN_MAX_RANK);
     for (int32_t i = 0; i < x->rank; i++) {
         if (tni_ir_dim_is_const(r->m, x->dims[i], &d)) {
             if (d < 0)
                 return tni_shape_rule_fail(r, TN_ERR_SHAPE, "dimension %" PRId32 " of output %" PRIu32 " would be %" PRId64, i, o, d);
-            if (d > 0 && !tni_mul_i64(product, d, &product))
+            if (d > 0 && (!tni_mul_i64(product, d, &product) || product > INT64_MAX - 7))
                 return tni_shape_rule_fail(r, TN_ERR_SHAPE, "output %" PRIu32 " would not fit the address space", o);
             continue;
         }
+        if (impossible(r, x->dims[i]))
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "dimension %" PRId32 " of output %" PRIu32 " overflows or divides by zero", i, o);
         tni_ir_dim_range(r->m, x->dims[i], &lo, &hi);
         if (hi < 0)
             return tni_shape_rule_fail(r, TN_ERR_SHAPE, "dimension %" PRId32 " of output %" PRIu32 " would always be negative", i, o);

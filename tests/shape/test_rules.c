@@ -555,6 +555,7 @@ static void test_slice_pad(void **state) {
     EXPECT(NODE(pad, &p, x, VEC(5, 6), NONE, VEC(-1)), "float32[batch, 10, seq + 11]");
     FAILS(pad, &p, SHAPE, "number of pads", x, VEC(1, 1));
     FAILS(pad, &p, SHAPE, "would be", x, VEC(0, -8, 0, 0, -8, 0));
+    FAILS(pad, &p, SHAPE, "overflows", x, VEC(0, INT64_MAX, 0, 0, 0, 0));
     FAILS(pad, &p, SHAPE, "axis 5", x, VEC(1, 1), NONE, VEC(5));
     FAILS(pad, &p, SHAPE, "twice", x, VEC(1, 1, 1, 1), NONE, VEC(1, -2));
     p.mode = TN_PADDING_REFLECT;
