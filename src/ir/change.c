@@ -40,8 +40,8 @@ typedef struct Sorter {
     IrGraph *g;
     IrNodeId *order; /* nodes placed so far */
     IrNodeId *stack;
-    uint32_t *next;  /* per node: the operand to look at next */
-    uint8_t *state;  /* 0 not seen, 1 on the stack, 2 placed */
+    uint32_t *next; /* per node: the operand to look at next */
+    uint8_t *state; /* 0 not seen, 1 on the stack, 2 placed */
     uint32_t n_order;
 } Sorter;
 
@@ -69,8 +69,9 @@ static TnStatus place(Sorter *s, IrNodeId root, TnError *err) {
         if (p >= g->n_nodes)
             return tni_raise_node(err, TN_ERR_GRAPH, n->name, "operand '%s' is made by no node of graph '%s'", g->values[v].name, g->name);
         if (s->state[p] == 1)
-            return tni_raise_node(err, TN_ERR_GRAPH, n->name, "the graph '%s' has a cycle: this node needs '%s', which node '%s' makes from it",
-                                  g->name, g->values[v].name, g->nodes[p].name);
+            return tni_raise_node(err, TN_ERR_GRAPH, n->name,
+                                  "the graph '%s' has a cycle: this node needs '%s', which node '%s' makes from it", g->name,
+                                  g->values[v].name, g->nodes[p].name);
         if (s->state[p] == 0) {
             s->state[p] = 1;
             s->stack[depth++] = p;

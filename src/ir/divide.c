@@ -188,8 +188,8 @@ static bool normalise_const(Poly *p, int64_t k, int64_t *sign, int64_t *add) {
             return false;
     }
     int64_t c = tni_poly_const_term(p), r;
-    return c != INT64_MIN && tni_dim_apply(TN_DIM_FLOORDIV, c, k, 0, add) && tni_dim_apply(TN_DIM_MOD, c, k, 0, &r) && tni_poly_add_const(p, -c) &&
-           tni_poly_add_const(p, r);
+    return c != INT64_MIN && tni_dim_apply(TN_DIM_FLOORDIV, c, k, 0, add) && tni_dim_apply(TN_DIM_MOD, c, k, 0, &r) &&
+           tni_poly_add_const(p, -c) && tni_poly_add_const(p, r);
 }
 
 /* q has no constant 0. Destroys p and q. */

@@ -96,8 +96,8 @@ TnStatus tni_ir_const_add(IrModule *m, IrGraph *g, const char *name, TnDtype t, 
                           IrValueId *out, TnError *err) {
     TnDim ids[TN_MAX_RANK];
     if (rank < 0 || rank > TN_MAX_RANK)
-        return TN_RAISE(err, TN_ERR_LIMIT, "constant '%s' has rank %" PRId32 "; ranks 0 to %d are supported", name != NULL ? name : "", rank,
-                        TN_MAX_RANK);
+        return TN_RAISE(err, TN_ERR_LIMIT, "constant '%s' has rank %" PRId32 "; ranks 0 to %d are supported", name != NULL ? name : "",
+                        rank, TN_MAX_RANK);
     for (int32_t i = 0; i < rank; i++) {
         ids[i] = tni_ir_dim_const(m, dims[i]);
         if (ids[i] == TN_DIM_NONE)
@@ -156,7 +156,8 @@ TnStatus tni_ir_node_add(IrModule *m, IrGraph *g, TnOp op, const char *name, con
     TN_TRY(reserve(m, &g->nodes, g->n_nodes, &g->cap_nodes, sizeof *g->nodes, err));
     size_t size = tni_op_info(op)->params_size;
     IrNode n = {.op = op, .n_in = n_in, .n_out = n_out};
-    n.name = name != NULL ? tni_arena_strdup(m->arena, name) : tni_arena_printf(m->arena, "%s@%" PRIu32, tni_op_info(op)->name, m->n_fresh++);
+    n.name =
+        name != NULL ? tni_arena_strdup(m->arena, name) : tni_arena_printf(m->arena, "%s@%" PRIu32, tni_op_info(op)->name, m->n_fresh++);
     n.params = tni_arena_calloc(m->arena, 1, size);
     if (n.name == NULL || n.params == NULL)
         return TN_OOM(err, size);

@@ -8,7 +8,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-typedef enum FieldKind { FIELD_U32, FIELD_I32, FIELD_F32, FIELD_U8, FIELD_TEXT, FIELD_DTYPE, FIELD_UNARY, FIELD_BINARY, FIELD_REDUCE, FIELD_ACT } FieldKind;
+typedef enum FieldKind {
+    FIELD_U32,
+    FIELD_I32,
+    FIELD_F32,
+    FIELD_U8,
+    FIELD_TEXT,
+    FIELD_DTYPE,
+    FIELD_UNARY,
+    FIELD_BINARY,
+    FIELD_REDUCE,
+    FIELD_ACT
+} FieldKind;
 
 /* count: elements; count_at: offset of a u32 that says how many are used, or -1. */
 typedef struct Field {
@@ -18,76 +29,86 @@ typedef struct Field {
     int16_t count_at;
 } Field;
 
-#define F1(S, f, k) {#f, k, offsetof(S, f), 1, -1}
-#define FN(S, f, k, n) {#f, k, offsetof(S, f), n, -1}
-#define FC(S, f, k, n, at) {#f, k, offsetof(S, f), n, (int16_t)offsetof(S, at)}
-#define END {NULL, FIELD_U32, 0, 0, -1}
+#define F1(S, f, k)                                                                                                                        \
+    { #f, k, offsetof(S, f), 1, -1 }
+#define FN(S, f, k, n)                                                                                                                     \
+    { #f, k, offsetof(S, f), n, -1 }
+#define FC(S, f, k, n, at)                                                                                                                 \
+    { #f, k, offsetof(S, f), n, (int16_t)offsetof(S, at) }
+#define END                                                                                                                                \
+    { NULL, FIELD_U32, 0, 0, -1 }
 
 static const Field fields_TnNoParams[] = {END};
-static const Field fields_TnUnaryParams[] = {
-    F1(TnUnaryParams, fn, FIELD_UNARY), F1(TnUnaryParams, alpha, FIELD_F32), F1(TnUnaryParams, beta, FIELD_F32), END};
+static const Field fields_TnUnaryParams[] = {F1(TnUnaryParams, fn, FIELD_UNARY), F1(TnUnaryParams, alpha, FIELD_F32),
+                                             F1(TnUnaryParams, beta, FIELD_F32), END};
 static const Field fields_TnBinaryParams[] = {F1(TnBinaryParams, fn, FIELD_BINARY), END};
 static const Field fields_TnCastParams[] = {F1(TnCastParams, to, FIELD_DTYPE), F1(TnCastParams, saturate, FIELD_U32), END};
 static const Field fields_TnPointwiseParams[] = {F1(TnPointwiseParams, n_in, FIELD_U32), F1(TnPointwiseParams, n_code, FIELD_U32), END};
 static const Field fields_TnQuantizeParams[] = {F1(TnQuantizeParams, axis, FIELD_I32), F1(TnQuantizeParams, block_size, FIELD_I32),
-                                                F1(TnQuantizeParams, saturate, FIELD_U32), F1(TnQuantizeParams, output_dtype, FIELD_DTYPE), END};
+                                                F1(TnQuantizeParams, saturate, FIELD_U32), F1(TnQuantizeParams, output_dtype, FIELD_DTYPE),
+                                                END};
 static const Field fields_TnReduceParams[] = {F1(TnReduceParams, fn, FIELD_REDUCE), F1(TnReduceParams, keepdims, FIELD_U32),
                                               FC(TnReduceParams, axes, FIELD_I32, TN_MAX_RANK, n_axes), END};
 static const Field fields_TnArgReduceParams[] = {F1(TnArgReduceParams, axis, FIELD_I32), F1(TnArgReduceParams, is_max, FIELD_U32),
-                                                 F1(TnArgReduceParams, keepdims, FIELD_U32), F1(TnArgReduceParams, select_last, FIELD_U32), END};
+                                                 F1(TnArgReduceParams, keepdims, FIELD_U32), F1(TnArgReduceParams, select_last, FIELD_U32),
+                                                 END};
 static const Field fields_TnCumsumParams[] = {F1(TnCumsumParams, exclusive, FIELD_U32), F1(TnCumsumParams, reverse, FIELD_U32), END};
 static const Field fields_TnSoftmaxParams[] = {F1(TnSoftmaxParams, axis, FIELD_I32), F1(TnSoftmaxParams, log, FIELD_U32),
                                                F1(TnSoftmaxParams, scale, FIELD_F32), END};
 static const Field fields_TnNormParams[] = {F1(TnNormParams, epsilon, FIELD_F32), F1(TnNormParams, axis, FIELD_I32),
                                             F1(TnNormParams, groups, FIELD_U32), F1(TnNormParams, channels_last, FIELD_U32), END};
-static const Field fields_TnGemmParams[] = {F1(TnGemmParams, trans_a, FIELD_U32), F1(TnGemmParams, trans_b, FIELD_U32),
-                                            F1(TnGemmParams, alpha, FIELD_F32),   F1(TnGemmParams, beta, FIELD_F32),
-                                            F1(TnGemmParams, act, FIELD_ACT),     F1(TnGemmParams, act_alpha, FIELD_F32),
+static const Field fields_TnGemmParams[] = {F1(TnGemmParams, trans_a, FIELD_U32),  F1(TnGemmParams, trans_b, FIELD_U32),
+                                            F1(TnGemmParams, alpha, FIELD_F32),    F1(TnGemmParams, beta, FIELD_F32),
+                                            F1(TnGemmParams, act, FIELD_ACT),      F1(TnGemmParams, act_alpha, FIELD_F32),
                                             F1(TnGemmParams, act_beta, FIELD_F32), END};
 static const Field fields_TnEinsumParams[] = {FN(TnEinsumParams, equation, FIELD_TEXT, 128), END};
-static const Field fields_TnAttentionParams[] = {
-    F1(TnAttentionParams, heads, FIELD_U32),    F1(TnAttentionParams, kv_heads, FIELD_U32), F1(TnAttentionParams, d_qk, FIELD_U32),
-    F1(TnAttentionParams, d_v, FIELD_U32),      F1(TnAttentionParams, scale, FIELD_F32),    F1(TnAttentionParams, causal, FIELD_U32),
-    F1(TnAttentionParams, q_layout, FIELD_U32), F1(TnAttentionParams, k_layout, FIELD_U32), F1(TnAttentionParams, v_layout, FIELD_U32),
-    F1(TnAttentionParams, out_layout, FIELD_U32), F1(TnAttentionParams, q_off, FIELD_U32),  F1(TnAttentionParams, k_off, FIELD_U32),
-    F1(TnAttentionParams, v_off, FIELD_U32),    END};
-static const Field fields_TnAttentionStepParams[] = {F1(TnAttentionStepParams, heads, FIELD_U32), F1(TnAttentionStepParams, d_head, FIELD_U32),
-                                                     F1(TnAttentionStepParams, scale, FIELD_F32), F1(TnAttentionStepParams, q_off, FIELD_U32), END};
+static const Field fields_TnAttentionParams[] = {F1(TnAttentionParams, heads, FIELD_U32),    F1(TnAttentionParams, kv_heads, FIELD_U32),
+                                                 F1(TnAttentionParams, d_qk, FIELD_U32),     F1(TnAttentionParams, d_v, FIELD_U32),
+                                                 F1(TnAttentionParams, scale, FIELD_F32),    F1(TnAttentionParams, causal, FIELD_U32),
+                                                 F1(TnAttentionParams, q_layout, FIELD_U32), F1(TnAttentionParams, k_layout, FIELD_U32),
+                                                 F1(TnAttentionParams, v_layout, FIELD_U32), F1(TnAttentionParams, out_layout, FIELD_U32),
+                                                 F1(TnAttentionParams, q_off, FIELD_U32),    F1(TnAttentionParams, k_off, FIELD_U32),
+                                                 F1(TnAttentionParams, v_off, FIELD_U32),    END};
+static const Field fields_TnAttentionStepParams[] = {
+    F1(TnAttentionStepParams, heads, FIELD_U32), F1(TnAttentionStepParams, d_head, FIELD_U32), F1(TnAttentionStepParams, scale, FIELD_F32),
+    F1(TnAttentionStepParams, q_off, FIELD_U32), END};
 static const Field fields_TnCacheAppendParams[] = {F1(TnCacheAppendParams, off, FIELD_U32), F1(TnCacheAppendParams, width, FIELD_U32), END};
-static const Field fields_TnConvParams[] = {
-    F1(TnConvParams, group, FIELD_U32),
-    FC(TnConvParams, kernel, FIELD_I32, 3, n_spatial),
-    FC(TnConvParams, stride, FIELD_I32, 3, n_spatial),
-    FC(TnConvParams, dilation, FIELD_I32, 3, n_spatial),
-    FN(TnConvParams, pads, FIELD_I32, 6),
-    FN(TnConvParams, output_pads, FIELD_I32, 3),
-    FN(TnConvParams, output_shape, FIELD_I32, 3),
-    F1(TnConvParams, auto_pad, FIELD_U32),
-    F1(TnConvParams, channels_last, FIELD_U32),
-    F1(TnConvParams, act, FIELD_ACT),
-    F1(TnConvParams, act_alpha, FIELD_F32),
-    F1(TnConvParams, act_beta, FIELD_F32),
-    END};
-static const Field fields_TnPoolParams[] = {
-    F1(TnPoolParams, kind, FIELD_U32),
-    F1(TnPoolParams, global, FIELD_U32),
-    FC(TnPoolParams, kernel, FIELD_I32, 3, n_spatial),
-    FC(TnPoolParams, stride, FIELD_I32, 3, n_spatial),
-    FC(TnPoolParams, dilation, FIELD_I32, 3, n_spatial),
-    FN(TnPoolParams, pads, FIELD_I32, 6),
-    F1(TnPoolParams, auto_pad, FIELD_U32),
-    F1(TnPoolParams, ceil_mode, FIELD_U32),
-    F1(TnPoolParams, count_include_pad, FIELD_U32),
-    F1(TnPoolParams, storage_order, FIELD_U32),
-    F1(TnPoolParams, channels_last, FIELD_U32),
-    F1(TnPoolParams, p, FIELD_I32),
-    END};
-static const Field fields_TnResizeParams[] = {
-    F1(TnResizeParams, mode, FIELD_U32),          F1(TnResizeParams, coord, FIELD_U32),
-    F1(TnResizeParams, nearest, FIELD_U32),       F1(TnResizeParams, cubic_a, FIELD_F32),
-    F1(TnResizeParams, extrapolation, FIELD_F32), F1(TnResizeParams, exclude_outside, FIELD_U32),
-    F1(TnResizeParams, antialias, FIELD_U32),     F1(TnResizeParams, keep_aspect, FIELD_U32),
-    FC(TnResizeParams, axes, FIELD_I32, TN_MAX_RANK, n_axes), END};
+static const Field fields_TnConvParams[] = {F1(TnConvParams, group, FIELD_U32),
+                                            FC(TnConvParams, kernel, FIELD_I32, 3, n_spatial),
+                                            FC(TnConvParams, stride, FIELD_I32, 3, n_spatial),
+                                            FC(TnConvParams, dilation, FIELD_I32, 3, n_spatial),
+                                            FN(TnConvParams, pads, FIELD_I32, 6),
+                                            FN(TnConvParams, output_pads, FIELD_I32, 3),
+                                            FN(TnConvParams, output_shape, FIELD_I32, 3),
+                                            F1(TnConvParams, auto_pad, FIELD_U32),
+                                            F1(TnConvParams, channels_last, FIELD_U32),
+                                            F1(TnConvParams, act, FIELD_ACT),
+                                            F1(TnConvParams, act_alpha, FIELD_F32),
+                                            F1(TnConvParams, act_beta, FIELD_F32),
+                                            END};
+static const Field fields_TnPoolParams[] = {F1(TnPoolParams, kind, FIELD_U32),
+                                            F1(TnPoolParams, global, FIELD_U32),
+                                            FC(TnPoolParams, kernel, FIELD_I32, 3, n_spatial),
+                                            FC(TnPoolParams, stride, FIELD_I32, 3, n_spatial),
+                                            FC(TnPoolParams, dilation, FIELD_I32, 3, n_spatial),
+                                            FN(TnPoolParams, pads, FIELD_I32, 6),
+                                            F1(TnPoolParams, auto_pad, FIELD_U32),
+                                            F1(TnPoolParams, ceil_mode, FIELD_U32),
+                                            F1(TnPoolParams, count_include_pad, FIELD_U32),
+                                            F1(TnPoolParams, storage_order, FIELD_U32),
+                                            F1(TnPoolParams, channels_last, FIELD_U32),
+                                            F1(TnPoolParams, p, FIELD_I32),
+                                            END};
+static const Field fields_TnResizeParams[] = {F1(TnResizeParams, mode, FIELD_U32),
+                                              F1(TnResizeParams, coord, FIELD_U32),
+                                              F1(TnResizeParams, nearest, FIELD_U32),
+                                              F1(TnResizeParams, cubic_a, FIELD_F32),
+                                              F1(TnResizeParams, extrapolation, FIELD_F32),
+                                              F1(TnResizeParams, exclude_outside, FIELD_U32),
+                                              F1(TnResizeParams, antialias, FIELD_U32),
+                                              F1(TnResizeParams, keep_aspect, FIELD_U32),
+                                              FC(TnResizeParams, axes, FIELD_I32, TN_MAX_RANK, n_axes),
+                                              END};
 static const Field fields_TnReshapeParams[] = {F1(TnReshapeParams, kind, FIELD_U32), F1(TnReshapeParams, allowzero, FIELD_U32),
                                                F1(TnReshapeParams, axis, FIELD_I32),
                                                FC(TnReshapeParams, axes, FIELD_I32, TN_MAX_RANK, n_axes), END};
@@ -104,10 +125,13 @@ static const Field fields_TnCompressParams[] = {F1(TnCompressParams, axis, FIELD
 static const Field fields_TnUniqueParams[] = {F1(TnUniqueParams, axis, FIELD_I32), F1(TnUniqueParams, flatten, FIELD_U32),
                                               F1(TnUniqueParams, sorted, FIELD_U32), END};
 static const Field fields_TnNmsParams[] = {F1(TnNmsParams, center_point_box, FIELD_U32), END};
-static const Field fields_TnRoiAlignParams[] = {
-    F1(TnRoiAlignParams, output_height, FIELD_I32),  F1(TnRoiAlignParams, output_width, FIELD_I32),
-    F1(TnRoiAlignParams, sampling_ratio, FIELD_I32), F1(TnRoiAlignParams, spatial_scale, FIELD_F32),
-    F1(TnRoiAlignParams, max_mode, FIELD_U32),       F1(TnRoiAlignParams, aligned, FIELD_U32), END};
+static const Field fields_TnRoiAlignParams[] = {F1(TnRoiAlignParams, output_height, FIELD_I32),
+                                                F1(TnRoiAlignParams, output_width, FIELD_I32),
+                                                F1(TnRoiAlignParams, sampling_ratio, FIELD_I32),
+                                                F1(TnRoiAlignParams, spatial_scale, FIELD_F32),
+                                                F1(TnRoiAlignParams, max_mode, FIELD_U32),
+                                                F1(TnRoiAlignParams, aligned, FIELD_U32),
+                                                END};
 static const Field fields_TnShapeParams[] = {F1(TnShapeParams, start, FIELD_I32), F1(TnShapeParams, end, FIELD_I32), END};
 static const Field fields_TnFillParams[] = {F1(TnFillParams, dtype, FIELD_DTYPE), FN(TnFillParams, value, FIELD_U8, 8), END};
 static const Field fields_TnDimsParams[] = {F1(TnDimsParams, dtype, FIELD_DTYPE), F1(TnDimsParams, rank, FIELD_U32),

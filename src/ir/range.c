@@ -209,9 +209,9 @@ static Range poly_range(RangeCtx *c, const Poly *p, uint32_t depth, uint32_t sub
             continue;
         uint32_t op = c->m->exprs[p->t[i].f[0]].op;
         Range s = unbounded;
-        bool ok = op == TN_DIM_FLOORDIV                       ? floordiv_subst(c, p, i, depth, subst, &s)
+        bool ok = op == TN_DIM_FLOORDIV                  ? floordiv_subst(c, p, i, depth, subst, &s)
                   : op == TN_DIM_MIN || op == TN_DIM_MAX ? minmax_subst(c, p, i, depth, subst, &s)
-                                                              : false;
+                                                         : false;
         if (ok)
             r = range_and(r, s);
     }

@@ -23,7 +23,8 @@ static TnStatus check_value(const IrModule *m, const IrGraph *g, IrValueId id, T
     }
     for (uint32_t i = 0; v->elems != NULL && i < v->n_elems; i++) {
         if (v->n_elems > TN_DIMS_MAX || (v->elems[i] != TN_DIM_NONE && v->elems[i] >= m->n_exprs))
-            return TN_RAISE(err, TN_ERR_GRAPH, "graph '%s': known contents of value '%s' are not expressions of the module", g->name, v->name);
+            return TN_RAISE(err, TN_ERR_GRAPH, "graph '%s': known contents of value '%s' are not expressions of the module", g->name,
+                            v->name);
     }
     if (v->kind == IR_CONST) {
         int64_t dims[TN_MAX_RANK], numel;
@@ -35,7 +36,8 @@ static TnStatus check_value(const IrModule *m, const IrGraph *g, IrValueId id, T
             return TN_RAISE(err, TN_ERR_GRAPH, "graph '%s': constant '%s' has %" PRId64 " elements but no data", g->name, v->name, numel);
     } else if (v->kind == IR_INPUT) {
         if (v->out_index >= g->n_inputs || g->inputs[v->out_index] != id)
-            return TN_RAISE(err, TN_ERR_GRAPH, "graph '%s': value '%s' is marked as an input but not in the list of inputs", g->name, v->name);
+            return TN_RAISE(err, TN_ERR_GRAPH, "graph '%s': value '%s' is marked as an input but not in the list of inputs", g->name,
+                            v->name);
     } else if (v->kind != IR_NODE_OUTPUT) {
         return TN_RAISE(err, TN_ERR_GRAPH, "graph '%s': value '%s' has no valid kind", g->name, v->name);
     }
@@ -44,11 +46,11 @@ static TnStatus check_value(const IrModule *m, const IrGraph *g, IrValueId id, T
 
 static TnStatus check_counts(const IrNode *n, const TnOpInfo *info, TnError *err) {
     if (n->n_in < info->min_in || n->n_in > info->max_in)
-        return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s has %" PRIu32 " inputs, expected %" PRIu32 " to %" PRIu32, info->name, n->n_in,
-                              info->min_in, info->max_in);
+        return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s has %" PRIu32 " inputs, expected %" PRIu32 " to %" PRIu32, info->name,
+                              n->n_in, info->min_in, info->max_in);
     if (n->n_out < info->min_out || n->n_out > info->max_out)
-        return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s has %" PRIu32 " outputs, expected %" PRIu32 " to %" PRIu32, info->name, n->n_out,
-                              info->min_out, info->max_out);
+        return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s has %" PRIu32 " outputs, expected %" PRIu32 " to %" PRIu32, info->name,
+                              n->n_out, info->min_out, info->max_out);
     if (n->params == NULL)
         return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s has no parameters", info->name);
     return TN_OK;
@@ -60,8 +62,10 @@ static TnStatus check_control(const IrModule *m, const IrNode *n, TnError *err) 
     uint32_t n_graphs = n->op == TN_OP_loop ? 1 : 2;
     if (n->op == TN_OP_loop) {
         if ((uint64_t)p->n_carried + 2 > n->n_in || (uint64_t)p->n_carried + p->n_scan != n->n_out)
-            return tni_raise_node(err, TN_ERR_GRAPH, n->name, "loop: %" PRIu32 " carried values and %" PRIu32
-                                  " scan outputs do not fit %" PRIu32 " inputs and %" PRIu32 " outputs", p->n_carried, p->n_scan, n->n_in, n->n_out);
+            return tni_raise_node(err, TN_ERR_GRAPH, n->name,
+                                  "loop: %" PRIu32 " carried values and %" PRIu32 " scan outputs do not fit %" PRIu32 " inputs and %" PRIu32
+                                  " outputs",
+                                  p->n_carried, p->n_scan, n->n_in, n->n_out);
         n_in = n->n_in;
         n_out = 1 + (uint64_t)n->n_out;
     }
@@ -70,8 +74,9 @@ static TnStatus check_control(const IrModule *m, const IrNode *n, TnError *err) 
             return tni_raise_node(err, TN_ERR_GRAPH, n->name, "subgraph %" PRIu32 " does not exist", p->graph[i]);
         const IrGraph *sub = m->graphs[p->graph[i]];
         if (sub->n_inputs != n_in || sub->n_outputs != n_out)
-            return tni_raise_node(err, TN_ERR_GRAPH, n->name, "subgraph '%s' has %" PRIu32 " inputs and %" PRIu32 " outputs, expected %" PRIu64
-                                  " and %" PRIu64, sub->name, sub->n_inputs, sub->n_outputs, n_in, n_out);
+            return tni_raise_node(err, TN_ERR_GRAPH, n->name,
+                                  "subgraph '%s' has %" PRIu32 " inputs and %" PRIu32 " outputs, expected %" PRIu64 " and %" PRIu64,
+                                  sub->name, sub->n_inputs, sub->n_outputs, n_in, n_out);
     }
     return TN_OK;
 }
@@ -92,8 +97,8 @@ static TnStatus check_node(const IrModule *m, const IrGraph *g, IrNodeId k, uint
             if (!may_be_absent(n, info, i))
                 return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s: input %" PRIu32 " is required", info->name, i);
         } else if (n->in[i] >= g->n_values) {
-            return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s: input %" PRIu32 " is value %" PRIu32 " of %" PRIu32, info->name, i, n->in[i],
-                                  g->n_values);
+            return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s: input %" PRIu32 " is value %" PRIu32 " of %" PRIu32, info->name, i,
+                                  n->in[i], g->n_values);
         } else if (!defined[n->in[i]]) {
             return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s: input '%s' is read before it is made, or made by nobody", info->name,
                                   g->values[n->in[i]].name);
@@ -103,8 +108,8 @@ static TnStatus check_node(const IrModule *m, const IrGraph *g, IrNodeId k, uint
         if (n->out[i] == TN_NO_VALUE)
             continue;
         if (n->out[i] >= g->n_values)
-            return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s: output %" PRIu32 " is value %" PRIu32 " of %" PRIu32, info->name, i, n->out[i],
-                                  g->n_values);
+            return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s: output %" PRIu32 " is value %" PRIu32 " of %" PRIu32, info->name, i,
+                                  n->out[i], g->n_values);
         const IrValue *v = &g->values[n->out[i]];
         if (v->kind != IR_NODE_OUTPUT || v->producer != k || v->out_index != i || defined[n->out[i]])
             return tni_raise_node(err, TN_ERR_GRAPH, n->name, "%s: output '%s' is made by another node too", info->name, v->name);

@@ -110,10 +110,10 @@ static const struct Form {
     const char *infix, *function;
     int prec;
 } forms[TN_DIM_OP_COUNT] = {
-    [TN_DIM_ADD] = {" + ", NULL, 2},      [TN_DIM_SUB] = {" - ", NULL, 2},     [TN_DIM_MUL] = {"*", NULL, 3},
-    [TN_DIM_FLOORDIV] = {"//", NULL, 3},  [TN_DIM_CEILDIV] = {NULL, "ceildiv", 0}, [TN_DIM_MOD] = {" % ", NULL, 3},
-    [TN_DIM_MIN] = {NULL, "min", 0},      [TN_DIM_MAX] = {NULL, "max", 0},     [TN_DIM_EQ] = {" == ", NULL, 1},
-    [TN_DIM_LT] = {" < ", NULL, 1},       [TN_DIM_SELECT] = {NULL, "select", 0},
+    [TN_DIM_ADD] = {" + ", NULL, 2},     [TN_DIM_SUB] = {" - ", NULL, 2},         [TN_DIM_MUL] = {"*", NULL, 3},
+    [TN_DIM_FLOORDIV] = {"//", NULL, 3}, [TN_DIM_CEILDIV] = {NULL, "ceildiv", 0}, [TN_DIM_MOD] = {" % ", NULL, 3},
+    [TN_DIM_MIN] = {NULL, "min", 0},     [TN_DIM_MAX] = {NULL, "max", 0},         [TN_DIM_EQ] = {" == ", NULL, 1},
+    [TN_DIM_LT] = {" < ", NULL, 1},      [TN_DIM_SELECT] = {NULL, "select", 0},
 };
 
 enum { MAX_DEPTH = 64 };

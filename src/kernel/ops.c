@@ -5,8 +5,8 @@
 #include "kernel/kernel.h"
 
 /* Plans store parameters byte by byte and align each record to 8: the structs must be whole words. */
-#define OP(name, P, min_in, max_in, min_out, max_out, flags)                                                   \
-    _Static_assert(sizeof(P) % 4 == 0 && sizeof(P) <= 1024, "parameters of " #name " are whole words, at most 1 KiB"); \
+#define OP(name, P, min_in, max_in, min_out, max_out, flags)                                                                               \
+    _Static_assert(sizeof(P) % 4 == 0 && sizeof(P) <= 1024, "parameters of " #name " are whole words, at most 1 KiB");                     \
     _Static_assert((min_in) <= (max_in) && (min_out) <= (max_out), "operand counts of " #name);
 #include "kernel/ops.inc"
 #undef OP
@@ -51,8 +51,8 @@ static const char *const reduce_names[TN_REDUCE_COUNT] = {
 #undef REDUCE
 };
 
-static const char *const act_names[TN_ACT_COUNT] = {"none", "relu", "gelu",       "gelu_tanh", "tanh", "sigmoid",
-                                                    "silu", "clip", "leaky_relu", "hard_swish"};
+static const char *const act_names[TN_ACT_COUNT] = {"none",    "relu", "gelu", "gelu_tanh",  "tanh",
+                                                    "sigmoid", "silu", "clip", "leaky_relu", "hard_swish"};
 
 const TnOpInfo *tni_op_info(TnOp op) {
     return &op_table[op];

@@ -22,8 +22,9 @@ static TnStatus operand_tokens(ShapeRule *r, uint32_t i, uint32_t layout, uint32
             return tni_shape_rule_equal(r, v->dims[3], d_num(r, d), "head size of an operand and of the parameters");
         }
         if (!tni_ir_dim_is_const(r->m, v->dims[2], &w) || (int64_t)off + (int64_t)heads * d > w)
-            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "input %" PRIu32 ": %" PRIu32 " heads of %" PRIu32 " at column %" PRIu32
-                                       " do not fit its rows", i, heads, d, off);
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE,
+                                       "input %" PRIu32 ": %" PRIu32 " heads of %" PRIu32 " at column %" PRIu32 " do not fit its rows", i,
+                                       heads, d, off);
         return TN_OK;
     }
     if (layout > TN_LAYOUT_BHDS || (layout == TN_LAYOUT_BHDS && i != 1))
@@ -41,8 +42,9 @@ TnStatus tni_shape_attention(ShapeRule *r) {
     TnDim sq, sk, sv;
     if (p->heads < 1 || p->kv_heads < 1 || p->heads % p->kv_heads != 0 || p->d_qk < 1 || p->d_v < 1 || p->heads > MOST || p->d_qk > MOST ||
         p->d_v > MOST)
-        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "%" PRIu32 " heads over %" PRIu32 " key heads, sizes %" PRIu32 " and %" PRIu32
-                                   ", are not possible", p->heads, p->kv_heads, p->d_qk, p->d_v);
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE,
+                                   "%" PRIu32 " heads over %" PRIu32 " key heads, sizes %" PRIu32 " and %" PRIu32 ", are not possible",
+                                   p->heads, p->kv_heads, p->d_qk, p->d_v);
     TN_TRY(operand_tokens(r, 0, p->q_layout, p->heads, p->d_qk, p->q_off, &sq));
     TN_TRY(operand_tokens(r, 1, p->k_layout, p->kv_heads, p->d_qk, p->k_off, &sk));
     TN_TRY(operand_tokens(r, 2, p->v_layout, p->kv_heads, p->d_v, p->v_off, &sv));
@@ -73,9 +75,10 @@ TnStatus tni_shape_attention_step(ShapeRule *r) {
     int64_t w, width = (int64_t)TN_MIN(p->heads, (uint32_t)MOST) * TN_MIN(p->d_head, (uint32_t)MOST);
     TN_TRY(tni_shape_rule_type(r, 0, T_BIT(TN_F32)));
     TN_TRY(tni_shape_rule_rank(r, 0, 2, 2));
-    if (p->heads < 1 || p->d_head < 1 || p->heads > MOST || p->d_head > MOST || !tni_ir_dim_is_const(r->m, q->dims[1], &w) || p->q_off + width > w)
-        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "%" PRIu32 " heads of %" PRIu32 " at column %" PRIu32 " do not fit the rows of q", p->heads,
-                                   p->d_head, p->q_off);
+    if (p->heads < 1 || p->d_head < 1 || p->heads > MOST || p->d_head > MOST || !tni_ir_dim_is_const(r->m, q->dims[1], &w) ||
+        p->q_off + width > w)
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "%" PRIu32 " heads of %" PRIu32 " at column %" PRIu32 " do not fit the rows of q",
+                                   p->heads, p->d_head, p->q_off);
     for (uint32_t i = 1; i < 3; i++) {
         TN_TRY(tni_shape_rule_type(r, i, T_BIT(TN_F32)));
         TN_TRY(tni_shape_rule_rank(r, i, 3, 3));

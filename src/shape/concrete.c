@@ -47,7 +47,8 @@ TnStatus tni_shape_concrete(TnOp op, void *params, const TnTensor *in, uint32_t 
                             TnError *err) {
     const TnOpInfo *info = tni_op_info(op);
     if (n_in < info->min_in || n_in > info->max_in || n_out < info->min_out || n_out > info->max_out)
-        return TN_RAISE(err, TN_ERR_GRAPH, "%s: %" PRIu32 " inputs and %" PRIu32 " outputs are not what the operator has", info->name, n_in, n_out);
+        return TN_RAISE(err, TN_ERR_GRAPH, "%s: %" PRIu32 " inputs and %" PRIu32 " outputs are not what the operator has", info->name, n_in,
+                        n_out);
     if ((info->flags & TN_OPF_CONTROL) != 0)
         return TN_RAISE(err, TN_ERR_UNSUPPORTED, "%s: control flow has no shapes of its own", info->name);
     IrModule m = {.arena = scratch};

@@ -2,11 +2,11 @@
  *
  * Shape rules: if and loop, whose subgraphs are inferred here with the types and dims that their control node passes in.
  *
- * if_: the outputs join the branches': equal dims stay, others become data-dependent, bounded by the larger one. When the condition is known
- *      the other branch decides nothing, and may even be impossible (exports squeeze a dim under "if it is 1"): its errors are ignored,
+ * if_: the outputs join the branches': equal dims stay, others become data-dependent, bounded by the larger one. When the condition is
+ * known the other branch decides nothing, and may even be impossible (exports squeeze a dim under "if it is 1"): its errors are ignored,
  *      its values may stay unknown; the rewrite that removes it runs first.
- * loop: carried dims start as the initial values'. Where the body gives another dim the body's input gets a data-dependent one, until nothing
- *      changes. Scan outputs get the trip count as their first dim where it is known that the loop does not stop early. */
+ * loop: carried dims start as the initial values'. Where the body gives another dim the body's input gets a data-dependent one, until
+ * nothing changes. Scan outputs get the trip count as their first dim where it is known that the loop does not stop early. */
 #include "shape/rule.h"
 
 #include <inttypes.h>
@@ -16,7 +16,8 @@ static TnStatus subgraph(ShapeRule *r, uint32_t id, uint64_t n_in, uint64_t n_ou
         return tni_shape_rule_fail(r, TN_ERR_GRAPH, "subgraph %" PRIu32 " does not exist", id);
     *out = r->m->graphs[id];
     if ((*out)->n_inputs != n_in || (*out)->n_outputs != n_out)
-        return tni_shape_rule_fail(r, TN_ERR_GRAPH, "subgraph '%s' has %" PRIu32 " inputs and %" PRIu32 " outputs, expected %" PRIu64 " and %" PRIu64,
+        return tni_shape_rule_fail(r, TN_ERR_GRAPH,
+                                   "subgraph '%s' has %" PRIu32 " inputs and %" PRIu32 " outputs, expected %" PRIu64 " and %" PRIu64,
                                    (*out)->name, (*out)->n_inputs, (*out)->n_outputs, n_in, n_out);
     return TN_OK;
 }
@@ -52,8 +53,10 @@ static TnStatus join(ShapeRule *r, uint32_t o, const IrValue *a, const IrValue *
         return tni_shape_rule_fail(r, TN_ERR_TYPE, "output %" PRIu32 " is %s in one branch and %s in the other", o, tn_dtype_name(a->dtype),
                                    tn_dtype_name(b->dtype));
     if (a->rank != b->rank)
-        return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED, "output %" PRIu32 " has rank %" PRId32 " in one branch and %" PRId32
-                                   " in the other, and which one runs is not known; export the model with fixed sizes there", o, a->rank, b->rank);
+        return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED,
+                                   "output %" PRIu32 " has rank %" PRId32 " in one branch and %" PRId32
+                                   " in the other, and which one runs is not known; export the model with fixed sizes there",
+                                   o, a->rank, b->rank);
     tni_shape_rule_like(r, o, a);
     for (int32_t i = 0; i < a->rank; i++) {
         if (!tni_ir_dim_equal(r->m, a->dims[i], b->dims[i]))
@@ -127,8 +130,9 @@ static TnStatus widen(ShapeRule *r, IrGraph *body, uint32_t c, Carried *s, bool 
         return tni_shape_rule_fail(r, TN_ERR_TYPE, "carried value %" PRIu32 " starts as %s and becomes %s", c, tn_dtype_name(in->dtype),
                                    tn_dtype_name(out->dtype));
     if (out->rank != in->rank)
-        return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED, "carried value %" PRIu32 " starts with rank %" PRId32 " and becomes rank %" PRId32, c,
-                                   in->rank, out->rank);
+        return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED,
+                                   "carried value %" PRIu32 " starts with rank %" PRId32 " and becomes rank %" PRId32, c, in->rank,
+                                   out->rank);
     for (int32_t i = 0; i < in->rank; i++) {
         if ((s->widened >> i & 1u) != 0 || tni_ir_dim_equal(r->m, in->dims[i], out->dims[i]))
             continue;
@@ -187,8 +191,8 @@ static TnStatus loop_outputs(ShapeRule *r, const IrGraph *body, const TnControlP
             return tni_shape_rule_fail(r, TN_ERR_SHAPE, "scan output %" PRIu32 " would have more than %d dimensions", s, TN_MAX_RANK);
         dims[0] = exact ? trips : tni_shape_rule_data(r, o, 0, trips);
         for (int32_t i = 0; i < v->rank; i++)
-            dims[i + 1] = tni_shape_depends_on_data(r->m, v->dims[i]) ? tni_shape_rule_data(r, o, i + 1, outer_bound(r->m, v->dims[i]))
-                                                                      : v->dims[i];
+            dims[i + 1] =
+                tni_shape_depends_on_data(r->m, v->dims[i]) ? tni_shape_rule_data(r, o, i + 1, outer_bound(r->m, v->dims[i])) : v->dims[i];
         tni_shape_rule_set(r, o, v->dtype, v->rank + 1, dims);
     }
     return TN_OK;
@@ -199,8 +203,8 @@ TnStatus tni_shape_loop(ShapeRule *r) {
     const TnAllocator *a = tni_arena_allocator(r->m->arena);
     IrGraph *body = NULL;
     if ((uint64_t)p->n_carried + 2 > r->n->n_in || (uint64_t)p->n_carried + p->n_scan != r->n->n_out)
-        return tni_shape_rule_fail(r, TN_ERR_GRAPH, "%" PRIu32 " carried values and %" PRIu32 " scan outputs do not fit the operands", p->n_carried,
-                                   p->n_scan);
+        return tni_shape_rule_fail(r, TN_ERR_GRAPH, "%" PRIu32 " carried values and %" PRIu32 " scan outputs do not fit the operands",
+                                   p->n_carried, p->n_scan);
     TN_TRY(subgraph(r, p->graph[0], r->n->n_in, 1 + (uint64_t)r->n->n_out, &body));
     if (in_at(r, 0) != NULL)
         TN_TRY(tni_shape_rule_type(r, 0, T_BIT(TN_I64)));
@@ -220,7 +224,8 @@ TnStatus tni_shape_loop(ShapeRule *r) {
         return TN_OOM(r->err, p->n_carried * sizeof *carried);
     TnStatus st = fixpoint(r, body, p->n_carried, carried);
     if (st == TN_OK && body->values[body->outputs[0]].dtype != TN_BOOL)
-        st = tni_shape_rule_fail(r, TN_ERR_TYPE, "the body's condition is %s, expected bool", tn_dtype_name(body->values[body->outputs[0]].dtype));
+        st = tni_shape_rule_fail(r, TN_ERR_TYPE, "the body's condition is %s, expected bool",
+                                 tn_dtype_name(body->values[body->outputs[0]].dtype));
     if (st == TN_OK)
         st = loop_outputs(r, body, p, carried);
     tni_free(a, carried);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Shape rules: convolutions and pooling.
- * In: x [B, C, spatial...] (or channels last), weights, window parameters. Out: [B, M, spatial...]. Windows are checked here: counts, strides
- * and dilations of at least 1, no negative padding, a window that is not larger than the padded input where that is known. */
+ * In: x [B, C, spatial...] (or channels last), weights, window parameters. Out: [B, M, spatial...]. Windows are checked here: counts,
+ * strides and dilations of at least 1, no negative padding, a window that is not larger than the padded input where that is known. */
 #include "shape/rule.h"
 
 #include <inttypes.h>
@@ -16,7 +16,8 @@ static TnStatus check_window(ShapeRule *r, const Window *w, uint32_t axis) {
     if (w->kernel < 1 || w->stride < 1 || w->dilation < 1 || w->begin < 0 || w->end < 0)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE,
                                    "spatial axis %" PRIu32 ": kernel %" PRId64 ", stride %" PRId64 ", dilation %" PRId64 ", pads %" PRId64
-                                   " and %" PRId64 " are not possible", axis, w->kernel, w->stride, w->dilation, w->begin, w->end);
+                                   " and %" PRId64 " are not possible",
+                                   axis, w->kernel, w->stride, w->dilation, w->begin, w->end);
     return TN_OK;
 }
 
@@ -50,7 +51,8 @@ static TnStatus window_out(ShapeRule *r, const Window *w, uint32_t auto_pad, uin
 static TnStatus check_conv_params(ShapeRule *r, const TnConvParams *p) {
     if (p->n_spatial < 1 || p->n_spatial > 3 || p->group < 1 || p->auto_pad > TN_PAD_VALID || p->act >= TN_ACT_COUNT)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE,
-                                   "%" PRIu32 " spatial axes (1 to 3 are supported), group %" PRIu32 " (at least 1) or another parameter is not possible",
+                                   "%" PRIu32 " spatial axes (1 to 3 are supported), group %" PRIu32
+                                   " (at least 1) or another parameter is not possible",
                                    p->n_spatial, p->group);
     for (uint32_t i = 0; i < p->n_spatial; i++) {
         Window w = {p->kernel[i], p->stride[i], p->dilation[i], p->pads[i], p->pads[p->n_spatial + i]};
@@ -81,7 +83,8 @@ TnStatus tni_shape_conv(ShapeRule *r) {
     TN_TRY(check_conv_params(r, p));
     TN_TRY(check_conv_operands(r, p));
     int32_t c_axis = p->channels_last ? x->rank - 1 : 1, first = p->channels_last ? 1 : 2;
-    TN_TRY(tni_shape_rule_equal(r, x->dims[c_axis], d_mul(r, w->dims[1], d_num(r, p->group)), "input channels and group times the weights' channels"));
+    TN_TRY(tni_shape_rule_equal(r, x->dims[c_axis], d_mul(r, w->dims[1], d_num(r, p->group)),
+                                "input channels and group times the weights' channels"));
     if (tni_ir_dim_is_const(r->m, w->dims[0], &m) && m % (int64_t)p->group != 0)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "group %" PRIu32 " does not divide the %" PRId64 " output channels", p->group, m);
     TN_TRY(tni_shape_rule_vector(r, 2, w->dims[0], "the bias and the number of output channels"));
@@ -119,16 +122,17 @@ TnStatus tni_shape_conv_transpose(ShapeRule *r) {
         int64_t extent = (int64_t)p->dilation[i] * (p->kernel[i] - 1) + 1, grow = p->output_pads[i];
         int64_t pads = (int64_t)p->pads[i] + p->pads[p->n_spatial + i];
         if (grow < 0 || grow >= TN_MAX(p->stride[i], p->dilation[i]) || p->output_shape[i] < 0)
-            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "spatial axis %" PRIu32 ": output padding %" PRId64 " or output shape %" PRId32
-                                       " is not possible", i, grow, p->output_shape[i]);
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE,
+                                       "spatial axis %" PRIu32 ": output padding %" PRId64 " or output shape %" PRId32 " is not possible",
+                                       i, grow, p->output_shape[i]);
         TnDim in = x->dims[2 + i], stride = d_num(r, p->stride[i]);
         if (p->output_shape[i] > 0)
             dims[2 + i] = d_num(r, p->output_shape[i]);
         else if (p->auto_pad == TN_PAD_SAME_UPPER || p->auto_pad == TN_PAD_SAME_LOWER)
             dims[2 + i] = d_mul(r, in, stride);
         else
-            dims[2 + i] = d_add(r, d_mul(r, d_sub(r, in, d_num(r, 1)), stride),
-                                d_num(r, grow + extent - (p->auto_pad == TN_PAD_VALID ? 0 : pads)));
+            dims[2 + i] =
+                d_add(r, d_mul(r, d_sub(r, in, d_num(r, 1)), stride), d_num(r, grow + extent - (p->auto_pad == TN_PAD_VALID ? 0 : pads)));
         int64_t lo, hi;
         tni_ir_dim_range(r->m, dims[2 + i], &lo, &hi);
         if (hi < 1)
@@ -155,7 +159,8 @@ TnStatus tni_shape_pool(ShapeRule *r) {
     const IrValue *x = in_at(r, 0);
     TnDim dims[TN_MAX_RANK];
     if (p->kind > TN_POOL_LP || p->n_spatial < 1 || p->n_spatial > 3 || p->auto_pad > TN_PAD_VALID || (p->kind == TN_POOL_LP && p->p < 1))
-        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "kind %" PRIu32 ", %" PRIu32 " spatial axes (1 to 3 are supported) or another parameter is not possible",
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE,
+                                   "kind %" PRIu32 ", %" PRIu32 " spatial axes (1 to 3 are supported) or another parameter is not possible",
                                    p->kind, p->n_spatial);
     int32_t rank = (int32_t)p->n_spatial + 2, first = p->channels_last ? 1 : 2;
     TN_TRY(tni_shape_rule_type(r, 0, T_FLOAT | (p->kind == TN_POOL_MAX ? T_BIT(TN_I8) | T_BIT(TN_U8) : 0)));
@@ -171,8 +176,9 @@ TnStatus tni_shape_pool(ShapeRule *r) {
         TN_TRY(check_window(r, &w, i));
         int64_t extent = w.dilation * (w.kernel - 1) + 1;
         if (w.begin >= extent || w.end >= extent)
-            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "spatial axis %" PRIu32 ": pads %" PRId64 " and %" PRId64
-                                       " must be smaller than the window (%" PRId64 ")", i, w.begin, w.end, extent);
+            return tni_shape_rule_fail(
+                r, TN_ERR_SHAPE, "spatial axis %" PRIu32 ": pads %" PRId64 " and %" PRId64 " must be smaller than the window (%" PRId64 ")",
+                i, w.begin, w.end, extent);
         TN_TRY(pool_out(r, p, &w, i, *d, d));
     }
     tni_shape_rule_set(r, 0, x->dtype, rank, dims);

@@ -102,7 +102,8 @@ static TnStatus index_depth(ShapeRule *r, int32_t batch, int64_t *depth) {
     TN_TRY(tni_shape_rule_rank(r, 0, 1, TN_MAX_RANK));
     TN_TRY(tni_shape_rule_rank(r, 1, 1, TN_MAX_RANK));
     if (!tni_ir_dim_is_const(r->m, idx->dims[idx->rank - 1], depth))
-        return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED, "the last dimension of the indices decides the result's rank and must be a number");
+        return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED,
+                                   "the last dimension of the indices decides the result's rank and must be a number");
     if (*depth < 1 || *depth > x->rank - batch)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the last dimension of the indices is %" PRId64 ", expected 1 to %" PRId32, *depth,
                                    x->rank - batch);

@@ -31,7 +31,8 @@ static TnStatus check_dims(ShapeRule *r, uint32_t o) {
     const ShapeOut *x = &r->out[o];
     int64_t product = (int64_t)TN_MAX(tn_dtype_bits(x->dtype), 8u), d, lo, hi; /* in bits, as sizes are counted */
     if (x->dtype == TN_UNDEFINED || x->rank < 0 || x->rank > TN_MAX_RANK)
-        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the result would have rank %" PRId32 "; at most %d is supported", x->rank, TN_MAX_RANK);
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the result would have rank %" PRId32 "; at most %d is supported", x->rank,
+                                   TN_MAX_RANK);
     for (int32_t i = 0; i < x->rank; i++) {
         if (tni_ir_dim_is_const(r->m, x->dims[i], &d)) {
             if (d < 0)
@@ -87,7 +88,8 @@ TnStatus tni_shape_store(ShapeRule *r, uint32_t o, IrValue *v) {
         if (x->dims[i] == TN_DIM_NONE)
             x->dims[i] = tni_shape_rule_data(r, o, i, TN_DIM_NONE);
         if (x->dims[i] == TN_DIM_NONE && r->concrete)
-            return tni_shape_rule_fail(r, TN_ERR_RUN, "dimension %" PRId32 " of output %" PRIu32 " cannot be computed from the operands", i, o);
+            return tni_shape_rule_fail(r, TN_ERR_RUN, "dimension %" PRId32 " of output %" PRIu32 " cannot be computed from the operands", i,
+                                       o);
     }
     TN_TRY(tni_ir_dims_check(r->m, r->err));
     TN_TRY(check_dims(r, o));
@@ -209,8 +211,9 @@ TnStatus tni_shape_infer(IrModule *m, TnError *err) {
         for (uint32_t k = 0; k < g->n_inputs && st == TN_OK; k++) {
             const IrValue *v = &g->values[g->inputs[k]];
             if (v->rank < 0 || v->dtype == TN_UNDEFINED)
-                st = TN_RAISE(err, TN_ERR_SHAPE, "input '%s' of graph '%s' has no declared type or rank; export the model with typed inputs",
-                              v->name, g->name);
+                st =
+                    TN_RAISE(err, TN_ERR_SHAPE, "input '%s' of graph '%s' has no declared type or rank; export the model with typed inputs",
+                             v->name, g->name);
         }
         if (st == TN_OK)
             st = tni_shape_graph(m, g, err);

@@ -77,13 +77,15 @@ TnStatus tni_shape_rule_ints(ShapeRule *r, uint32_t i, uint32_t max, int64_t *ou
     TN_TRY(tni_shape_rule_type(r, i, T_INDEX));
     TN_TRY(tni_shape_rule_rank(r, i, 0, 1));
     if (v->rank == 1 && tni_ir_dim_is_const(r->m, v->dims[0], &count) && count > (int64_t)max)
-        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "input %" PRIu32 " has %" PRId64 " elements, at most %" PRIu32 " are possible", i, count, max);
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "input %" PRIu32 " has %" PRId64 " elements, at most %" PRIu32 " are possible", i,
+                                   count, max);
     if (!tni_shape_known(r, i, &k))
         k.n = max + 1;
     for (uint32_t j = 0; j < k.n; j++) {
         if (k.n > max || !tni_shape_known_int(r, &k, j, &out[j]))
-            return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED,
-                                       "the values of input %" PRIu32 " decide the output's rank or axes and must be constants of the model", i);
+            return tni_shape_rule_fail(
+                r, TN_ERR_UNSUPPORTED,
+                "the values of input %" PRIu32 " decide the output's rank or axes and must be constants of the model", i);
     }
     *n = k.n;
     return TN_OK;

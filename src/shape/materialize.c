@@ -12,7 +12,8 @@
 /* Contents that can stand for the value: integers of rank <= 1 that are known when the run starts. */
 static bool replaceable(const IrModule *m, const IrGraph *g, IrValueId id) {
     const IrValue *v = &g->values[id];
-    if (v->kind != IR_NODE_OUTPUT || v->elems == NULL || v->rank > 1 || v->n_elems > TN_DIMS_MAX || (v->dtype != TN_I64 && v->dtype != TN_I32))
+    if (v->kind != IR_NODE_OUTPUT || v->elems == NULL || v->rank > 1 || v->n_elems > TN_DIMS_MAX ||
+        (v->dtype != TN_I64 && v->dtype != TN_I32))
         return false;
     if (g->nodes[v->producer].op == TN_OP_dims)
         return false;
@@ -25,8 +26,8 @@ static bool replaceable(const IrModule *m, const IrGraph *g, IrValueId id) {
 
 /* A reshape whose shape operand says nothing that the output's dims do not say. */
 static bool shape_operand_spare(const IrModule *m, const IrGraph *g, const IrNode *n) {
-    if (n->op != TN_OP_reshape || ((const TnReshapeParams *)n->params)->kind != TN_RESHAPE_SHAPE || n->n_in < 2 || n->in[1] == TN_NO_VALUE ||
-        n->out[0] == TN_NO_VALUE)
+    if (n->op != TN_OP_reshape || ((const TnReshapeParams *)n->params)->kind != TN_RESHAPE_SHAPE || n->n_in < 2 ||
+        n->in[1] == TN_NO_VALUE || n->out[0] == TN_NO_VALUE)
         return false;
     const IrValue *v = &g->values[n->out[0]];
     for (int32_t i = 0; i < v->rank; i++) {
@@ -67,7 +68,8 @@ static TnStatus replacement(IrModule *m, IrGraph *g, IrValueId id, IrValueId *ou
         narrow[i] = constant ? (int32_t)numbers[i] : 0;
     }
     if (constant)
-        return tni_ir_const_copy(m, g, NULL, v.dtype, v.rank, dims, v.dtype == TN_I64 ? (const void *)numbers : (const void *)narrow, out, err);
+        return tni_ir_const_copy(m, g, NULL, v.dtype, v.rank, dims, v.dtype == TN_I64 ? (const void *)numbers : (const void *)narrow, out,
+                                 err);
     const IrNode *producer = &g->nodes[v.producer];
     TN_TRY(tni_ir_node_add(m, g, TN_OP_dims, producer->name, &p, NULL, 0, NULL, 1, out, err));
     return tni_shape_infer_node(m, g, g->n_nodes - 1, err);

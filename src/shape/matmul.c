@@ -14,7 +14,8 @@ TnStatus tni_shape_matmul(ShapeRule *r) {
     TN_TRY(tni_shape_rule_same_type(r, 1, 0));
     TN_TRY(tni_shape_rule_rank(r, 0, 1, TN_MAX_RANK));
     TN_TRY(tni_shape_rule_rank(r, 1, 1, TN_MAX_RANK));
-    TN_TRY(tni_shape_rule_equal(r, a->dims[a->rank - 1], b->dims[b->rank > 1 ? b->rank - 2 : 0], "the inner dimensions (columns of A, rows of B)"));
+    TN_TRY(tni_shape_rule_equal(r, a->dims[a->rank - 1], b->dims[b->rank > 1 ? b->rank - 2 : 0],
+                                "the inner dimensions (columns of A, rows of B)"));
     /* Batch dims broadcast; a vector operand has no row (or column) in the result. */
     IrValue batch = *b;
     TnDim dims[TN_MAX_RANK];

@@ -181,7 +181,8 @@ static bool pointwise_code_ok(const TnPointwiseParams *p) {
         if (c->op == TN_PW_WHERE)
             reads |= 1u << (c->c & 31);
         if (c->op > TN_PW_CONST || c->dst >= TN_PW_MAX_REGS || c->a >= TN_PW_MAX_REGS || c->b >= TN_PW_MAX_REGS || c->c >= TN_PW_MAX_REGS ||
-            (reads & ~defined) != 0 || (c->op == TN_PW_UNARY && c->fn >= TN_UNARY_COUNT) || (c->op == TN_PW_BINARY && c->fn >= TN_BINARY_COUNT))
+            (reads & ~defined) != 0 || (c->op == TN_PW_UNARY && c->fn >= TN_UNARY_COUNT) ||
+            (c->op == TN_PW_BINARY && c->fn >= TN_BINARY_COUNT))
             return false;
         defined |= 1u << c->dst;
     }

@@ -27,7 +27,8 @@ static TnStatus no_symbol(const IrModule *m, const char *name, size_t n, TnError
 }
 
 static TnStatus bad_item(const char *s, size_t n, TnError *err) {
-    return TN_RAISE(err, TN_ERR_ARGUMENT, "shape range '%.*s': expected NAME=SIZE, NAME=MIN:MAX or NAME=MIN:OPT:MAX with 1 <= MIN <= OPT <= MAX",
+    return TN_RAISE(err, TN_ERR_ARGUMENT,
+                    "shape range '%.*s': expected NAME=SIZE, NAME=MIN:MAX or NAME=MIN:OPT:MAX with 1 <= MIN <= OPT <= MAX",
                     (int)TN_MIN(n, (size_t)200), s);
 }
 

@@ -10,7 +10,8 @@
 static void reduce_known(ShapeRule *r, uint32_t fn) {
     static const struct {
         uint32_t reduce, binary;
-    } pairs[] = {{TN_REDUCE_sum, TN_BINARY_add}, {TN_REDUCE_prod, TN_BINARY_mul}, {TN_REDUCE_max, TN_BINARY_max}, {TN_REDUCE_min, TN_BINARY_min}};
+    } pairs[] = {
+        {TN_REDUCE_sum, TN_BINARY_add}, {TN_REDUCE_prod, TN_BINARY_mul}, {TN_REDUCE_max, TN_BINARY_max}, {TN_REDUCE_min, TN_BINARY_min}};
     ShapeKnown k;
     if (tni_shape_wants(r, 0) != 1 || !tni_shape_known(r, 0, &k))
         return;
@@ -50,7 +51,8 @@ TnStatus tni_shape_reduce(ShapeRule *r) {
             dims[rank++] = d_num(r, 1);
     }
     tni_shape_rule_set(r, 0, x->dtype, rank, dims);
-    bool plain = p->fn == TN_REDUCE_sum || p->fn == TN_REDUCE_prod || p->fn == TN_REDUCE_max || p->fn == TN_REDUCE_min || p->fn == TN_REDUCE_mean;
+    bool plain =
+        p->fn == TN_REDUCE_sum || p->fn == TN_REDUCE_prod || p->fn == TN_REDUCE_max || p->fn == TN_REDUCE_min || p->fn == TN_REDUCE_mean;
     if (p->n_axes == 0 && plain)
         tni_shape_known_copy(r, 0, 0);
     else if (p->n_axes == (uint32_t)x->rank)

@@ -37,7 +37,8 @@ static TnStatus target_dims(ShapeRule *r, const TnReshapeParams *p, const ShapeK
         if (v == -1)
             *infer = (int32_t)i;
         else if ((int32_t)i >= x->rank)
-            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "entry %" PRIu32 " of the target shape is 0 (copy), but the input has rank %" PRId32, i, x->rank);
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE,
+                                       "entry %" PRIu32 " of the target shape is 0 (copy), but the input has rank %" PRId32, i, x->rank);
         else
             dims[i] = x->dims[i];
     }
@@ -71,7 +72,8 @@ static TnStatus reshape_shape(ShapeRule *r, const TnReshapeParams *p) {
     TN_TRY(tni_shape_rule_type(r, 1, T_BIT(TN_I64)));
     TN_TRY(tni_shape_rule_rank(r, 1, 1, 1));
     if (!tni_ir_dim_is_const(r->m, s->dims[0], &n))
-        return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED, "the rank of the result (the length of the target shape) is known only at run time");
+        return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED,
+                                   "the rank of the result (the length of the target shape) is known only at run time");
     if (n < 0 || n > TN_MAX_RANK)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the target shape has %" PRId64 " entries; at most %d are supported", n, TN_MAX_RANK);
     if (!tni_shape_known(r, 1, &k)) {
@@ -89,7 +91,8 @@ static TnStatus reshape_shape(ShapeRule *r, const TnReshapeParams *p) {
     }
     if (infer >= 0) {
         if (tni_ir_dim_is_const(r->m, others, &part) && (part == 0 || (tni_ir_dim_is_const(r->m, numel, &total) && total % part != 0)))
-            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the -1 of the target shape has no solution: the other entries multiply to %" PRId64, part);
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE,
+                                       "the -1 of the target shape has no solution: the other entries multiply to %" PRId64, part);
         dims[infer] = d_floordiv(r, numel, others);
         others = d_mul(r, others, dims[infer]);
     } else {
@@ -112,7 +115,8 @@ static TnStatus reshape_squeeze(ShapeRule *r, TnReshapeParams *p) {
     for (int32_t i = 0; i < x->rank && p->n_axes == 0; i++) {
         int64_t v;
         if (!tni_ir_dim_is_const(r->m, x->dims[i], &v) && !r->concrete)
-            return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED, "which dimensions are 1 is known only at run time; export the model with explicit axes");
+            return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED,
+                                       "which dimensions are 1 is known only at run time; export the model with explicit axes");
         if (d_is(r, x->dims[i], 1))
             drop |= 1u << i;
     }
@@ -189,7 +193,8 @@ TnStatus tni_shape_transpose(ShapeRule *r) {
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the permutation has %" PRIu32 " entries for a tensor of rank %" PRId32, p->n, x->rank);
     for (uint32_t i = 0; i < p->n; i++) {
         if (p->perm[i] >= p->n || (seen >> p->perm[i] & 1u) != 0)
-            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "entry %" PRIu32 " of the permutation (%u) is out of range or repeated", i, p->perm[i]);
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "entry %" PRIu32 " of the permutation (%u) is out of range or repeated", i,
+                                       p->perm[i]);
         seen |= 1u << p->perm[i];
         dims[i] = x->dims[p->perm[i]];
     }
@@ -223,7 +228,8 @@ TnStatus tni_shape_expand(ShapeRule *r) {
     TN_TRY(tni_shape_rule_type(r, 1, T_BIT(TN_I64)));
     TN_TRY(tni_shape_rule_rank(r, 1, 1, 1));
     if (!tni_ir_dim_is_const(r->m, s->dims[0], &n))
-        return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED, "the rank of the result (the length of the target shape) is known only at run time");
+        return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED,
+                                   "the rank of the result (the length of the target shape) is known only at run time");
     if (n < 0 || n > TN_MAX_RANK)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the target shape has %" PRId64 " entries; at most %d are supported", n, TN_MAX_RANK);
     bool known = tni_shape_known(r, 1, &k);

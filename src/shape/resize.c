@@ -150,8 +150,8 @@ TnStatus tni_shape_resize(ShapeRule *r) {
             else if (read_scale(r, known ? &k : NULL, i, &scale))
                 TN_TRY(scaled(r, axes[i], x->dims[axes[i]], scale, &dims[axes[i]]));
             else /* a scale computed from dims, such as (2*h)/h: exact when it divides */
-                dims[axes[i]] = known && k.num[i] != TN_DIM_NONE
-                                    ? d_floordiv(r, d_mul(r, x->dims[axes[i]], k.num[i]), d_num(r, k.den[i])) : TN_DIM_NONE;
+                dims[axes[i]] = known && k.num[i] != TN_DIM_NONE ? d_floordiv(r, d_mul(r, x->dims[axes[i]], k.num[i]), d_num(r, k.den[i]))
+                                                                 : TN_DIM_NONE;
         }
     }
     tni_shape_rule_set(r, 0, x->dtype, x->rank, dims);

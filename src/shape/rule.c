@@ -86,7 +86,8 @@ TnStatus tni_shape_rule_rank(ShapeRule *r, uint32_t i, int32_t lo, int32_t hi) {
         return TN_OK;
     if (lo == hi)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "input %" PRIu32 " has rank %" PRId32 ", expected %" PRId32, i, v->rank, lo);
-    return tni_shape_rule_fail(r, TN_ERR_SHAPE, "input %" PRIu32 " has rank %" PRId32 ", expected %" PRId32 " to %" PRId32, i, v->rank, lo, hi);
+    return tni_shape_rule_fail(r, TN_ERR_SHAPE, "input %" PRIu32 " has rank %" PRId32 ", expected %" PRId32 " to %" PRId32, i, v->rank, lo,
+                               hi);
 }
 
 TnStatus tni_shape_rule_scalar(ShapeRule *r, uint32_t i) {
@@ -135,7 +136,8 @@ TnStatus tni_shape_rule_equal(ShapeRule *r, TnDim a, TnDim b, const char *what) 
         return TN_OK;
     char x[96], y[96];
     return tni_shape_rule_fail(r, TN_ERR_SHAPE, "%s must be equal, found %s and %s", what,
-                               tni_dim_str(x, sizeof x, r->m->exprs, r->m->symbols, a), tni_dim_str(y, sizeof y, r->m->exprs, r->m->symbols, b));
+                               tni_dim_str(x, sizeof x, r->m->exprs, r->m->symbols, a),
+                               tni_dim_str(y, sizeof y, r->m->exprs, r->m->symbols, b));
 }
 
 TnStatus tni_shape_rule_vector(ShapeRule *r, uint32_t i, TnDim n, const char *what) {
@@ -191,14 +193,15 @@ TnStatus tni_shape_rule_broadcast_dim(ShapeRule *r, TnDim a, TnDim b, TnDim *out
         return TN_OK;
     }
     if (ca && cb)
-        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "dimensions %" PRId64 " and %" PRId64 " do not broadcast: they must be equal, or one of them 1",
-                                   x, y);
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE,
+                                   "dimensions %" PRId64 " and %" PRId64 " do not broadcast: they must be equal, or one of them 1", x, y);
     if (ca || cb) { /* the other one is a symbol: it can be the number, or 1 */
         TnDim s = ca ? b : a;
         int64_t c = ca ? x : y;
         tni_ir_dim_range(r->m, s, &lo, &hi);
         if ((lo > c || hi < c) && !(lo <= 1 && hi >= 1))
-            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "dimension %" PRId64 " does not broadcast with one in %" PRId64 "..%" PRId64, c, lo, hi);
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "dimension %" PRId64 " does not broadcast with one in %" PRId64 "..%" PRId64, c, lo,
+                                       hi);
         *out = ca ? a : b;
         return TN_OK;
     }
@@ -233,8 +236,8 @@ TnStatus tni_shape_rule_broadcasts_to(ShapeRule *r, uint32_t i, int32_t rank, co
     if (v == NULL)
         return TN_OK;
     if (v->rank > rank)
-        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "input %" PRIu32 " has rank %" PRId32 ", more than the %" PRId32 " it is broadcast to", i,
-                                   v->rank, rank);
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "input %" PRIu32 " has rank %" PRId32 ", more than the %" PRId32 " it is broadcast to",
+                                   i, v->rank, rank);
     for (int32_t k = 0; k < v->rank; k++) {
         TnDim d = v->dims[k];
         if (!d_is(r, d, 1))

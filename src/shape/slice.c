@@ -158,8 +158,8 @@ static TnStatus check_pad(ShapeRule *r, uint32_t mode, TnDim d, TnDim begin, TnD
         if (!tni_ir_dim_is_const(r->m, both[i], &v) || !tni_ir_dim_is_const(r->m, d, &n) || v <= 0)
             continue;
         if ((mode == TN_PADDING_REFLECT && v >= n) || (mode != TN_PADDING_CONSTANT && n == 0))
-            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "axis %" PRId32 " of %" PRId64 " elements cannot be padded by %" PRId64 " in this mode", axis,
-                                       n, v);
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE,
+                                       "axis %" PRId32 " of %" PRId64 " elements cannot be padded by %" PRId64 " in this mode", axis, n, v);
     }
     return TN_OK;
 }

@@ -25,26 +25,55 @@ static int teardown(void **state) {
     return 0;
 }
 
-static TnDim C(int64_t v) { return tni_ir_dim_const(m, v); }
-static TnDim S(const char *name) { return tni_ir_dim_symbol(m, name); }
-static TnDim op(TnDimOp o, TnDim a, TnDim b) { return tni_ir_dim_op(m, o, a, b); }
-static TnDim add(TnDim a, TnDim b) { return op(TN_DIM_ADD, a, b); }
-static TnDim sub(TnDim a, TnDim b) { return op(TN_DIM_SUB, a, b); }
-static TnDim mul(TnDim a, TnDim b) { return op(TN_DIM_MUL, a, b); }
-static TnDim fdiv(TnDim a, TnDim b) { return op(TN_DIM_FLOORDIV, a, b); }
-static TnDim cdiv(TnDim a, TnDim b) { return op(TN_DIM_CEILDIV, a, b); }
-static TnDim mod(TnDim a, TnDim b) { return op(TN_DIM_MOD, a, b); }
-static TnDim mn(TnDim a, TnDim b) { return op(TN_DIM_MIN, a, b); }
-static TnDim mx(TnDim a, TnDim b) { return op(TN_DIM_MAX, a, b); }
-static TnDim eq(TnDim a, TnDim b) { return op(TN_DIM_EQ, a, b); }
-static TnDim lt(TnDim a, TnDim b) { return op(TN_DIM_LT, a, b); }
-static TnDim sel(TnDim c, TnDim a, TnDim b) { return tni_ir_dim_select(m, c, a, b); }
+static TnDim C(int64_t v) {
+    return tni_ir_dim_const(m, v);
+}
+static TnDim S(const char *name) {
+    return tni_ir_dim_symbol(m, name);
+}
+static TnDim op(TnDimOp o, TnDim a, TnDim b) {
+    return tni_ir_dim_op(m, o, a, b);
+}
+static TnDim add(TnDim a, TnDim b) {
+    return op(TN_DIM_ADD, a, b);
+}
+static TnDim sub(TnDim a, TnDim b) {
+    return op(TN_DIM_SUB, a, b);
+}
+static TnDim mul(TnDim a, TnDim b) {
+    return op(TN_DIM_MUL, a, b);
+}
+static TnDim fdiv(TnDim a, TnDim b) {
+    return op(TN_DIM_FLOORDIV, a, b);
+}
+static TnDim cdiv(TnDim a, TnDim b) {
+    return op(TN_DIM_CEILDIV, a, b);
+}
+static TnDim mod(TnDim a, TnDim b) {
+    return op(TN_DIM_MOD, a, b);
+}
+static TnDim mn(TnDim a, TnDim b) {
+    return op(TN_DIM_MIN, a, b);
+}
+static TnDim mx(TnDim a, TnDim b) {
+    return op(TN_DIM_MAX, a, b);
+}
+static TnDim eq(TnDim a, TnDim b) {
+    return op(TN_DIM_EQ, a, b);
+}
+static TnDim lt(TnDim a, TnDim b) {
+    return op(TN_DIM_LT, a, b);
+}
+static TnDim sel(TnDim c, TnDim a, TnDim b) {
+    return tni_ir_dim_select(m, c, a, b);
+}
 
 static void same_at(TnDim a, TnDim b, int line) {
     if (a == b)
         return;
     char x[256], y[256];
-    fail_msg("line %d: %s is not %s", line, tni_dim_str(x, sizeof x, m->exprs, m->symbols, a), tni_dim_str(y, sizeof y, m->exprs, m->symbols, b));
+    fail_msg("line %d: %s is not %s", line, tni_dim_str(x, sizeof x, m->exprs, m->symbols, a),
+             tni_dim_str(y, sizeof y, m->exprs, m->symbols, b));
 }
 #define same(a, b) same_at((a), (b), __LINE__)
 
@@ -190,8 +219,9 @@ static void eval_all(const int64_t *symbols, int64_t *values, bool *ok) {
 }
 
 static void round_of(uint32_t seed) {
-    static const TnDimOp ops[] = {TN_DIM_ADD, TN_DIM_ADD, TN_DIM_SUB, TN_DIM_SUB, TN_DIM_MUL, TN_DIM_MUL, TN_DIM_FLOORDIV, TN_DIM_FLOORDIV,
-                                  TN_DIM_CEILDIV, TN_DIM_MOD, TN_DIM_MIN, TN_DIM_MAX, TN_DIM_EQ, TN_DIM_LT, TN_DIM_SELECT};
+    static const TnDimOp ops[] = {TN_DIM_ADD, TN_DIM_ADD,      TN_DIM_SUB,      TN_DIM_SUB,     TN_DIM_MUL,
+                                  TN_DIM_MUL, TN_DIM_FLOORDIV, TN_DIM_FLOORDIV, TN_DIM_CEILDIV, TN_DIM_MOD,
+                                  TN_DIM_MIN, TN_DIM_MAX,      TN_DIM_EQ,       TN_DIM_LT,      TN_DIM_SELECT};
     static Case pool[POOL + 40];
     static int64_t values[20000];
     static bool ok[20000];
@@ -238,7 +268,8 @@ static void round_of(uint32_t seed) {
             if (values[pool[i].d] != pool[i].v[p]) {
                 char text[512];
                 fail_msg("seed %u item %u: %s gives %" PRId64 ", expected %" PRId64 " at x=%" PRId64 " y=%" PRId64 " z=%" PRId64, seed, i,
-                         tni_dim_str(text, sizeof text, m->exprs, m->symbols, pool[i].d), values[pool[i].d], pool[i].v[p], s[0], s[1], s[2]);
+                         tni_dim_str(text, sizeof text, m->exprs, m->symbols, pool[i].d), values[pool[i].d], pool[i].v[p], s[0], s[1],
+                         s[2]);
             }
             tni_ir_dim_range(m, pool[i].d, &lo, &hi);
             if (!(lo <= pool[i].v[p] && pool[i].v[p] <= hi)) {

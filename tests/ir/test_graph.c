@@ -177,13 +177,13 @@ static void test_verify(void **state) {
     IrModule *m = NULL;
     assert_int_equal(build(NULL, &m), TN_OK);
     IrGraph *g = m->graphs[0];
-#define BREAK(place, value, part)  \
-    do {                           \
-        __typeof__(place) keep = (place); \
-        (place) = (value);         \
-        expect_bad(m, part);       \
-        (place) = keep;            \
-        assert_int_equal(tni_ir_verify(m, &err), TN_OK); \
+#define BREAK(place, value, part)                                                                                                          \
+    do {                                                                                                                                   \
+        __typeof__(place) keep = (place);                                                                                                  \
+        (place) = (value);                                                                                                                 \
+        expect_bad(m, part);                                                                                                               \
+        (place) = keep;                                                                                                                    \
+        assert_int_equal(tni_ir_verify(m, &err), TN_OK);                                                                                   \
     } while (0)
     BREAK(g->nodes[0].in[0], 77, "value 77 of");
     BREAK(g->nodes[0].in[0], TN_NO_VALUE, "is required");
@@ -278,8 +278,8 @@ static void test_out_of_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_build_and_print), cmocka_unit_test(test_users),          cmocka_unit_test(test_replace_and_compact),
-        cmocka_unit_test(test_cycle),           cmocka_unit_test(test_verify),         cmocka_unit_test(test_verify_control),
+        cmocka_unit_test(test_build_and_print), cmocka_unit_test(test_users),  cmocka_unit_test(test_replace_and_compact),
+        cmocka_unit_test(test_cycle),           cmocka_unit_test(test_verify), cmocka_unit_test(test_verify_control),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

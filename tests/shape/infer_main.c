@@ -48,8 +48,8 @@ static TnStatus one(const char *path, const char *ranges, bool print, TnError *e
     TN_TRY_GOTO(tni_shape_infer(m, err));
     if (m->n_symbols != first)
         st = TN_RAISE(err, TN_ERR_INTERNAL, "a second inference made %" PRIu32 " new symbols", m->n_symbols - first);
-    printf("%s: %" PRIu32 " nodes, import %.1f ms, infer %.2f ms, %" PRIu32 " expressions, %" PRIu32 " data symbols\n", path, m->graphs[0]->n_nodes,
-           (double)(t1 - t0) / 1e6, (double)(t2 - t1) / 1e6, m->n_exprs, data_symbols(m));
+    printf("%s: %" PRIu32 " nodes, import %.1f ms, infer %.2f ms, %" PRIu32 " expressions, %" PRIu32 " data symbols\n", path,
+           m->graphs[0]->n_nodes, (double)(t1 - t0) / 1e6, (double)(t2 - t1) / 1e6, m->n_exprs, data_symbols(m));
     print_values(m, m->graphs[0], m->graphs[0]->inputs, m->graphs[0]->n_inputs, "in ");
     print_values(m, m->graphs[0], m->graphs[0]->outputs, m->graphs[0]->n_outputs, "out");
     if (st == TN_OK)

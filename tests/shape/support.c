@@ -42,7 +42,8 @@ IrValueId t_in(const char *name, TnDtype t, const char *dims) {
         assert_true(n > 0 && n < sizeof word);
         memcpy(word, s, n);
         word[n] = '\0';
-        x->dims[x->rank++] = (word[0] >= '0' && word[0] <= '9') || word[0] == '-' ? tni_ir_dim_const(tm, atoll(word)) : tni_ir_dim_symbol(tm, word);
+        x->dims[x->rank++] =
+            (word[0] >= '0' && word[0] <= '9') || word[0] == '-' ? tni_ir_dim_const(tm, atoll(word)) : tni_ir_dim_symbol(tm, word);
         s += n + (s[n] == ',');
     }
     return v;
@@ -59,14 +60,18 @@ IrValueId t_ints(const int64_t *v, uint32_t n) {
     return constant(TN_I64, 1, dims, v);
 }
 
-IrValueId t_int(int64_t v) { return constant(TN_I64, 0, NULL, &v); }
+IrValueId t_int(int64_t v) {
+    return constant(TN_I64, 0, NULL, &v);
+}
 
 IrValueId t_floats(const float *v, uint32_t n) {
     int64_t dims[1] = {n};
     return constant(TN_F32, 1, dims, v);
 }
 
-IrValueId t_float(float v) { return constant(TN_F32, 0, NULL, &v); }
+IrValueId t_float(float v) {
+    return constant(TN_F32, 0, NULL, &v);
+}
 
 IrValueId t_const(TnDtype t, int32_t rank, const int64_t *dims) {
     static const double zeros[4096];
@@ -189,7 +194,8 @@ static void check_concrete(const IrNode *n) {
         memset(out, 0, sizeof out);
         for (uint32_t i = 0; i < n->n_in && ready; i++) {
             if (n->in[i] != TN_NO_VALUE)
-                ready = tensor_of(&x, n->in[i], n->op == TN_OP_reshape && i == 1, &in[i], storage[i]) && ((reads(n->op) >> i & 1u) == 0 || in[i].data != NULL);
+                ready = tensor_of(&x, n->in[i], n->op == TN_OP_reshape && i == 1, &in[i], storage[i]) &&
+                        ((reads(n->op) >> i & 1u) == 0 || in[i].data != NULL);
         }
         if (!ready)
             continue;
@@ -314,4 +320,6 @@ IrValueId op_reshape(IrValueId x, IrValueId shape) {
     return NODE(reshape, &p, x, shape);
 }
 
-IrValueId op_dim(IrValueId x, int64_t i) { return op_unsqueeze(op_pick(op_shape(x), i), 0); }
+IrValueId op_dim(IrValueId x, int64_t i) {
+    return op_unsqueeze(op_pick(op_shape(x), i), 0);
+}

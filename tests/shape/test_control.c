@@ -97,7 +97,8 @@ static IrGraphId growing_body(void) {
 
 static void test_loop_grows(void **state) {
     (void)state;
-    IrValueId trips = t_in("trips", TN_I64, ""), c = t_in("c", TN_BOOL, ""), x = t_in("x", TN_F32, "batch,4"), w = t_in("w", TN_F32, "1,4"), outs[2];
+    IrValueId trips = t_in("trips", TN_I64, ""), c = t_in("c", TN_BOOL, ""), x = t_in("x", TN_F32, "batch,4"), w = t_in("w", TN_F32, "1,4"),
+              outs[2];
     TnControlParams p = {.graph = {growing_body()}, .n_carried = 1, .n_scan = 1};
     t_node(TN_OP_loop, &p, IDS(trips, c, x, w), 2, outs);
     EXPECT(outs[0], "float32[u1, 4]");    /* u0 is the size inside the body */
@@ -242,7 +243,8 @@ static void test_concrete(void **state) {
     TnArena *scratch;
     float f[4] = {0};
     int64_t shape[2] = {2, -1};
-    TnTensor in[2] = {{.data = f, .dtype = TN_F32, .rank = 1, .dims = {4}}, {.data = shape, .dtype = TN_I64, .rank = 1, .dims = {2}}}, out[1];
+    TnTensor in[2] = {{.data = f, .dtype = TN_F32, .rank = 1, .dims = {4}}, {.data = shape, .dtype = TN_I64, .rank = 1, .dims = {2}}},
+             out[1];
     TnReshapeParams p = {.kind = TN_RESHAPE_SHAPE};
     uint64_t t = tni_now_ns();
     for (int i = 0; i < 1000; i++) {
@@ -275,8 +277,8 @@ static void test_concrete(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, shape_setup, shape_teardown)
     const struct CMUnitTest tests[] = {
-        T(test_if_join),    T(test_if_known),     T(test_if_contents), T(test_loop_grows), T(test_loop_fixed),
-        T(test_loop_changes), T(test_out_of_memory), T(test_concrete),
+        T(test_if_join),    T(test_if_known),     T(test_if_contents),   T(test_loop_grows),
+        T(test_loop_fixed), T(test_loop_changes), T(test_out_of_memory), T(test_concrete),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,8 +107,9 @@ static void test_window_padding(void **state) {
     IrValueId y = NODE(pad, &pp, x, op_concat(pads, 8, 0));
     EXPECT(y, "float32[batch, (h + 6)//7*7, (w + 6)//7*7, 32]");
     IrValueId hp = op_pick(op_shape(y), 1), wp = op_pick(op_shape(y), 2);
-    IrValueId wins[6] = {op_dim(x, 0), op_unsqueeze(op_binary(TN_BINARY_div, hp, seven), 0), VEC(7),
-                         op_unsqueeze(op_binary(TN_BINARY_div, wp, seven), 0), VEC(7), VEC(32)};
+    IrValueId wins[6] = {op_dim(x, 0), op_unsqueeze(op_binary(TN_BINARY_div, hp, seven), 0),
+                         VEC(7),       op_unsqueeze(op_binary(TN_BINARY_div, wp, seven), 0),
+                         VEC(7),       VEC(32)};
     IrValueId v = op_reshape(y, op_concat(wins, 6, 0));
     EXPECT(v, "float32[batch, (h + 6)//7, 7, (w + 6)//7, 7, 32]");
     TnTransposeParams t = {.n = 6, .perm = {0, 1, 3, 2, 4, 5}};
@@ -117,8 +118,12 @@ static void test_window_padding(void **state) {
     /* b = windows / (hp * wp / 49) as exporters compute it */
     IrValueId b = op_binary(TN_BINARY_div, op_pick(op_shape(flat), 0),
                             op_binary(TN_BINARY_div, op_binary(TN_BINARY_div, op_binary(TN_BINARY_mul, hp, wp), seven), seven));
-    IrValueId back[6] = {op_unsqueeze(b, 0), op_unsqueeze(op_binary(TN_BINARY_div, hp, seven), 0),
-                         op_unsqueeze(op_binary(TN_BINARY_div, wp, seven), 0), VEC(7), VEC(7), VEC(-1)};
+    IrValueId back[6] = {op_unsqueeze(b, 0),
+                         op_unsqueeze(op_binary(TN_BINARY_div, hp, seven), 0),
+                         op_unsqueeze(op_binary(TN_BINARY_div, wp, seven), 0),
+                         VEC(7),
+                         VEC(7),
+                         VEC(-1)};
     EXPECT(op_reshape(flat, op_concat(back, 6, 0)), "float32[batch, (h + 6)//7, (w + 6)//7, 7, 7, 32]");
     IrValueId whole = op_reshape(flat, op_concat((IrValueId[]){op_dim(x, 0), op_dim(y, 1), op_dim(y, 2), VEC(-1)}, 4, 0));
     EXPECT(whole, "float32[batch, (h + 6)//7*7, (w + 6)//7*7, 32]");
@@ -294,8 +299,12 @@ static void test_ranges(void **state) {
     assert_int_equal(tm->symbols[1].max, 128);
     assert_int_equal(tni_shape_apply_ranges(tm, "seq=1:512", &terr), TN_OK);
     assert_int_equal(tm->symbols[1].opt, 512);
-    static const char *const bad[] = {"batch", "batch=", "batch=a", "batch=0", "batch=2:1", "batch=1:9:8", "batch=1:2:3:4", "batch=-1",
-                                      "batch=1:", "batch=99999999999999999999", "batch=1,seq=x", "=3"};
+    static const char *const bad[] = {"batch",         "batch=",
+                                      "batch=a",       "batch=0",
+                                      "batch=2:1",     "batch=1:9:8",
+                                      "batch=1:2:3:4", "batch=-1",
+                                      "batch=1:",      "batch=99999999999999999999",
+                                      "batch=1,seq=x", "=3"};
     for (uint32_t i = 0; i < TN_COUNT(bad); i++) {
         TnStatus st = tni_shape_apply_ranges(tm, bad[i], &terr);
         if (st != TN_ERR_ARGUMENT && st != TN_ERR_NAME)
@@ -309,9 +318,18 @@ static void test_ranges(void **state) {
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, shape_setup, shape_teardown)
     const struct CMUnitTest tests[] = {
-        T(test_reshape_heads),  T(test_patches),        T(test_arange_mask),          T(test_slice_to_512_within_range), T(test_window_padding),
-        T(test_ts_pad),         T(test_resize_scale),   T(test_contents_arithmetic),  T(test_data_dependent),            T(test_materialize),
-        T(test_materialize_keeps_data), T(test_ranges),
+        T(test_reshape_heads),
+        T(test_patches),
+        T(test_arange_mask),
+        T(test_slice_to_512_within_range),
+        T(test_window_padding),
+        T(test_ts_pad),
+        T(test_resize_scale),
+        T(test_contents_arithmetic),
+        T(test_data_dependent),
+        T(test_materialize),
+        T(test_materialize_keeps_data),
+        T(test_ranges),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

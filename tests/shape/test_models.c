@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every fixture model: import, infer, infer again, materialise, infer. All dims are known, sizes of exports with dynamic axes are expressions
- * of the inputs' symbols, nothing is data dependent unless an operator that searches makes it so. */
+ * Every fixture model: import, infer, infer again, materialise, infer. All dims are known, sizes of exports with dynamic axes are
+ * expressions of the inputs' symbols, nothing is data dependent unless an operator that searches makes it so. */
 #include "support.h"
 
 #include <dirent.h>

@@ -123,7 +123,8 @@ static void test_numbers(void **state) {
             fail_msg("%s: %s: %s", tni_op_info(op)->name, tn_status_name(st), err.message);
         ok += st == TN_OK;
         for (uint32_t o = 0; st == TN_OK && o < n_out; o++)
-            assert_true(out[o].dtype != TN_UNDEFINED && out[o].rank >= 0 && tni_shape_bytes(out[o].dtype, out[o].rank, out[o].dims, NULL, NULL));
+            assert_true(out[o].dtype != TN_UNDEFINED && out[o].rank >= 0 &&
+                        tni_shape_bytes(out[o].dtype, out[o].rank, out[o].dims, NULL, NULL));
     }
     tni_arena_destroy(&scratch);
     assert_true(ok > 1000);
