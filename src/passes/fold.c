@@ -33,11 +33,11 @@ static bool output_bytes(const Rewriter *r, const IrNode *n, uint64_t *total) {
     return true;
 }
 
-static bool foldable(const Rewriter *r, const IrNode *n, TnTensor *in) {
+static bool foldable(Rewriter *r, const IrNode *n, TnTensor *in) {
     const TnOpInfo *info = tni_op_info(n->op);
     if ((info->flags & TN_OPF_PURE) == 0 || (info->flags & TN_OPF_CONTROL) != 0 || n->n_out > 64)
         return false;
-    uint64_t in_bytes = 0, out_bytes;
+    uint64_t in_bytes = 0, out_bytes = 0;
     for (uint32_t i = 0; i < n->n_in; i++) {
         memset(&in[i], 0, sizeof in[i]);
         if (n->in[i] == TN_NO_VALUE)
@@ -53,12 +53,14 @@ static bool foldable(const Rewriter *r, const IrNode *n, TnTensor *in) {
             if (!tni_ir_dim_is_const(r->m, p->dim[i], &v))
                 return false;
     }
-    if ((info->flags & TN_OPF_DATA_SHAPE) != 0)
-        return in_bytes <= REPEAT_LIMIT;
-    if (!output_bytes(r, n, &out_bytes) || out_bytes > limit_of(r))
+    bool data_shape = (info->flags & TN_OPF_DATA_SHAPE) != 0;
+    if (data_shape ? in_bytes > REPEAT_LIMIT : !output_bytes(r, n, &out_bytes) || out_bytes > limit_of(r))
         return false;
+    for (uint32_t i = 0; i < n->n_in && (info->flags & TN_OPF_VIEW) == 0; i++)
+        if (n->in[i] != TN_NO_VALUE && !tni_pass_tensor(r, n->in[i], &in[i]))
+            return false;
     bool repeats = n->op == TN_OP_expand || n->op == TN_OP_tile || n->op == TN_OP_constant_of_shape;
-    return !repeats || out_bytes <= REPEAT_LIMIT || out_bytes <= 4 * in_bytes;
+    return data_shape || !repeats || out_bytes <= REPEAT_LIMIT || out_bytes <= 4 * in_bytes;
 }
 
 static void fold_node(Rewriter *r, IrNodeId id) {

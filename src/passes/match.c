@@ -71,6 +71,22 @@ IrNodeId tni_pass_only_user(const Rewriter *r, IrValueId v) {
 
 /* ---- constants ---- */
 
+bool tni_pass_tensor(Rewriter *r, IrValueId v, TnTensor *out) {
+    if (!tni_ir_tensor(r->m, r->g, v, out))
+        return false;
+    size_t align = tn_dtype_bits(out->dtype) / 8, bytes = tn_tensor_bytes(out);
+    if (align <= 1 || bytes == 0 || (uintptr_t)out->data % TN_MIN(align, 8) == 0)
+        return true;
+    void *copy = tni_arena_alloc_aligned(r->scratch, bytes, 64);
+    if (copy == NULL) {
+        tni_pass_fail(r, TN_OOM(r->err, bytes));
+        return false;
+    }
+    memcpy(copy, out->data, bytes);
+    out->data = copy;
+    return true;
+}
+
 bool tni_pass_number(const Rewriter *r, IrValueId v, double *out) {
     TnTensor t;
     if (v == TN_NO_VALUE || !tni_ir_tensor(r->m, r->g, v, &t) || t.dtype == TN_STRING || tn_tensor_numel(&t) != 1)

@@ -24,6 +24,8 @@ uint32_t tni_pass_uses(const Rewriter *r, IrValueId v); /* operands that read v,
 IrNodeId tni_pass_only_user(const Rewriter *r, IrValueId v); /* the one node that reads v once; TN_NO_NODE: none, several, or an output */
 
 /* ---- constants ---- */
+/* A constant as a kernel may read it: elements aligned (a copy in scratch memory where a mapped file's are not). */
+bool tni_pass_tensor(Rewriter *r, IrValueId v, TnTensor *out);
 bool tni_pass_number(const Rewriter *r, IrValueId v, double *out);   /* a constant of one element */
 bool tni_pass_is_number(const Rewriter *r, IrValueId v, double want); /* within 2e-6 of want, relative */
 bool tni_pass_uniform(const Rewriter *r, IrValueId v, double *out);  /* a constant whose elements are all equal (up to 1 Mi elements) */

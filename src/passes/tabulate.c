@@ -124,7 +124,7 @@ static bool evaluate(Rewriter *r, Function *f, TnTensor *points) {
                 in[i] = *points;
             else if (at >= 0)
                 in[i] = f->at[at];
-            else if (n->in[i] != TN_NO_VALUE && !tni_ir_tensor(r->m, r->g, n->in[i], &in[i]))
+            else if (n->in[i] != TN_NO_VALUE && !tni_pass_tensor(r, n->in[i], &in[i]))
                 return false;
             else if (n->in[i] != TN_NO_VALUE)
                 in[i].rank = 0; /* one number */
