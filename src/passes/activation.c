@@ -43,7 +43,9 @@ static bool flatten(const Rewriter *r, IrValueId v, bool top, Product *f, Patter
     return true;
 }
 
-static bool near(double a, double b) { return fabs(a - b) <= 2e-6 * fabs(b); }
+static bool near(double a, double b) {
+    return fabs(a - b) <= 2e-6 * fabs(b);
+}
 
 /* v = c * (1 + fn(u)), also written c + c * fn(u). */
 static bool one_plus(const Rewriter *r, IrValueId v, uint32_t fn, IrValueId *u, double *c, Pattern *p) {
@@ -126,8 +128,8 @@ static void gelu_at(Rewriter *r, IrNodeId id) {
         IrValueId x = f.factor[1 - i], u, y;
         double c, inner;
         Pattern p = top;
-        bool exact = one_plus(r, f.factor[i], TN_UNARY_erf, &u, &c, &p) && near(c * f.c, 0.5) && tni_pass_scaled(r, u, &y, &inner) && y == x &&
-                     near(inner, SQRT_HALF);
+        bool exact = one_plus(r, f.factor[i], TN_UNARY_erf, &u, &c, &p) && near(c * f.c, 0.5) && tni_pass_scaled(r, u, &y, &inner) &&
+                     y == x && near(inner, SQRT_HALF);
         if (exact)
             tni_pattern_add(r, &p, u);
         else

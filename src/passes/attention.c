@@ -4,15 +4,16 @@
  *
  *   x -> gemm -> reshape [B,S,H,D] -> transpose -> [* a] = q --+
  *   x -> gemm -> reshape [B,S,H,D] -> transpose -> [* a] = k^T-+-> matmul -> [* c | / c] -> [+ bias]* -> [where mask] -> softmax --+
- *   x -> gemm -> reshape [B,S,H,D] -> transpose = v ---------------------------------------------------------------------------+-> matmul -> transpose -> reshape
+ *   x -> gemm -> reshape [B,S,H,D] -> transpose = v ---------------------------------------------------------------------------+-> matmul
+ * -> transpose -> reshape
  *
  *   =>   attention(x Wq, x Wk, x Wv, bias0, bias1) in layout BSHD, scale a a c
  *
  * - The operands' layouts come from views (view.h): 3-D batched products, k transposed in one step or two, one projection cut in three, ...
  * - Scores may be scaled before or after the biases; a bias that is scaled too gets its own product, shared by the layers through cse.
  * - where(mask, scores, fill) becomes a bias where(mask, 0, fill) only when fill absorbs every score (-inf or below -1e30).
- * - where(isnan(p), 0, p) after the softmax (exporters of scaled_dot_product_attention) goes only when all biases are known to be finite, so
- *   that no row can be all -inf; otherwise nothing is fused.
+ * - where(isnan(p), 0, p) after the softmax (exporters of scaled_dot_product_attention) goes only when all biases are known to be finite,
+ * so that no row can be all -inf; otherwise nothing is fused.
  * - Every value in between must be read by the pattern alone. f32 only. */
 #include <float.h>
 #include <math.h>
@@ -48,7 +49,8 @@ static bool absorbs(const Rewriter *r, IrValueId v) {
 
 static bool keeps_rows(const Rewriter *r, IrValueId a, IrValueId b) {
     const IrValue *x = &r->g->values[a], *y = &r->g->values[b];
-    return x->rank >= 3 && y->rank >= 3 && x->rank <= 4 && y->rank <= 4 && tni_ir_dim_equal(r->m, x->dims[x->rank - 1], y->dims[y->rank - 1]) &&
+    return x->rank >= 3 && y->rank >= 3 && x->rank <= 4 && y->rank <= 4 &&
+           tni_ir_dim_equal(r->m, x->dims[x->rank - 1], y->dims[y->rank - 1]) &&
            tni_ir_dim_equal(r->m, x->dims[x->rank - 2], y->dims[y->rank - 2]);
 }
 
@@ -119,8 +121,8 @@ static IrValueId past_guard(const Rewriter *r, IrValueId p, Pattern *pat, bool *
     for (uint32_t u = r->head[p]; u != PASS_NONE; u = r->uses[u].next) {
         const IrNode *w = &r->g->nodes[r->uses[u].node];
         double zero;
-        if (w->op == TN_OP_where && w->in[2] == p && tni_pass_unary(r, w->in[0], TN_UNARY_isnan) == p && tni_pass_uniform(r, w->in[1], &zero) &&
-            zero == 0 && tni_pass_same_dims(r, w->out[0], p)) {
+        if (w->op == TN_OP_where && w->in[2] == p && tni_pass_unary(r, w->in[0], TN_UNARY_isnan) == p &&
+            tni_pass_uniform(r, w->in[1], &zero) && zero == 0 && tni_pass_same_dims(r, w->out[0], p)) {
             tni_pattern_add(r, pat, w->in[0]);
             tni_pattern_add(r, pat, w->out[0]);
             *guarded = true;
@@ -196,7 +198,8 @@ typedef struct Plan {
 } Plan;
 
 /* The operand in the rank its layout wants. */
-static IrValueId operand(Rewriter *r, const char *name, const View *v, const Plan *plan, TnDim seq, uint32_t d, uint32_t *layout, uint32_t *off) {
+static IrValueId operand(Rewriter *r, const char *name, const View *v, const Plan *plan, TnDim seq, uint32_t d, uint32_t *layout,
+                         uint32_t *off) {
     TnAttnLayout l;
     int64_t offset;
     if (!tni_view_layout(r, v, &l, &offset) || offset < 0 || offset > INT32_MAX)
@@ -285,7 +288,8 @@ static IrValueId result_place(const Rewriter *r, IrValueId y, int64_t heads, Vie
         tni_pattern_add(r, &seen, v.value);
         TnAttnLayout l;
         int64_t offset, h;
-        bool agrees = !tni_view_has(&v, ATOM_HEAD) || (tni_ir_dim_is_const(r->m, tni_view_extent(r, &v, ATOM_HEAD), &h) && (heads == 0 || h == heads));
+        bool agrees = !tni_view_has(&v, ATOM_HEAD) ||
+                      (tni_ir_dim_is_const(r->m, tni_view_extent(r, &v, ATOM_HEAD), &h) && (heads == 0 || h == heads));
         if (agrees && tni_view_layout(r, &v, &l, &offset) && l == TN_LAYOUT_BSHD) {
             *view = v;
             *p = seen;

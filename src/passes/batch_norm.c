@@ -83,8 +83,8 @@ static bool into_conv_before(Rewriter *r, const IrNode *bn) {
     const IrNode *conv = tni_pass_def_op(r, bn->in[0], TN_OP_conv);
     Affine f;
     Weights k;
-    if (conv == NULL || !bare(conv) || tni_pass_uses(r, bn->in[0]) != 1 || !affine_of(r, bn, &f) || !open_weights(r, conv, &k, f.channels) ||
-        k.w.dims[0] != f.channels)
+    if (conv == NULL || !bare(conv) || tni_pass_uses(r, bn->in[0]) != 1 || !affine_of(r, bn, &f) ||
+        !open_weights(r, conv, &k, f.channels) || k.w.dims[0] != f.channels)
         return false;
     for (int64_t m = 0; m < k.m; m++) {
         for (int64_t i = 0; i < k.per_m; i++)
@@ -146,8 +146,10 @@ static IrNodeId gemm_below(const Rewriter *r, IrValueId v, int32_t axis, int64_t
         IrValueId y = n->out[0];
         if (n->op == TN_OP_gemm) {
             const TnGemmParams *p = n->params;
-            return n->in[0] == v && axis == r->g->values[v].rank - 1 && !p->trans_a && bare(n) && p->alpha == 1 && (p->beta == 1 || n->n_in < 3) ? u
-                                                                                                                          : TN_NO_NODE;
+            return n->in[0] == v && axis == r->g->values[v].rank - 1 && !p->trans_a && bare(n) && p->alpha == 1 &&
+                           (p->beta == 1 || n->n_in < 3)
+                       ? u
+                       : TN_NO_NODE;
         }
         if (n->op == TN_OP_transpose) {
             const TnTransposeParams *p = n->params;

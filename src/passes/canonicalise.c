@@ -132,7 +132,8 @@ static bool compose_gather(Rewriter *r, const IrNode *n) {
     TnTensor w, t;
     IrValueId y = n->out[0];
     if (inner == NULL || ((const TnAxisParams *)inner->params)->axis != 0 || ((const TnAxisParams *)n->params)->axis != 0 ||
-        !tni_ir_tensor(r->m, r->g, n->in[0], &w) || !tni_ir_tensor(r->m, r->g, inner->in[0], &t) || t.rank != 1 || w.rank < 1 || w.dims[0] < 1)
+        !tni_ir_tensor(r->m, r->g, n->in[0], &w) || !tni_ir_tensor(r->m, r->g, inner->in[0], &t) || t.rank != 1 || w.rank < 1 ||
+        w.dims[0] < 1)
         return false;
     int64_t rows = tn_tensor_numel(&t), per_row = tn_tensor_numel(&w) / w.dims[0];
     if (rows > (1 << 16) || per_row > (1 << 20) / TN_MAX(rows, 1))
@@ -158,8 +159,9 @@ static void on_gather(Rewriter *r, IrNodeId id) {
     TnTensor t;
     double index;
     IrValueId y = n->out[0];
-    if (((const TnAxisParams *)n->params)->axis != 0 || r->g->values[n->in[1]].kind == IR_CONST || !tni_ir_tensor(r->m, r->g, n->in[0], &t) ||
-        t.rank < 1 || t.dtype == TN_STRING || tn_dtype_bits(t.dtype) < 8 || !one_number(r, n->in[1], &index))
+    if (((const TnAxisParams *)n->params)->axis != 0 || r->g->values[n->in[1]].kind == IR_CONST ||
+        !tni_ir_tensor(r->m, r->g, n->in[0], &t) || t.rank < 1 || t.dtype == TN_STRING || tn_dtype_bits(t.dtype) < 8 ||
+        !one_number(r, n->in[1], &index))
         return;
     int64_t i = (int64_t)index, rows = t.dims[0];
     i = i < 0 ? i + rows : i;
@@ -392,11 +394,10 @@ static const struct {
     TnOp op;
     PassVisit visit;
 } rules[] = {
-    {TN_OP_identity, on_identity}, {TN_OP_cast, on_cast},           {TN_OP_binary, on_binary},      {TN_OP_unary, on_unary},
-    {TN_OP_where, on_where},       {TN_OP_expand, on_unchanged},    {TN_OP_tile, on_tile},          {TN_OP_concat, on_one_input},
-    {TN_OP_split, on_split},       {TN_OP_slice, on_slice},         {TN_OP_clip, on_clip},          {TN_OP_gather_nd, on_gather_nd},
-    {TN_OP_gather, on_gather},
-    {TN_OP_reshape, on_reshape},   {TN_OP_matmul, on_matmul},
+    {TN_OP_identity, on_identity}, {TN_OP_cast, on_cast},        {TN_OP_binary, on_binary}, {TN_OP_unary, on_unary},
+    {TN_OP_where, on_where},       {TN_OP_expand, on_unchanged}, {TN_OP_tile, on_tile},     {TN_OP_concat, on_one_input},
+    {TN_OP_split, on_split},       {TN_OP_slice, on_slice},      {TN_OP_clip, on_clip},     {TN_OP_gather_nd, on_gather_nd},
+    {TN_OP_gather, on_gather},     {TN_OP_reshape, on_reshape},  {TN_OP_matmul, on_matmul},
 };
 
 static void visit(Rewriter *r, IrNodeId id) {

@@ -8,12 +8,12 @@
 
 #define CHAIN_ATOMS 16
 typedef struct LayoutChain {
-    IrValueId source;            /* the chain's beginning */
-    uint32_t n;                  /* atoms */
-    TnDim extent[CHAIN_ATOMS];   /* in the order of the result */
-    uint8_t at[CHAIN_ATOMS];     /* source order: piece i of the source is atom at[i] of the result */
-    uint32_t transposes;         /* nodes on the way that move data */
-    bool view;                   /* the source's elements are in the result's order: a reshape is enough */
+    IrValueId source;          /* the chain's beginning */
+    uint32_t n;                /* atoms */
+    TnDim extent[CHAIN_ATOMS]; /* in the order of the result */
+    uint8_t at[CHAIN_ATOMS];   /* source order: piece i of the source is atom at[i] of the result */
+    uint32_t transposes;       /* nodes on the way that move data */
+    bool view;                 /* the source's elements are in the result's order: a reshape is enough */
 } LayoutChain;
 
 /* Walks up from v through transposes, reshapes and identities to the furthest value from which v is one permutation away; prefers one from

@@ -14,8 +14,8 @@
 static const uint8_t to_last[4] = {0, 2, 3, 1}, to_first[4] = {0, 3, 1, 2};
 
 typedef struct Regions {
-    uint32_t *root; /* [nodes] union-find; PASS_NONE: in no region */
-    int32_t *cost;  /* [nodes] by root: transposes paid minus saved */
+    uint32_t *root;  /* [nodes] union-find; PASS_NONE: in no region */
+    int32_t *cost;   /* [nodes] by root: transposes paid minus saved */
     uint32_t *convs; /* [nodes] by root */
     IrValueId *last; /* [values] the channels-last twin */
     uint32_t n_values, n_nodes;
@@ -99,7 +99,8 @@ static bool vanishes_above(const Rewriter *r, IrValueId v) {
 static bool vanishes_below(const Rewriter *r, const IrNode *u) {
     if (moves_to(u, to_last))
         return true;
-    if (u->op != TN_OP_reshape || r->g->values[u->out[0]].rank != 3 || !tni_ir_dim_equal(r->m, r->g->values[u->out[0]].dims[1], r->g->values[u->in[0]].dims[1]))
+    if (u->op != TN_OP_reshape || r->g->values[u->out[0]].rank != 3 ||
+        !tni_ir_dim_equal(r->m, r->g->values[u->out[0]].dims[1], r->g->values[u->in[0]].dims[1]))
         return false;
     IrNodeId t = tni_pass_only_user(r, u->out[0]);
     if (t == TN_NO_NODE)
@@ -110,7 +111,9 @@ static bool vanishes_below(const Rewriter *r, const IrNode *u) {
 }
 
 /* Nodes made by this pass are in no region. */
-static bool in_region(Regions *g, IrNodeId n, uint32_t root) { return n < g->n_nodes && g->root[n] != PASS_NONE && find(g, n) == root; }
+static bool in_region(Regions *g, IrNodeId n, uint32_t root) {
+    return n < g->n_nodes && g->root[n] != PASS_NONE && find(g, n) == root;
+}
 
 static void unite(Rewriter *r, Regions *g) {
     for (IrNodeId n = 0; n < r->g->n_nodes; n++)

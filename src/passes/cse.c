@@ -5,7 +5,8 @@
  *   op(a, b) -> y1                       op(a, b) -> y1
  *   op(a, b) -> y2      y1, y2      =>                       y1, y1
  *
- * One pass in topological order over a hash table; operands are replaced before a node is looked up, so chains of equal nodes fold at once. */
+ * One pass in topological order over a hash table; operands are replaced before a node is looked up, so chains of equal nodes fold at once.
+ */
 #include "passes/match.h"
 #include "passes/list.h"
 
@@ -29,7 +30,8 @@ static bool table_make(Rewriter *r, Table *t, uint32_t n) {
 
 static bool const_same(const Rewriter *r, IrValueId a, IrValueId b) {
     TnTensor x, y;
-    if (!tni_ir_tensor(r->m, r->g, a, &x) || !tni_ir_tensor(r->m, r->g, b, &y) || x.dtype != y.dtype || x.rank != y.rank || x.dtype == TN_STRING)
+    if (!tni_ir_tensor(r->m, r->g, a, &x) || !tni_ir_tensor(r->m, r->g, b, &y) || x.dtype != y.dtype || x.rank != y.rank ||
+        x.dtype == TN_STRING)
         return false;
     for (int32_t i = 0; i < x.rank; i++)
         if (x.dims[i] != y.dims[i])

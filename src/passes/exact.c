@@ -65,4 +65,6 @@ void tni_pass_mark_exact(Rewriter *r) {
     }
 }
 
-bool tni_pass_may_round(const Rewriter *r, IrValueId v) { return v != TN_NO_VALUE && r->exact[v] == 0; }
+bool tni_pass_may_round(const Rewriter *r, IrValueId v) {
+    return v != TN_NO_VALUE && r->exact[v] == 0;
+}

@@ -12,7 +12,8 @@
 #include "passes/list.h"
 
 static bool element_wise(const IrNode *n) {
-    return (n->op == TN_OP_unary || n->op == TN_OP_cast || n->op == TN_OP_binary || n->op == TN_OP_where || n->op == TN_OP_clip) && n->n_out == 1;
+    return (n->op == TN_OP_unary || n->op == TN_OP_cast || n->op == TN_OP_binary || n->op == TN_OP_where || n->op == TN_OP_clip) &&
+           n->n_out == 1;
 }
 
 static void visit(Rewriter *r, IrNodeId id) {
@@ -43,8 +44,8 @@ static void visit(Rewriter *r, IrNodeId id) {
         return;
     double c;
     for (uint32_t i = 0; i < n_in; i++)
-        if (in[i] != TN_NO_VALUE && in[i] != wide && !(tni_pass_number(r, in[i], &c) && r->g->values[in[i]].rank <= r->g->values[wide].rank) &&
-            !tni_pass_fits(r, in[i], wide))
+        if (in[i] != TN_NO_VALUE && in[i] != wide &&
+            !(tni_pass_number(r, in[i], &c) && r->g->values[in[i]].rank <= r->g->values[wide].rank) && !tni_pass_fits(r, in[i], wide))
             return;
     IrValueId small = tni_pass_add(r, n->op, n->name, n->params, in, n_in);
     if (small == TN_NO_VALUE)

@@ -5,7 +5,8 @@
  *   const -> op -> y        =>        const y
  *
  * Not folded: operators with state or subgraphs, results above the size limit, and operators that only repeat their input
- * (expand, tile, constant_of_shape) when that would make a big constant out of a small one. A node that fails stays: the run will say why. */
+ * (expand, tile, constant_of_shape) when that would make a big constant out of a small one. A node that fails stays: the run will say why.
+ */
 #include "interp/interp.h"
 #include "passes/match.h"
 #include "passes/list.h"

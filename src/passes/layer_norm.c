@@ -160,7 +160,8 @@ static IrValueId take_affine(const Rewriter *r, IrValueId v, IrValueId x, const 
     return v;
 }
 
-static IrValueId make_norm(Rewriter *r, TnOp op, const char *name, IrValueId x, IrValueId scale, IrValueId bias, double eps, const Axes *ax) {
+static IrValueId make_norm(Rewriter *r, TnOp op, const char *name, IrValueId x, IrValueId scale, IrValueId bias, double eps,
+                           const Axes *ax) {
     int32_t rank = r->g->values[x].rank;
     uint8_t to_last[TN_MAX_RANK], back[TN_MAX_RANK];
     for (int32_t i = 0; i < rank && i < TN_MAX_RANK; i++) {
@@ -193,8 +194,8 @@ static void layer_norm_at(Rewriter *r, IrNodeId id) {
     const TnReduceParams *rp = variance(r, s, d, &eps, &p);
     const TnReduceParams *mp = mean_of(r, mean, &mean_in);
     Axes ax;
-    if (rp == NULL || mp == NULL || mean_in != x || mp->n_axes != rp->n_axes || memcmp(mp->axes, rp->axes, mp->n_axes * sizeof mp->axes[0]) != 0 ||
-        !axes_of(rp, r->g->values[x].rank, &ax))
+    if (rp == NULL || mp == NULL || mean_in != x || mp->n_axes != rp->n_axes ||
+        memcmp(mp->axes, rp->axes, mp->n_axes * sizeof mp->axes[0]) != 0 || !axes_of(rp, r->g->values[x].rank, &ax))
         return;
     tni_pattern_add(r, &p, d);
     tni_pattern_add(r, &p, mean);

@@ -7,11 +7,10 @@
  *   transpose that only moves dims of extent 1       =>  reshape
  *   transpose, reshape, transpose, ...               =>  one reshape where the elements end in the order they began (chain.h), else one
  *                                                        transpose where two or more were
- *   f(transpose(x; p)) for element-wise f            =>  transpose(f(x); p), when f alone reads the transposed value and a transpose follows,
- *                                                        or x is made element by element (then f joins that chain)
- *   f(transpose(a; p), transpose(b; p))              =>  transpose(f(a, b); p)
- *   reduce(transpose(x))                             =>  reduce(x) over the axes where they came from
- *   expand(small) or constant_of_shape feeding an element-wise operator whose other operand has the whole shape => the small one itself */
+ *   f(transpose(x; p)) for element-wise f            =>  transpose(f(x); p), when f alone reads the transposed value and a transpose
+ * follows, or x is made element by element (then f joins that chain) f(transpose(a; p), transpose(b; p))              =>  transpose(f(a,
+ * b); p) reduce(transpose(x))                             =>  reduce(x) over the axes where they came from expand(small) or
+ * constant_of_shape feeding an element-wise operator whose other operand has the whole shape => the small one itself */
 #include "passes/chain.h"
 #include "passes/list.h"
 #include "passes/match.h"
@@ -88,7 +87,8 @@ static bool on_chain(Rewriter *r, IrNodeId id) {
 }
 
 static bool element_wise(const IrNode *n) {
-    return (n->op == TN_OP_unary || n->op == TN_OP_cast || n->op == TN_OP_binary || n->op == TN_OP_where || n->op == TN_OP_clip) && n->n_out == 1;
+    return (n->op == TN_OP_unary || n->op == TN_OP_cast || n->op == TN_OP_binary || n->op == TN_OP_where || n->op == TN_OP_clip) &&
+           n->n_out == 1;
 }
 
 /* Would a transpose below this value meet another one? Looks down a chain of element-wise nodes. */

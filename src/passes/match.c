@@ -63,7 +63,9 @@ bool tni_pass_scaled(const Rewriter *r, IrValueId v, IrValueId *x, double *c) {
     return true;
 }
 
-uint32_t tni_pass_uses(const Rewriter *r, IrValueId v) { return r->count[v] + r->is_out[v]; }
+uint32_t tni_pass_uses(const Rewriter *r, IrValueId v) {
+    return r->count[v] + r->is_out[v];
+}
 
 IrNodeId tni_pass_only_user(const Rewriter *r, IrValueId v) {
     return v != TN_NO_VALUE && tni_pass_uses(r, v) == 1 && r->head[v] != PASS_NONE ? r->uses[r->head[v]].node : TN_NO_NODE;
@@ -235,11 +237,15 @@ static bool bounds_at(const Rewriter *r, IrValueId v, double *lo, double *hi, in
     }
 }
 
-bool tni_pass_bounds(const Rewriter *r, IrValueId v, double *lo, double *hi) { return bounds_at(r, v, lo, hi, 0); }
+bool tni_pass_bounds(const Rewriter *r, IrValueId v, double *lo, double *hi) {
+    return bounds_at(r, v, lo, hi, 0);
+}
 
 /* ---- types and dims ---- */
 
-bool tni_pass_is_f32(const Rewriter *r, IrValueId v) { return v != TN_NO_VALUE && r->g->values[v].dtype == TN_F32; }
+bool tni_pass_is_f32(const Rewriter *r, IrValueId v) {
+    return v != TN_NO_VALUE && r->g->values[v].dtype == TN_F32;
+}
 
 bool tni_pass_same_dims(const Rewriter *r, IrValueId a, IrValueId b) {
     const IrValue *x = &r->g->values[a], *y = &r->g->values[b];

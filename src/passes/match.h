@@ -20,15 +20,15 @@ bool tni_pass_scaled(const Rewriter *r, IrValueId v, IrValueId *x, double *c);
 const void *tni_pass_params(const Rewriter *r, IrValueId v); /* of v's producer, or NULL */
 
 /* ---- users ---- */
-uint32_t tni_pass_uses(const Rewriter *r, IrValueId v); /* operands that read v, plus 1 for being a graph output */
+uint32_t tni_pass_uses(const Rewriter *r, IrValueId v);      /* operands that read v, plus 1 for being a graph output */
 IrNodeId tni_pass_only_user(const Rewriter *r, IrValueId v); /* the one node that reads v once; TN_NO_NODE: none, several, or an output */
 
 /* ---- constants ---- */
 /* A constant as a kernel may read it: elements aligned (a copy in scratch memory where a mapped file's are not). */
 bool tni_pass_tensor(Rewriter *r, IrValueId v, TnTensor *out);
-bool tni_pass_number(const Rewriter *r, IrValueId v, double *out);   /* a constant of one element */
+bool tni_pass_number(const Rewriter *r, IrValueId v, double *out);    /* a constant of one element */
 bool tni_pass_is_number(const Rewriter *r, IrValueId v, double want); /* within 2e-6 of want, relative */
-bool tni_pass_uniform(const Rewriter *r, IrValueId v, double *out);  /* a constant whose elements are all equal (up to 1 Mi elements) */
+bool tni_pass_uniform(const Rewriter *r, IrValueId v, double *out);   /* a constant whose elements are all equal (up to 1 Mi elements) */
 /* Elements of a constant int vector or scalar; false: no constant, or more than max. */
 bool tni_pass_ints(const Rewriter *r, IrValueId v, int64_t *out, uint32_t max, uint32_t *n);
 /* Bounds of all elements of v, from constants, Where, casts of booleans and arithmetic on these. false: unknown. */

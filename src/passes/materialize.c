@@ -2,7 +2,8 @@
  *
  * materialize: integers that are dimensions in disguise become `dims` nodes (or constants), and what computed them dies.
  *
- *   x -> shape -> gather 0 -> unsqueeze -> concat(., [-1], [12], [64]) -> reshape(y, .)     =>     dims [batch, -1, 12, 64] -> reshape(y, .)
+ *   x -> shape -> gather 0 -> unsqueeze -> concat(., [-1], [12], [64]) -> reshape(y, .)     =>     dims [batch, -1, 12, 64] -> reshape(y,
+ * .)
  *
  * The knowledge is shape inference's (values' elems); the rewriting is too (src/shape). */
 #include "passes/list.h"

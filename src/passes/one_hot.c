@@ -46,7 +46,8 @@ static bool by_comparison(const Rewriter *r, const IrNode *n, OneHot *out) {
     for (int turn = 0; turn < 2; turn++) {
         IrValueId ids = n->in[turn];
         TnTensor t;
-        if (!tni_ir_tensor(r->m, r->g, n->in[1 - turn], &t) || t.rank < 1 || t.dims[t.rank - 1] != tn_tensor_numel(&t) || !tni_dtype_is_int(t.dtype))
+        if (!tni_ir_tensor(r->m, r->g, n->in[1 - turn], &t) || t.rank < 1 || t.dims[t.rank - 1] != tn_tensor_numel(&t) ||
+            !tni_dtype_is_int(t.dtype))
             continue;
         int32_t rank = r->g->values[ids].rank;
         int64_t k = tn_tensor_numel(&t), i = 0;

@@ -8,15 +8,15 @@
  *   CLEAN               ->  NAME                  ->  FOLD                 ->  FUSE                 ->  PLACE            ->  CLEAN
  *   fold                    tabulate                  fold_batch_norm          fuse_attention           channels_last        fold
  *   materialize             fuse_one_hot                 fuse_bias                merge_projections        conv_to_gemm         ...
- *   cse, dce                fuse_layer_norm                                                             fuse_epilogue        simplify_layout
+ *   cse, dce                fuse_layer_norm                                                             fuse_epilogue simplify_layout
  *   canonicalise            fuse_rms_norm                                                               fuse_add_layer_norm
  *   sink_expand             fuse_gelu, fuse_silu                                                        fuse_pointwise
  *   simplify_layout         fuse_softmax
  *   (until nothing
  *    changes)
  *
- * Why this order: shapes first, because reshapes by computed shapes hide everything; one spelling before patterns; small patterns before the
- * large ones that contain them; biases into products before products merge; the layout of pictures before epilogues, because transposes
+ * Why this order: shapes first, because reshapes by computed shapes hide everything; one spelling before patterns; small patterns before
+ * the large ones that contain them; biases into products before products merge; the layout of pictures before epilogues, because transposes
  * stand between a convolution and its activation; what needs memory traffic (add_layer_norm, pointwise chains) takes what is left. */
 #include <stdio.h>
 

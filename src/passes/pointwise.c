@@ -53,7 +53,9 @@ static bool only_chain_reads(const Rewriter *r, const Chain *c, IrValueId v) {
     return true;
 }
 
-static uint32_t data_inputs(const IrNode *n) { return n->op == TN_OP_binary ? 2 : 1; }
+static uint32_t data_inputs(const IrNode *n) {
+    return n->op == TN_OP_binary ? 2 : 1;
+}
 
 /* Inputs of the chain that are not single numbers. */
 static uint32_t outside(const Rewriter *r, const Chain *c, IrValueId *in, uint32_t max) {
@@ -96,8 +98,8 @@ static void grow_chain(const Rewriter *r, Chain *c) {
             for (uint32_t k = 0; k < data_inputs(n); k++) {
                 const IrNode *p = tni_pass_def(r, n->in[k]);
                 IrNodeId pid = p == NULL ? TN_NO_NODE : r->g->values[n->in[k]].producer;
-                if (p == NULL || in_chain(c, pid) || !eligible(r, p) || size + code_size(r, p) > TN_PW_MAX_CODE || !tni_pass_same_dims(r, n->in[k], out) ||
-                    !only_chain_reads(r, c, n->in[k]))
+                if (p == NULL || in_chain(c, pid) || !eligible(r, p) || size + code_size(r, p) > TN_PW_MAX_CODE ||
+                    !tni_pass_same_dims(r, n->in[k], out) || !only_chain_reads(r, c, n->in[k]))
                     continue;
                 c->node[c->n++] = pid;
                 if (outside(r, c, in, MAX_INPUTS) > MAX_INPUTS) {

@@ -17,8 +17,8 @@
 typedef struct Part {
     IrNodeId attention;
     uint32_t operand;
-    IrValueId x, y;  /* what is projected; what the attention reads */
-    IrValueId gemm;  /* y itself, or what a reshape makes y from */
+    IrValueId x, y; /* what is projected; what the attention reads */
+    IrValueId gemm; /* y itself, or what a reshape makes y from */
     TnTensor w, b;
     bool has_bias, trans;
     float alpha;
@@ -43,8 +43,8 @@ static bool read_gemm(const Rewriter *r, Part *p) {
         return false;
     p->n = p->w.dims[p->trans ? 0 : 1];
     p->has_bias = n->n_in > 2 && n->in[2] != TN_NO_VALUE;
-    return !p->has_bias || (g->beta == 1 && tni_ir_tensor(r->m, r->g, n->in[2], &p->b) && p->b.dtype == TN_F32 && p->b.rank == 1 &&
-                            p->b.dims[0] == p->n);
+    return !p->has_bias ||
+           (g->beta == 1 && tni_ir_tensor(r->m, r->g, n->in[2], &p->b) && p->b.dtype == TN_F32 && p->b.rank == 1 && p->b.dims[0] == p->n);
 }
 
 /* Operand i of an attention as a part: a product, or the rows of one under other leading dims. */
@@ -164,7 +164,8 @@ static void merge_parts(Rewriter *r, const Part *first) {
 
 static void merge_graph(Rewriter *r) {
     uint32_t n_nodes = r->g->n_nodes;
-    Part **of = tni_arena_calloc(r->scratch, r->g->n_values + 1, sizeof(Part *)), **tail = tni_arena_calloc(r->scratch, r->g->n_values + 1, sizeof(Part *));
+    Part **of = tni_arena_calloc(r->scratch, r->g->n_values + 1, sizeof(Part *)),
+         **tail = tni_arena_calloc(r->scratch, r->g->n_values + 1, sizeof(Part *));
     uint32_t n_values = r->g->n_values;
     if (of == NULL || tail == NULL) {
         tni_pass_fail(r, TN_OOM(r->err, n_values * sizeof(Part *)));

@@ -28,8 +28,9 @@ bool tni_pass_see_values(Rewriter *r) {
     uint32_t n = r->g->n_values;
     if (n > r->cap_values) {
         uint32_t cap = n + n / 2 + 64;
-        if (!grow(r, (void **)&r->head, r->n_seen, cap, sizeof *r->head) || !grow(r, (void **)&r->count, r->n_seen, cap, sizeof *r->count) ||
-            !grow(r, (void **)&r->is_out, r->n_seen, cap, 1) || !grow(r, (void **)&r->exact, r->n_seen, cap, 1))
+        if (!grow(r, (void **)&r->head, r->n_seen, cap, sizeof *r->head) ||
+            !grow(r, (void **)&r->count, r->n_seen, cap, sizeof *r->count) || !grow(r, (void **)&r->is_out, r->n_seen, cap, 1) ||
+            !grow(r, (void **)&r->exact, r->n_seen, cap, 1))
             return false;
         r->cap_values = cap;
     }

@@ -2,7 +2,8 @@
  *
  * The tool all passes share: a graph with its users kept up to date while nodes come and go.
  *
- * - A rewriter belongs to one graph and one sweep. Values and nodes keep their ids until tni_pass_end, which compacts when something changed.
+ * - A rewriter belongs to one graph and one sweep. Values and nodes keep their ids until tni_pass_end, which compacts when something
+ * changed.
  * - Errors stick: after a failure every call does nothing and returns TN_NO_VALUE / false; the sweep returns r->st. The module is then
  *   good only to be destroyed.
  * - Pointers to IrNode and IrValue die with the next tni_pass_add or constant; ids do not. */
@@ -26,13 +27,13 @@ typedef struct Rewriter {
     TnArena *scratch;
     TnError *err;
     TnStatus st;
-    uint32_t changed;  /* rewrites so far */
-    uint32_t *head;    /* [values] first use or PASS_NONE */
-    uint32_t *count;   /* [values] uses as an operand */
-    uint8_t *is_out;   /* [values] graph output */
-    uint8_t *exact;    /* [values] bits reach a rounding to integers: see tni_pass_exact */
+    uint32_t changed; /* rewrites so far */
+    uint32_t *head;   /* [values] first use or PASS_NONE */
+    uint32_t *count;  /* [values] uses as an operand */
+    uint8_t *is_out;  /* [values] graph output */
+    uint8_t *exact;   /* [values] bits reach a rounding to integers: see tni_pass_exact */
     uint32_t n_seen, cap_values;
-    uint32_t *first;   /* [nodes] slot of operand 0 in uses */
+    uint32_t *first; /* [nodes] slot of operand 0 in uses */
     uint32_t cap_nodes;
     PassUse *uses;
     uint32_t n_uses, cap_uses;

@@ -6,7 +6,8 @@
  *   softmax -> log;   x - max - log(sum(exp(x - max)))       =>  softmax(x; log)
  *   s * a = y -> (y - max(y)) * b -> softmax                 =>  softmax(a b s)        ("PB-relax": a = 1/32, b = 32)
  *
- * Taking a row's maximum (or any number that is the same along the axis) off does not change softmax; our softmax takes the maximum off itself. */
+ * Taking a row's maximum (or any number that is the same along the axis) off does not change softmax; our softmax takes the maximum off
+ * itself. */
 #include <math.h>
 
 #include "passes/match.h"

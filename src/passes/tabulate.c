@@ -17,7 +17,7 @@
 #include "passes/list.h"
 #include "passes/match.h"
 
-#define REACH 4096         /* the function must be constant beyond */
+#define REACH 4096 /* the function must be constant beyond */
 #define FAR ((int64_t)1 << 62)
 #define POINTS (2 * REACH + 1 + 6)
 #define MAX_NODES 40
@@ -32,7 +32,7 @@ typedef struct Function {
     IrValueId base, result;
     IrNodeId node[MAX_NODES]; /* ascending */
     uint32_t n;
-    TnTensor at[MAX_NODES];    /* outputs at the points */
+    TnTensor at[MAX_NODES]; /* outputs at the points */
     Direction dir[2][MAX_NODES];
 } Function;
 
@@ -41,7 +41,9 @@ static bool element_wise(const IrNode *n) {
            n->n_out == 1 && n->out[0] != TN_NO_VALUE;
 }
 
-static bool is_int(const Rewriter *r, IrValueId v) { return r->g->values[v].dtype == TN_I64 || r->g->values[v].dtype == TN_I32; }
+static bool is_int(const Rewriter *r, IrValueId v) {
+    return r->g->values[v].dtype == TN_I64 || r->g->values[v].dtype == TN_I32;
+}
 
 /* For every value the one value it is an element-wise function of (with numbers only besides); itself when there is none such. */
 static IrValueId *find_bases(Rewriter *r) {
@@ -143,7 +145,9 @@ static void free_points(Rewriter *r, Function *f) {
         tni_free(tni_arena_allocator(r->m->arena), f->at[k].data);
 }
 
-static Direction flip(Direction d) { return d == RISING ? FALLING : d == FALLING ? RISING : d; }
+static Direction flip(Direction d) {
+    return d == RISING ? FALLING : d == FALLING ? RISING : d;
+}
 
 static Direction both(Direction a, Direction b) {
     if (a == UNKNOWN || b == UNKNOWN)

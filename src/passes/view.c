@@ -17,8 +17,11 @@ bool tni_view_start(const Rewriter *r, View *v, IrValueId value, bool transposed
     v->scale = 1;
     v->rank = x->rank;
     for (int32_t i = 0; i < x->rank; i++) {
-        AtomRole role = i < x->rank - 2 ? (x->rank == 3 ? ATOM_PAIRS : i == 0 ? ATOM_BATCH : ATOM_HEAD)
-                        : (i == x->rank - 1) != transposed ? ATOM_DIM : ATOM_SEQ;
+        AtomRole role = i < x->rank - 2                    ? (x->rank == 3 ? ATOM_PAIRS
+                                                              : i == 0     ? ATOM_BATCH
+                                                                           : ATOM_HEAD)
+                        : (i == x->rank - 1) != transposed ? ATOM_DIM
+                                                           : ATOM_SEQ;
         v->atom[v->n++] = (Atom){role, x->dims[i], 0};
         v->len[i] = 1;
     }
@@ -215,7 +218,8 @@ bool tni_view_up(const Rewriter *r, View *v, bool scales) {
         int64_t index[1], extent;
         uint32_t k;
         int32_t axis = ((const TnAxisParams *)n->params)->axis;
-        if (r->g->values[n->in[1]].rank != 0 || !tni_pass_ints(r, n->in[1], index, 1, &k) || !tni_pass_static_dim(r, n->in[0], axis, &extent))
+        if (r->g->values[n->in[1]].rank != 0 || !tni_pass_ints(r, n->in[1], index, 1, &k) ||
+            !tni_pass_static_dim(r, n->in[0], axis, &extent))
             return false;
         if (index[0] < 0)
             index[0] += extent;

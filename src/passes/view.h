@@ -3,8 +3,8 @@
  * How the elements of an attention operand lie in memory, seen through transposes, reshapes and selections.
  *
  * A view names a value and cuts its dims into atoms, in memory order, each with a role: batch, head, sequence, head dim. Walking up to
- * the producer of a transpose or reshape permutes or regroups the atoms, so after any chain of them it is plain whether the data have one of
- * the layouts that attention reads directly:
+ * the producer of a transpose or reshape permutes or regroups the atoms, so after any chain of them it is plain whether the data have one
+ * of the layouts that attention reads directly:
  *
  *   q = transpose(reshape(x, [B,S,H,D]), 0 2 1 3)     q: |B|H|S|D|   reshape: |B|S|H|D|   x: |B|S|H D|    -> BSHD
  *   q = gather(transpose(reshape(x, [B,S,3,H,D]), 2 0 3 1 4), 0)       x: |B|S|sel H D|   -> BSHD at offset index * H * D */

@@ -13,7 +13,9 @@ void fail_error(const char *what, TnStatus st, const TnError *err) {
         fail_msg("%s: %s: %s", what, tn_status_name(st), err->message);
 }
 
-static void ok(TnStatus st, const TnError *err) { fail_error("graph", st, err); }
+static void ok(TnStatus st, const TnError *err) {
+    fail_error("graph", st, err);
+}
 
 void net_open(Net *t) {
     TnError err = {0};
@@ -25,7 +27,9 @@ void net_open(Net *t) {
     t->g = t->m->graphs[g];
 }
 
-void net_close(Net *t) { tni_ir_module_destroy(&t->m); }
+void net_close(Net *t) {
+    tni_ir_module_destroy(&t->m);
+}
 
 static float next(uint32_t *seed) {
     *seed = *seed * 1664525u + 1013904223u;
@@ -108,15 +112,21 @@ V net_node(Net *t, TnOp op, const void *params, int n_in, ...) {
     return out;
 }
 
-V net_un(Net *t, uint32_t fn, V x) { return net_node(t, TN_OP_unary, &(TnUnaryParams){.fn = fn}, 1, x); }
-V net_bi(Net *t, uint32_t fn, V a, V b) { return net_node(t, TN_OP_binary, &(TnBinaryParams){.fn = fn}, 2, a, b); }
+V net_un(Net *t, uint32_t fn, V x) {
+    return net_node(t, TN_OP_unary, &(TnUnaryParams){.fn = fn}, 1, x);
+}
+V net_bi(Net *t, uint32_t fn, V a, V b) {
+    return net_node(t, TN_OP_binary, &(TnBinaryParams){.fn = fn}, 2, a, b);
+}
 
 V net_reduce(Net *t, uint32_t fn, V x, int axis, bool keep) {
     TnReduceParams p = {.fn = fn, .keepdims = keep, .n_axes = 1, .axes = {axis}};
     return net_node(t, TN_OP_reduce, &p, 1, x);
 }
 
-V net_softmax(Net *t, V x, int axis) { return net_node(t, TN_OP_softmax, &(TnSoftmaxParams){.axis = axis, .scale = 1}, 1, x); }
+V net_softmax(Net *t, V x, int axis) {
+    return net_node(t, TN_OP_softmax, &(TnSoftmaxParams){.axis = axis, .scale = 1}, 1, x);
+}
 
 V net_reshape(Net *t, V x, int n, ...) {
     int64_t dims[TN_MAX_RANK];
@@ -138,8 +148,12 @@ V net_transpose(Net *t, V x, int n, ...) {
     return net_node(t, TN_OP_transpose, &p, 1, x);
 }
 
-V net_cast(Net *t, V x, TnDtype to) { return net_node(t, TN_OP_cast, &(TnCastParams){.to = to, .saturate = 1}, 1, x); }
-V net_gather(Net *t, V x, V ids, int axis) { return net_node(t, TN_OP_gather, &(TnAxisParams){.axis = axis}, 2, x, ids); }
+V net_cast(Net *t, V x, TnDtype to) {
+    return net_node(t, TN_OP_cast, &(TnCastParams){.to = to, .saturate = 1}, 1, x);
+}
+V net_gather(Net *t, V x, V ids, int axis) {
+    return net_node(t, TN_OP_gather, &(TnAxisParams){.axis = axis}, 2, x, ids);
+}
 
 void net_out(Net *t, V v) {
     TnError err = {0};
@@ -168,7 +182,9 @@ const IrNode *net_find(const Net *t, TnOp op) {
     return NULL;
 }
 
-const void *net_params(const Net *t, TnOp op) { return net_find(t, op)->params; }
+const void *net_params(const Net *t, TnOp op) {
+    return net_find(t, op)->params;
+}
 
 void check_same(const char *what, const TnTensor *a, const TnTensor *b, uint32_t n, double tol) {
     for (uint32_t i = 0; i < n; i++) {

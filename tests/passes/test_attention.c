@@ -15,7 +15,9 @@ static V linear(Net *t, V x, int n, bool bias) {
     return bias ? net_bi(t, TN_BINARY_add, net_rand(t, 1, n), y) : y;
 }
 
-static V heads(Net *t, V x) { return net_transpose(t, net_reshape(t, x, 4, 0, 0, H, D), 4, 0, 2, 1, 3); }
+static V heads(Net *t, V x) {
+    return net_transpose(t, net_reshape(t, x, 4, 0, 0, H, D), 4, 0, 2, 1, 3);
+}
 
 /* One of three parts, [B, S, 24] or with heads apart. */
 static void operands(Net *t, V x, V y, Form form, V *q, V *k, V *v) {
@@ -30,7 +32,9 @@ static void operands(Net *t, V x, V y, Form form, V *q, V *k, V *v) {
         TnError err = {0};
         V all = linear(t, x, 3 * W, true), part[3];
         IrNodeId id = t->g->n_nodes;
-        fail_error("split", tni_ir_node_add(t->m, t->g, TN_OP_split, "split", &(TnAxisParams){.axis = -1, .n = 3}, &all, 1, NULL, 3, part, &err), &err);
+        fail_error("split",
+                   tni_ir_node_add(t->m, t->g, TN_OP_split, "split", &(TnAxisParams){.axis = -1, .n = 3}, &all, 1, NULL, 3, part, &err),
+                   &err);
         fail_error("split", tni_shape_infer_node(t->m, t->g, id, &err), &err);
         *q = heads(t, part[0]);
         *k = heads(t, part[1]);
@@ -42,7 +46,8 @@ static void operands(Net *t, V x, V y, Form form, V *q, V *k, V *v) {
         for (int i = 0; i < 3; i++) {
             part[i] = net_node(t, TN_OP_slice, NULL, 4, all, net_ints(t, 1, (int64_t[]){i}), net_ints(t, 1, (int64_t[]){i + 1}),
                                net_ints(t, 1, (int64_t[]){2}));
-            part[i] = heads(t, net_node(t, TN_OP_reshape, &(TnReshapeParams){.kind = TN_RESHAPE_SQUEEZE, .n_axes = 1, .axes = {2}}, 1, part[i]));
+            part[i] =
+                heads(t, net_node(t, TN_OP_reshape, &(TnReshapeParams){.kind = TN_RESHAPE_SQUEEZE, .n_axes = 1, .axes = {2}}, 1, part[i]));
         }
         *q = part[0];
         *k = part[1];
@@ -54,7 +59,9 @@ static void operands(Net *t, V x, V y, Form form, V *q, V *k, V *v) {
     *v = heads(t, linear(t, y, W, true));
 }
 
-static V scaled(Net *t, V x, double c) { return net_bi(t, TN_BINARY_mul, x, net_num(t, c)); }
+static V scaled(Net *t, V x, double c) {
+    return net_bi(t, TN_BINARY_mul, x, net_num(t, c));
+}
 
 static V masked(Net *t, V s, Mask mask, double fill) {
     V a, b;
@@ -117,8 +124,9 @@ static void build(Net *t, const Case *c) {
 }
 
 static void run(Net *t, double tol) {
-    net_run(t, tol, tni_pass_fold, tni_pass_materialize, tni_pass_cse, tni_pass_dce, tni_pass_canonicalise, tni_pass_sink_expand, tni_pass_layout,
-            tni_pass_gemm, tni_pass_attention, tni_pass_dce, tni_pass_projections, tni_pass_cse, tni_pass_layout, tni_pass_dce, NULL);
+    net_run(t, tol, tni_pass_fold, tni_pass_materialize, tni_pass_cse, tni_pass_dce, tni_pass_canonicalise, tni_pass_sink_expand,
+            tni_pass_layout, tni_pass_gemm, tni_pass_attention, tni_pass_dce, tni_pass_projections, tni_pass_cse, tni_pass_layout,
+            tni_pass_dce, NULL);
 }
 
 static void all_spellings(void **s) {
@@ -127,7 +135,12 @@ static void all_spellings(void **s) {
         for (int scale = 0; scale < SCALES; scale++)
             for (int mask = 0; mask < MASKS; mask++)
                 for (int more = 0; more < 4; more++) {
-                    Case c = {form, scale, mask, .cross = (more & 1) != 0, .scale_last = (more & 2) != 0, .fill = more & 2 ? -3.4028235e38 : -1e31};
+                    Case c = {form,
+                              scale,
+                              mask,
+                              .cross = (more & 1) != 0,
+                              .scale_last = (more & 2) != 0,
+                              .fill = more & 2 ? -3.4028235e38 : -1e31};
                     if (c.cross && form >= MERGED_5D)
                         continue;
                     Net t;
@@ -136,8 +149,8 @@ static void all_spellings(void **s) {
                     run(&t, 2e-5);
                     if (net_count(&t, TN_OP_attention) != 1 || net_count(&t, TN_OP_transpose) != 0 ||
                         net_count(&t, TN_OP_gemm) != (c.cross ? 2u : 1u) || net_count(&t, TN_OP_reshape) != 0)
-                        fail_msg("form %d scale %d mask %d variant %d: %u attention, %u transpose, %u gemm, %u reshape", form, scale, mask, more,
-                                 net_count(&t, TN_OP_attention), net_count(&t, TN_OP_transpose), net_count(&t, TN_OP_gemm),
+                        fail_msg("form %d scale %d mask %d variant %d: %u attention, %u transpose, %u gemm, %u reshape", form, scale, mask,
+                                 more, net_count(&t, TN_OP_attention), net_count(&t, TN_OP_transpose), net_count(&t, TN_OP_gemm),
                                  net_count(&t, TN_OP_reshape));
                     const TnAttentionParams *p = net_params(&t, TN_OP_attention);
                     assert_int_equal(p->heads, H);
@@ -251,8 +264,9 @@ static void heads_apart(void **s) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_spellings),           cmocka_unit_test(products_of_three_dims), cmocka_unit_test(what_must_not_fuse),
-        cmocka_unit_test(softmax_of_another_axis), cmocka_unit_test(with_past),              cmocka_unit_test(heads_apart),
+        cmocka_unit_test(all_spellings),      cmocka_unit_test(products_of_three_dims),
+        cmocka_unit_test(what_must_not_fuse), cmocka_unit_test(softmax_of_another_axis),
+        cmocka_unit_test(with_past),          cmocka_unit_test(heads_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -354,7 +354,8 @@ static void functions_without_constant_tails_stay(void **s) {
     net_open(&t);
     V d = net_in(&t, TN_I64, 2, -1, 40);
     net_out(&t, buckets(&t, d, 32, 2.7725887, true)); /* a sine is not monotone */
-    V x = net_bi(&t, TN_BINARY_mul, net_bi(&t, TN_BINARY_div, net_cast(&t, net_un(&t, TN_UNARY_abs, d), TN_F32), net_num(&t, 3)), net_num(&t, 2));
+    V x = net_bi(&t, TN_BINARY_mul, net_bi(&t, TN_BINARY_div, net_cast(&t, net_un(&t, TN_UNARY_abs, d), TN_F32), net_num(&t, 3)),
+                 net_num(&t, 2));
     net_out(&t, net_bi(&t, TN_BINARY_add, net_cast(&t, x, TN_I64), net_int(&t, 1))); /* grows for ever */
     assert_int_equal(net_run(&t, 0, tni_pass_tabulate, NULL), 0);
     net_close(&t);

@@ -105,8 +105,8 @@ static uint32_t count(const IrModule *m, TnOp op) {
  * the task-token export has its batch fixed in the mask alone, so that the mask may broadcast the scores. */
 static void check_counts(const char *name, const IrModule *m) {
     printf("  %-52s nodes %4u attention %u gemm %u layer_norm %u+%u matmul %u softmax %u transpose %u\n", name, m->graphs[0]->n_nodes,
-           count(m, TN_OP_attention), count(m, TN_OP_gemm), count(m, TN_OP_layer_norm), count(m, TN_OP_add_layer_norm), count(m, TN_OP_matmul),
-           count(m, TN_OP_softmax), count(m, TN_OP_transpose));
+           count(m, TN_OP_attention), count(m, TN_OP_gemm), count(m, TN_OP_layer_norm), count(m, TN_OP_add_layer_norm),
+           count(m, TN_OP_matmul), count(m, TN_OP_softmax), count(m, TN_OP_transpose));
     if (strstr(name, "light") == NULL && strstr(name, "_task") == NULL && count(m, TN_OP_softmax) != 0)
         fail_msg("%s: %u softmax left", name, count(m, TN_OP_softmax));
     for (uint32_t i = 0; i < m->graphs[0]->n_nodes; i++) {
@@ -146,7 +146,9 @@ static void run_case(const char *name) {
     tni_ir_module_destroy(&m);
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
 
 static void every_pass_keeps_the_numbers(void **s) {
     (void)s;

@@ -27,7 +27,9 @@ static V any(Gen *g) {
     return g->value[g->n - 1 - back];
 }
 
-static int32_t rank_of(const Gen *g, V v) { return g->t.g->values[v].rank; }
+static int32_t rank_of(const Gen *g, V v) {
+    return g->t.g->values[v].rank;
+}
 
 static bool same_dims(const Gen *g, V a, V b) {
     const IrValue *x = &g->t.g->values[a], *y = &g->t.g->values[b];
@@ -62,7 +64,8 @@ static bool from_sums(const Gen *g, V v) {
 
 /* An operator on the values so far; TN_NO_VALUE: this one does not fit. */
 static V step(Gen *g) {
-    static const uint32_t unary[] = {TN_UNARY_tanh, TN_UNARY_sigmoid, TN_UNARY_relu, TN_UNARY_neg, TN_UNARY_abs, TN_UNARY_gelu, TN_UNARY_erf, TN_UNARY_square};
+    static const uint32_t unary[] = {TN_UNARY_tanh, TN_UNARY_sigmoid, TN_UNARY_relu, TN_UNARY_neg,
+                                     TN_UNARY_abs,  TN_UNARY_gelu,    TN_UNARY_erf,  TN_UNARY_square};
     static const uint32_t binary[] = {TN_BINARY_add, TN_BINARY_sub, TN_BINARY_mul, TN_BINARY_min, TN_BINARY_max};
     static const double numbers[] = {0, 1, 0.5, 2, -1, 0.70710678118, 1.41421356237};
     Net *t = &g->t;
@@ -80,7 +83,10 @@ static V step(Gen *g) {
     case 5:
         return net_bi(t, roll(g, 2) ? TN_BINARY_mul : TN_BINARY_add, x, net_num(t, numbers[roll(g, TN_COUNT(numbers))]));
     case 6:
-        return rank < 3 ? TN_NO_VALUE : rank == 3 ? net_transpose(t, x, 3, 0, 2, 1) : roll(g, 2) ? net_transpose(t, x, 4, 0, 2, 1, 3) : net_transpose(t, x, 4, 0, 2, 3, 1);
+        return rank < 3     ? TN_NO_VALUE
+               : rank == 3  ? net_transpose(t, x, 3, 0, 2, 1)
+               : roll(g, 2) ? net_transpose(t, x, 4, 0, 2, 1, 3)
+                            : net_transpose(t, x, 4, 0, 2, 3, 1);
     case 7:
         if (rank == 3 && tni_ir_dim_is_const(t->m, t->g->values[x].dims[2], &last) && last % 2 == 0)
             return net_reshape(t, x, 4, 0, 0, 2, (int)last / 2);
@@ -94,7 +100,10 @@ static V step(Gen *g) {
         return roll(g, 2) ? net_bi(t, TN_BINARY_add, y, net_rand(t, 1, 8)) : y;
     case 10:
         y = net_bi(t, TN_BINARY_sub, x, net_reduce(t, TN_REDUCE_mean, x, rank - 1, true));
-        return net_bi(t, TN_BINARY_div, y, net_un(t, TN_UNARY_sqrt, net_bi(t, TN_BINARY_add, net_reduce(t, TN_REDUCE_mean, net_bi(t, TN_BINARY_mul, y, y), rank - 1, true), net_num(t, 1e-2))));
+        return net_bi(t, TN_BINARY_div, y,
+                      net_un(t, TN_UNARY_sqrt,
+                             net_bi(t, TN_BINARY_add, net_reduce(t, TN_REDUCE_mean, net_bi(t, TN_BINARY_mul, y, y), rank - 1, true),
+                                    net_num(t, 1e-2))));
     case 11:
         y = net_reduce(t, roll(g, 2) ? TN_REDUCE_max : TN_REDUCE_mean, x, 1 + (int)roll(g, (uint32_t)rank - 1), true);
         return net_bi(t, TN_BINARY_sub, x, y);
@@ -109,7 +118,8 @@ static V step(Gen *g) {
         y = partner(g, x);
         if (rank != 4 || rank_of(g, y) != 4)
             return TN_NO_VALUE;
-        y = net_softmax(t, net_bi(t, TN_BINARY_mul, net_node(t, TN_OP_matmul, NULL, 2, x, net_transpose(t, y, 4, 0, 1, 3, 2)), net_num(t, 0.3)), 3);
+        y = net_softmax(
+            t, net_bi(t, TN_BINARY_mul, net_node(t, TN_OP_matmul, NULL, 2, x, net_transpose(t, y, 4, 0, 1, 3, 2)), net_num(t, 0.3)), 3);
         return net_node(t, TN_OP_matmul, NULL, 2, y, x);
     default:
         return net_un(t, TN_UNARY_tanh, x);
@@ -123,7 +133,9 @@ static TnStatus pipeline(IrModule *m, const PassContext *pc, uint32_t *changed, 
 
 static int graphs = 1500, only = -1;
 
-static void show(void *ctx, const char *text, size_t n) { fwrite(text, 1, n, ctx); }
+static void show(void *ctx, const char *text, size_t n) {
+    fwrite(text, 1, n, ctx);
+}
 
 static void random_graphs(void **s) {
     (void)s;

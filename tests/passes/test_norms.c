@@ -6,10 +6,10 @@
 #include "build.h"
 
 typedef struct Norm {
-    int square;   /* 0 pow 2, 1 x * x, 2 square */
-    int root;     /* 0 div sqrt, 1 mul reciprocal sqrt, 2 mul rsqrt, 3 div pow 0.5, 4 mul (1 / sqrt) */
-    bool twice;   /* x - mean computed twice */
-    bool swap;    /* operands of the products the other way round */
+    int square; /* 0 pow 2, 1 x * x, 2 square */
+    int root;   /* 0 div sqrt, 1 mul reciprocal sqrt, 2 mul rsqrt, 3 div pow 0.5, 4 mul (1 / sqrt) */
+    bool twice; /* x - mean computed twice */
+    bool swap;  /* operands of the products the other way round */
     bool affine;
     int axis;
     double eps;
@@ -180,8 +180,12 @@ static uint32_t gelu_found(V (*inner)(Net *, V, double), double c, int order, bo
     return n;
 }
 
-static V erf_div(Net *t, V x, double c) { return net_un(t, TN_UNARY_erf, net_bi(t, TN_BINARY_div, x, net_num(t, c))); }
-static V erf_mul(Net *t, V x, double c) { return net_un(t, TN_UNARY_erf, net_bi(t, TN_BINARY_mul, net_num(t, c), x)); }
+static V erf_div(Net *t, V x, double c) {
+    return net_un(t, TN_UNARY_erf, net_bi(t, TN_BINARY_div, x, net_num(t, c)));
+}
+static V erf_mul(Net *t, V x, double c) {
+    return net_un(t, TN_UNARY_erf, net_bi(t, TN_BINARY_mul, net_num(t, c), x));
+}
 
 static V tanh_pow(Net *t, V x, double c) {
     V cube = net_bi(t, TN_BINARY_mul, net_num(t, 0.044715), net_bi(t, TN_BINARY_pow, x, net_num(t, 3)));
@@ -280,16 +284,11 @@ static void relaxed_softmax(void **s) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layer_norm_in_all_spellings),
-        cmocka_unit_test(layer_norm_over_channels),
-        cmocka_unit_test(shared_pieces_of_a_norm_stay),
-        cmocka_unit_test(norms_of_other_axes_or_means_stay),
-        cmocka_unit_test(norm_above_an_integer_stays),
-        cmocka_unit_test(rms_norm),
-        cmocka_unit_test(gelu_in_all_spellings),
-        cmocka_unit_test(silu),
-        cmocka_unit_test(softmax_written_out),
-        cmocka_unit_test(relaxed_softmax),
+        cmocka_unit_test(layer_norm_in_all_spellings),  cmocka_unit_test(layer_norm_over_channels),
+        cmocka_unit_test(shared_pieces_of_a_norm_stay), cmocka_unit_test(norms_of_other_axes_or_means_stay),
+        cmocka_unit_test(norm_above_an_integer_stays),  cmocka_unit_test(rms_norm),
+        cmocka_unit_test(gelu_in_all_spellings),        cmocka_unit_test(silu),
+        cmocka_unit_test(softmax_written_out),          cmocka_unit_test(relaxed_softmax),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,7 +17,8 @@ static V conv(Net *t, V x, int in, int out, int kernel, int group, bool bias) {
 
 static V batch_norm(Net *t, V x, int c) {
     V var = net_un(t, TN_UNARY_abs, net_rand(t, 1, c));
-    return net_node(t, TN_OP_batch_norm, &(TnNormParams){.epsilon = 1e-3f}, 5, x, net_rand(t, 1, c), net_rand(t, 1, c), net_rand(t, 1, c), var);
+    return net_node(t, TN_OP_batch_norm, &(TnNormParams){.epsilon = 1e-3f}, 5, x, net_rand(t, 1, c), net_rand(t, 1, c), net_rand(t, 1, c),
+                    var);
 }
 
 static void biases_move_in(void **s) {
@@ -72,7 +73,7 @@ static void epilogues_that_must_not(void **s) {
     V x = net_in(&t, TN_F32, 3, -1, -2, 8), y = gemm(&t, x, 8, 8), z = gemm(&t, x, 8, 8);
     net_out(&t, net_un(&t, TN_UNARY_relu, y)); /* y is read twice */
     net_out(&t, y);
-    net_out(&t, net_bi(&t, TN_BINARY_add, z, net_in(&t, TN_F32, 2, -2, 8))); /* broadcasts */
+    net_out(&t, net_bi(&t, TN_BINARY_add, z, net_in(&t, TN_F32, 2, -2, 8)));               /* broadcasts */
     net_out(&t, net_un(&t, TN_UNARY_floor, net_un(&t, TN_UNARY_relu, gemm(&t, x, 8, 8)))); /* decides integers */
     net_run(&t, 1e-5, tni_pass_epilogue, NULL);
     assert_int_equal(net_count(&t, TN_OP_unary), 3);
@@ -111,8 +112,8 @@ static void batch_norms_fold(void **s) {
     Net t;
     net_open(&t);
     V x = net_in(&t, TN_F32, 4, -1, 4, 5, 6);
-    V y = batch_norm(&t, conv(&t, x, 4, 8, 3, 2, true), 8);               /* after a convolution */
-    y = conv(&t, batch_norm(&t, net_un(&t, TN_UNARY_relu, y), 8), 8, 6, 1, 2, true); /* before one of 1 x 1 */
+    V y = batch_norm(&t, conv(&t, x, 4, 8, 3, 2, true), 8);                           /* after a convolution */
+    y = conv(&t, batch_norm(&t, net_un(&t, TN_UNARY_relu, y), 8), 8, 6, 1, 2, true);  /* before one of 1 x 1 */
     y = conv(&t, batch_norm(&t, net_un(&t, TN_UNARY_relu, y), 6), 6, 6, 3, 1, false); /* before a padded one: stays as a, c */
     net_out(&t, y);
     net_run(&t, 1e-5, tni_pass_fold, tni_pass_batch_norm, NULL);
@@ -139,7 +140,9 @@ static void batch_norm_passes_the_mean(void **s) {
     }
 }
 
-static V tokens(Net *t, V x, int c) { return net_transpose(t, net_reshape(t, x, 3, 0, c, -1), 3, 0, 2, 1); }
+static V tokens(Net *t, V x, int c) {
+    return net_transpose(t, net_reshape(t, x, 3, 0, c, -1), 3, 0, 2, 1);
+}
 
 static void pictures_turn_when_it_pays(void **s) {
     (void)s;
@@ -207,7 +210,8 @@ static void shared_and_integer_bound_values_stay(void **s) {
     V x = net_in(&t, TN_F32, 2, -1, 8), a = net_un(&t, TN_UNARY_exp, x);
     net_out(&t, net_bi(&t, TN_BINARY_add, a, x));
     net_out(&t, a);
-    V ids = net_bi(&t, TN_BINARY_mul, net_un(&t, TN_UNARY_log, net_bi(&t, TN_BINARY_div, net_un(&t, TN_UNARY_abs, x), net_num(&t, 8))), net_num(&t, 16));
+    V ids = net_bi(&t, TN_BINARY_mul, net_un(&t, TN_UNARY_log, net_bi(&t, TN_BINARY_div, net_un(&t, TN_UNARY_abs, x), net_num(&t, 8))),
+                   net_num(&t, 16));
     net_out(&t, net_cast(&t, net_un(&t, TN_UNARY_floor, ids), TN_I64));
     uint32_t before = net_nodes(&t);
     net_run(&t, 0, tni_pass_pointwise, NULL);
