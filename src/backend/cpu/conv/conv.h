@@ -31,7 +31,16 @@ typedef struct TniConv {
 /* False when the operands are not a convolution that these kernels do. Works for queries and calls. */
 bool tni_conv_describe(TniConv *v, const TnConvParams *p, const TnTensor *in, uint32_t n_in, const TnTensor *out);
 
+/* Rows of A for channels_last: patches of output pixels from row0 on, of the group whose first channel is channel0. */
+typedef struct TniConvGather {
+    const TniConv *v;
+    int64_t row0, channel0;
+} TniConvGather;
+
 typedef struct TniConvIsa {
+    TniGemmLoadA gather; /* ctx: TniConvGather */
+    /* im2col of output pixels [p0, p1) of the cg planes at x, as panels [cg * kh * kw][nr] one after another */
+    void (*pack_pixels)(const TniConv *v, const float *x, int64_t p0, int64_t p1, float *dst);
     TnTaskFn depthwise_last; /* task: image * bands + band of output rows */
     TnTaskFn depthwise_nchw; /* task: image * c + channel */
 } TniConvIsa;

@@ -8,6 +8,7 @@
 typedef struct Run {
     TniConv v;
     const TniGemmIsa *isa;
+    const TniConvIsa *conv;
     int64_t k; /* kh * kw * cg */
     const float *packed;
     float *pack_dst;
@@ -48,32 +49,6 @@ static void pack_task(void *ctx, int64_t task, uint32_t worker) {
     pack_panel(&r->v, r->isa, g, p, r->pack_dst + (size_t)g * r->group_floats + p * r->k * r->isa->nr);
 }
 
-typedef struct Gather {
-    const TniConv *v;
-    int64_t row0, channel0;
-} Gather;
-
-/* Patches of output pixels [row0 + row, ...): runs of cg channels, zero where a tap falls into the padding. */
-static void gather(const void *ctx, int64_t row, int64_t rows, int64_t k0, int64_t kc, float *dst, ptrdiff_t ld) {
-    const Gather *g = ctx;
-    const TniConv *v = g->v;
-    for (int64_t i = 0; i < rows; i++, dst += ld) {
-        int64_t pix = g->row0 + row + i, ox = pix % v->ow, oy = pix / v->ow % v->oh, b = pix / v->ow / v->oh;
-        int64_t k = k0, end = k0 + kc, tap = k0 / v->cg, c = k0 % v->cg;
-        float *d = dst;
-        for (; k < end; tap++, c = 0) {
-            int64_t n = TN_MIN(v->cg - c, end - k);
-            int64_t iy = oy * v->sh - v->pt + tap / v->kw * v->dh, ix = ox * v->sw - v->pl + tap % v->kw * v->dw;
-            if (iy >= 0 && iy < v->h && ix >= 0 && ix < v->w)
-                memcpy(d, v->x + ((b * v->h + iy) * v->w + ix) * v->c + g->channel0 + c, (size_t)n * sizeof *d);
-            else
-                memset(d, 0, (size_t)n * sizeof *d);
-            d += n;
-            k += n;
-        }
-    }
-}
-
 static void last_task(void *ctx, int64_t task, uint32_t worker) {
     const Run *r = ctx;
     const TniConv *v = &r->v;
@@ -84,13 +59,13 @@ static void last_task(void *ctx, int64_t task, uint32_t worker) {
     epi.bias = v->bias != NULL ? v->bias + channel : NULL;
     epi.residual = v->res != NULL ? v->res + at : NULL;
     epi.ldr = v->m;
-    Gather src = {.v = v, .row0 = r0, .channel0 = g * v->cg};
+    TniConvGather src = {.v = v, .row0 = r0, .channel0 = g * v->cg};
     TniGemmBlock blk = {.lda = v->c, .b = r->packed + (size_t)g * r->group_floats + c0 * r->k, .ldp = r->k * r->isa->nr, .c = v->y + at,
                         .ldc = v->m, .m = r1 - r0, .n = c1 - c0, .k = r->k, .epi = &epi};
     if (r->pointwise) {
         blk.a = v->x + r0 * v->c + g * v->cg;
     } else {
-        blk.load_a = gather;
+        blk.load_a = r->conv->gather;
         blk.load_ctx = &src;
         blk.a_buf = r->a_buf + (size_t)worker * TNI_GEMM_A_BUF;
     }
@@ -99,30 +74,12 @@ static void last_task(void *ctx, int64_t task, uint32_t worker) {
 
 /* ---- NCHW ---- */
 
-/* im2col of output pixels [p0, p1) of one image and group, as panels [K][nr]. */
 static void pack_pixels(const Run *r, const float *x, int64_t p0, int64_t p1, float *dst) {
-    const TniConv *v = &r->v;
-    int64_t nr = r->isa->nr, plane = v->h * v->w;
     if (r->pointwise) {
-        TniPackB s = {.b = x + p0, .sk = plane, .sn = 1, .k = v->cg, .n = p1 - p0};
-        r->isa->pack_b(&s, 0, tni_ceil_div(p1 - p0, nr), dst);
-        return;
-    }
-    for (int64_t p = p0; p < p1; p += nr) {
-        int64_t n = TN_MIN(p1 - p, nr), iy[32], ix[32];
-        for (int64_t j = 0; j < n; j++) {
-            iy[j] = (p + j) / v->ow * v->sh - v->pt;
-            ix[j] = (p + j) % v->ow * v->sw - v->pl;
-        }
-        for (int64_t c = 0; c < v->cg; c++)
-            for (int64_t ky = 0; ky < v->kh; ky++)
-                for (int64_t kx = 0; kx < v->kw; kx++, dst += nr) {
-                    const float *src = x + c * plane;
-                    for (int64_t j = 0; j < nr; j++) {
-                        int64_t yy = j < n ? iy[j] + ky * v->dh : -1, xx = j < n ? ix[j] + kx * v->dw : -1;
-                        dst[j] = yy >= 0 && yy < v->h && xx >= 0 && xx < v->w ? src[yy * v->w + xx] : 0.0f;
-                    }
-                }
+        TniPackB s = {.b = x + p0, .sk = r->v.h * r->v.w, .sn = 1, .k = r->v.cg, .n = p1 - p0};
+        r->isa->pack_b(&s, 0, tni_ceil_div(p1 - p0, r->isa->nr), dst);
+    } else {
+        r->conv->pack_pixels(&r->v, x, p0, p1, dst);
     }
 }
 
@@ -174,11 +131,12 @@ static size_t scratch_floats(const Run *r, bool packed, size_t threads) {
     return n + (r->pointwise ? 0 : threads * TNI_GEMM_A_BUF);
 }
 
-static TnStatus conv_run(TnKernelCall *call, const TniGemmIsa *isa) {
+static TnStatus conv_run(TnKernelCall *call, const TniGemmIsa *isa, const TniConvIsa *conv) {
     Run r;
     if (!plan(&r, call->params, call->in, call->n_in, &call->out[0], isa))
         return TN_RAISE(call->err, TN_ERR_INTERNAL, "conv: the operands are not those that the kernel was chosen for");
     TniConv *v = &r.v;
+    r.conv = conv;
     if (v->b * v->m * v->oh * v->ow == 0)
         return TN_OK;
     r.packed = call->packed != NULL ? call->packed[1] : NULL;
@@ -251,7 +209,7 @@ static void conv_pack(const TnKernelQuery *q, void *dst, const TniGemmIsa *isa) 
 
 /* The functions that kernels.inc names: one set an ISA. */
 #define CONV_ENTRIES(isa)                                                                                                              \
-    TnStatus tni_conv_gemm_run_##isa(TnKernelCall *call) { return conv_run(call, &tni_gemm_isa_##isa); }                               \
+    TnStatus tni_conv_gemm_run_##isa(TnKernelCall *call) { return conv_run(call, &tni_gemm_isa_##isa, &tni_conv_isa_##isa); }                           \
     size_t tni_conv_gemm_scratch_##isa(const TnKernelQuery *q) { return conv_scratch(q, &tni_gemm_isa_##isa); }                        \
     double tni_conv_gemm_cost_##isa(const TnKernelQuery *q) { return conv_cost(q, &tni_gemm_isa_##isa); }                              \
     size_t tni_conv_gemm_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i) { return conv_packed_bytes(q, i, &tni_gemm_isa_##isa); } \

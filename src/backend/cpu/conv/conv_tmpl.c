@@ -120,41 +120,217 @@ static void depthwise_last(void *ctx, int64_t task, uint32_t worker) {
 
 /* ---- NCHW ---- */
 
+#define ROWS 8
+
+/* The plane at x with its padding, as [rows][sw phases][cols]: column p of the padded row is element p / sw of phase p % sw. */
+static void pad_plane(const TniConv *v, const float *x, int64_t rows, int64_t cols, float *pad) {
+    for (int64_t r = 0; r < rows; r++, pad += v->sw * cols) {
+        int64_t iy = r - v->pt;
+        memset(pad, 0, (size_t)(v->sw * cols) * sizeof *pad);
+        if (iy < 0 || iy >= v->h)
+            continue;
+        const float *src = x + iy * v->w;
+        if (v->sw == 1) {
+            memcpy(pad + v->pl, src, (size_t)TN_MAX(TN_MIN(v->w, cols - v->pl), 0) * sizeof *pad);
+            continue;
+        }
+        for (int64_t phase = 0; phase < v->sw; phase++) {
+            int64_t col = phase < v->pl ? tni_ceil_div(v->pl - phase, v->sw) : 0, ix = col * v->sw + phase - v->pl;
+            for (; ix < v->w && col < cols; col++, ix += v->sw)
+                pad[phase * cols + col] = src[ix];
+        }
+    }
+}
+
 static void depthwise_nchw(void *ctx, int64_t task, uint32_t worker) {
     const TniConv *v = ctx;
     int64_t c = task % v->c, cols = v->ow + ((v->kw - 1) * v->dw) / v->sw + 1 + VL, rows = (v->oh - 1) * v->sh + (v->kh - 1) * v->dh + 1;
-    float *pad = v->work + (size_t)worker * v->work_floats; /* [rows][sw phases][cols] */
-    const float *x = v->x + task * v->h * v->w, *w = v->wt + c * v->kh * v->kw;
-    memset(pad, 0, (size_t)(rows * v->sw * cols) * sizeof *pad);
-    for (int64_t r = 0; r < rows; r++) {
-        int64_t iy = r - v->pt;
-        if (iy < 0 || iy >= v->h)
-            continue;
-        for (int64_t ix = 0; ix < v->w; ix++) {
-            int64_t p = ix + v->pl, phase = p % v->sw, col = p / v->sw;
-            if (col < cols)
-                pad[(r * v->sw + phase) * cols + col] = x[iy * v->w + ix];
-        }
-    }
+    float *pad = v->work + (size_t)worker * v->work_floats;
+    const float *w = v->wt + c * v->kh * v->kw;
+    pad_plane(v, v->x + task * v->h * v->w, rows, cols, pad);
     vf bias = vf_set1(v->bias != NULL ? v->bias[c] : 0.0f);
-    for (int64_t oy = 0; oy < v->oh; oy++)
-        for (int64_t ox = 0; ox < v->ow; ox += 2 * VL) {
-            vf a0 = vf_zero(), a1 = vf_zero();
-            int64_t n0 = TN_MIN(v->ow - ox, (int64_t)VL), n1 = TN_MIN(v->ow - ox - VL, (int64_t)VL);
+    int64_t line = v->sw * cols;
+    for (int64_t oy = 0; oy < v->oh; oy += ROWS)
+        for (int64_t ox = 0; ox < v->ow; ox += VL) {
+            vf acc[ROWS];
+            const float *row[ROWS];
+            TN_UNROLL
+            for (int i = 0; i < ROWS; i++) { /* rows that do not exist repeat the last one */
+                acc[i] = vf_zero();
+                row[i] = pad + TN_MIN(oy + i, v->oh - 1) * v->sh * line + ox;
+            }
             for (int64_t ky = 0; ky < v->kh; ky++)
                 for (int64_t kx = 0; kx < v->kw; kx++) {
-                    int64_t p = kx * v->dw;
-                    const float *s = pad + ((oy * v->sh + ky * v->dh) * v->sw + p % v->sw) * cols + p / v->sw + ox;
+                    int64_t p = kx * v->dw, off = ky * v->dh * line + p % v->sw * cols + p / v->sw;
                     vf wv = vf_set1(w[ky * v->kw + kx]);
-                    a0 = vf_fma(vf_load(s), wv, a0);
-                    if (n1 > 0)
-                        a1 = vf_fma(vf_load(s + VL), wv, a1);
+                    TN_UNROLL
+                    for (int i = 0; i < ROWS; i++)
+                        acc[i] = vf_fma(vf_load(row[i] + off), wv, acc[i]);
                 }
-            int64_t at = (task * v->oh + oy) * v->ow + ox;
-            finish(v, a0, bias, at, n0);
-            if (n1 > 0)
-                finish(v, a1, bias, at + VL, n1);
+            int64_t n = TN_MIN(v->ow - ox, (int64_t)VL), left = v->oh - oy;
+            TN_UNROLL
+            for (int i = 0; i < ROWS; i++)
+                if (i < left)
+                    finish(v, acc[i], bias, (task * v->oh + oy + i) * v->ow + ox, n);
         }
 }
 
-const TniConvIsa TN_ISA(tni_conv_isa) = {.depthwise_last = depthwise_last, .depthwise_nchw = depthwise_nchw};
+/* ---- patches for the matrix product ---- */
+
+/* May write up to VL - 1 floats past dst + n. */
+TN_INLINE void copy(float *dst, const float *src, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        vf_store(dst + i, vf_load(src + i));
+    if (i < n)
+        vf_store(dst + i, vf_loadn(src + i, n - i));
+}
+
+TN_INLINE void zero(float *dst, int64_t n) {
+    for (int64_t i = 0; i < n; i += VL)
+        vf_store(dst + i, vf_zero());
+}
+
+/* One patch, columns [k0, k0 + kc). The patch is lines of `len` floats that are contiguous in the image: kernel rows where taps are
+ * neighbours, else single taps. iy, ix: position of the first tap. */
+static void gather_row(const TniConv *v, const float *image, int64_t iy, int64_t ix, int64_t k0, int64_t kc, float *dst) {
+    bool whole = v->dw == 1 && v->group == 1;
+    int64_t taps = whole ? v->kw : 1, per_row = whole ? 1 : v->kw, len = taps * v->cg;
+    int64_t l = k0 / len, at = k0 % len;
+    if (iy >= 0 && iy + (v->kh - 1) * v->dh < v->h && ix >= 0 && ix + (v->kw - 1) * v->dw < v->w) { /* nothing to cut */
+        for (; kc > 0; l++, at = 0) {
+            int64_t n = TN_MIN(len - at, kc), y = iy + (whole ? l : l / v->kw) * v->dh, x = ix + (whole ? 0 : l % v->kw * v->dw);
+            copy(dst, image + (y * v->w + x) * v->c + at, n);
+            dst += n;
+            kc -= n;
+        }
+        return;
+    }
+    for (; kc > 0; l++, at = 0) {
+        int64_t n = TN_MIN(len - at, kc), y = iy + l / per_row * v->dh, x = ix + l % per_row * v->dw;
+        int64_t lo = TN_MAX(-x, 0) * v->cg, hi = TN_MIN(v->w - x, taps) * v->cg; /* the part of the line that is inside */
+        if (y < 0 || y >= v->h)
+            hi = 0;
+        lo = TN_MIN(TN_MAX(lo - at, 0), n);
+        hi = TN_MIN(TN_MAX(hi - at, lo), n);
+        zero(dst, lo);
+        copy(dst + lo, image + (y * v->w + x) * v->c + at + lo, hi - lo);
+        zero(dst + hi, n - hi);
+        dst += n;
+        kc -= n;
+    }
+}
+
+static void gather(const void *ctx, int64_t row, int64_t rows, int64_t k0, int64_t kc, float *dst, ptrdiff_t ld) {
+    const TniConvGather *g = ctx;
+    const TniConv *v = g->v;
+    int64_t pix = g->row0 + row, ox = pix % v->ow, oy = pix / v->ow % v->oh, b = pix / v->ow / v->oh;
+    for (int64_t i = 0; i < rows; i++, dst += ld) {
+        gather_row(v, v->x + b * v->h * v->w * v->c + g->channel0, oy * v->sh - v->pt, ox * v->sw - v->pl, k0, kc, dst);
+        if (++ox == v->ow) {
+            ox = 0;
+            if (++oy == v->oh) {
+                oy = 0;
+                b++;
+            }
+        }
+    }
+}
+
+#define PANEL (VL == 1 ? 8 : 2 * VL)
+
+/* A panel of pixels whose patches do not overlap and lie inside, kernel width a multiple of VL: VL pixels x VL taps are transposed. */
+static void pack_patches(const TniConv *v, const float *x, int64_t p, int64_t n, float *dst) {
+    int64_t taps = v->kh * v->kw;
+    for (int64_t j = 0; j < PANEL; j += VL) {
+        int64_t at[VL];
+        for (int64_t i = 0; i < VL; i++) {
+            int64_t q = p + TN_MIN(j + i, n - 1);
+            at[i] = q / v->ow * v->sh * v->w + q % v->ow * v->sw;
+        }
+        for (int64_t c = 0; c < v->cg; c++)
+            for (int64_t ky = 0; ky < v->kh; ky++)
+                for (int64_t kx = 0; kx < v->kw; kx += VL) {
+                    const float *src = x + (c * v->h + ky * v->dh) * v->w + kx;
+                    float *d = dst + (c * taps + ky * v->kw + kx) * PANEL + j;
+                    vf r[VL];
+                    TN_UNROLL
+                    for (int i = 0; i < VL; i++)
+                        r[i] = vf_load(src + at[i]);
+                    vf_transpose(r);
+                    TN_UNROLL
+                    for (int i = 0; i < VL; i++)
+                        vf_store(d + i * PANEL, r[i]);
+                }
+    }
+}
+
+/* A panel for stride 1: for every tap the pixels of one output row are neighbours in the image. */
+static void pack_rows(const TniConv *v, const float *x, int64_t p, int64_t n, float *dst) {
+    int64_t taps = v->kh * v->kw;
+    for (int64_t j = 0; j < n;) {
+        int64_t oy = (p + j) / v->ow, ox = (p + j) % v->ow, run = TN_MIN(v->ow - ox, n - j);
+        for (int64_t ky = 0; ky < v->kh; ky++)
+            for (int64_t kx = 0; kx < v->kw; kx++) {
+                int64_t yy = oy * v->sh - v->pt + ky * v->dh, xx = ox - v->pl + kx * v->dw;
+                int64_t lo = TN_MIN(TN_MAX(-xx, 0), run), hi = TN_MIN(TN_MAX(v->w - xx, lo), run);
+                if (yy < 0 || yy >= v->h)
+                    lo = hi = 0;
+                float *d = dst + (ky * v->kw + kx) * PANEL + j;
+                for (int64_t c = 0; c < v->cg; c++, d += taps * PANEL)
+                    for (int64_t i = lo; i < hi; i += VL)
+                        vf_storen(d + i, TN_MIN(hi - i, (int64_t)VL),
+                                  vf_loadn(x + (c * v->h + yy) * v->w + xx + i, TN_MIN(hi - i, (int64_t)VL)));
+            }
+        j += run;
+    }
+}
+
+/* A panel for any stride: offsets of the pixels once a tap. */
+static void pack_strided(const TniConv *v, const float *x, int64_t p, int64_t n, float *dst) {
+    int64_t taps = v->kh * v->kw, off[PANEL], lane[PANEL];
+    for (int64_t t = 0; t < taps; t++) {
+        int64_t count = 0;
+        for (int64_t j = 0; j < n; j++) {
+            int64_t yy = (p + j) / v->ow * v->sh - v->pt + t / v->kw * v->dh, xx = (p + j) % v->ow * v->sw - v->pl + t % v->kw * v->dw;
+            if (yy >= 0 && yy < v->h && xx >= 0 && xx < v->w) {
+                lane[count] = j;
+                off[count++] = yy * v->w + xx;
+            }
+        }
+        for (int64_t c = 0; c < v->cg; c++) {
+            const float *src = x + c * v->h * v->w;
+            float *d = dst + (c * taps + t) * PANEL;
+            if (count == PANEL) {
+                TN_UNROLL
+                for (int j = 0; j < PANEL; j++)
+                    d[j] = src[off[j]];
+            } else {
+                for (int64_t j = 0; j < count; j++)
+                    d[lane[j]] = src[off[j]];
+            }
+        }
+    }
+}
+
+static void pack_pixels(const TniConv *v, const float *x, int64_t p0, int64_t p1, float *dst) {
+    int64_t k = v->cg * v->kh * v->kw;
+    bool patches = VL > 1 && v->kw % VL == 0 && v->dw == 1 && v->dh == 1 && v->pt == 0 && v->pl == 0 && (v->oh - 1) * v->sh + v->kh <= v->h &&
+                   (v->ow - 1) * v->sw + v->kw <= v->w && v->sw > 1;
+    for (int64_t p = p0; p < p1; p += PANEL, dst += k * PANEL) {
+        int64_t n = TN_MIN(p1 - p, (int64_t)PANEL);
+        if (patches) {
+            pack_patches(v, x, p, n, dst);
+            continue;
+        }
+        memset(dst, 0, (size_t)(k * PANEL) * sizeof *dst);
+        if (v->sw == 1)
+            pack_rows(v, x, p, n, dst);
+        else
+            pack_strided(v, x, p, n, dst);
+    }
+}
+
+const TniConvIsa TN_ISA(tni_conv_isa) = {
+    .gather = gather, .pack_pixels = pack_pixels, .depthwise_last = depthwise_last, .depthwise_nchw = depthwise_nchw,
+};

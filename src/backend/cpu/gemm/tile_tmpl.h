@@ -137,7 +137,7 @@ TN_INLINE void tile_body(Tile *t, const int mr, const int np, const int nv) {
         }
     }
     const TniGemmEpi *e = t->last ? t->epi : NULL;
-    if (t->n != w * VL || (e != NULL && (e->act > TN_ACT_RELU || e->bias_row != NULL || e->bias_ld != 0))) {
+    if (t->n != w * VL || (e != NULL && (e->act > TN_ACT_RELU || e->bias_ld != 0))) {
         _Alignas(64) float tmp[TILE_ACC * VL];
         TN_UNROLL
         for (int i = 0; i < mr * w; i++)
@@ -164,6 +164,15 @@ TN_INLINE void tile_body(Tile *t, const int mr, const int np, const int nv) {
             TN_UNROLL
             for (int i = 0; i < mr; i++)
                 acc[i * w + j] = vf_fma(acc[i * w + j], alpha, bias);
+        }
+        if (e->bias_row != NULL) {
+            TN_UNROLL
+            for (int i = 0; i < mr; i++) {
+                vf bias = vf_set1(e->beta * e->bias_row[t->row + i]);
+                TN_UNROLL
+                for (int j = 0; j < w; j++)
+                    acc[i * w + j] = vf_add(acc[i * w + j], bias);
+            }
         }
         if (e->act == TN_ACT_RELU) {
             TN_UNROLL
