@@ -47,7 +47,8 @@ bool case_transpose(Case *c) {
         int64_t dims[4];
         uint8_t perm[4];
     } shapes[] = {{3, {709, 12, 64}, {1, 0, 2}}, {3, {709, 12, 64}, {1, 2, 0}}, {2, {709, 768}, {1, 0}},
-                  {3, {1, 320, 3136}, {0, 2, 1}}, {4, {8, 14, 14, 320}, {0, 3, 1, 2}}, {3, {224, 224, 3}, {2, 0, 1}}};
+                  {3, {1, 320, 3136}, {0, 2, 1}}, {4, {8, 14, 14, 320}, {0, 3, 1, 2}}, {3, {224, 224, 3}, {2, 0, 1}},
+                  {3, {709, 709, 12}, {2, 0, 1}}};
     if (c->bench ? c->k >= TN_COUNT(shapes) : c->k >= 150)
         return false;
     TnDtype t = c->bench ? TN_F32 : any_type(c);
@@ -301,8 +302,15 @@ bool case_gather(Case *c) {
     TnAxisParams *p = ck_params(c, sizeof *p);
     int64_t dims[TN_MAX_RANK], idx[TN_MAX_RANK], out[TN_MAX_RANK];
     if (c->bench) {
-        if (c->k >= 1)
+        if (c->k >= 2)
             return false;
+        if (c->k == 1) {
+            ck_in(c, TN_F32, 2, DIMS(32, 12), FILL_NORMAL);
+            ck_ints(c, TN_I64, 2, DIMS(709, 709), 0, 31);
+            ck_out(c, TN_F32, 3, DIMS(709, 709, 12));
+            ck_say(c, "[709,709] of [32,12]");
+            return true;
+        }
         ck_in(c, TN_F32, 2, DIMS(30522, 768), FILL_NORMAL);
         ck_ints(c, TN_I64, 1, DIMS(709), 0, 30521);
         ck_out(c, TN_F32, 2, DIMS(709, 768));

@@ -73,9 +73,9 @@ typedef struct Plan {
     int32_t turned;    /* tile: the dim that is contiguous in the source */
     TnTransposeTile tile;
     int64_t strips;    /* tile: pieces of the turned dim */
+    int64_t pieces;    /* tile: pieces of the last dim */
 } Plan;
 
-#define STRIP 32 /* rows of a tile strip */
 
 static int32_t log2_bytes(uint32_t bytes) { return bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : bytes == 8 ? 3 : 4; }
 
@@ -101,28 +101,51 @@ static void merge(const TnCopy *in, TnCopy *out) {
     }
 }
 
-/* Offsets of item number `item` over the first n dims (dim `but` left out). */
-static void offsets(const TnCopy *c, int32_t n, int32_t but, int64_t item, int64_t *dst, int64_t *src) {
-    *dst = *src = 0;
-    for (int32_t d = n - 1; d >= 0 && item > 0; d--) {
+/* Counts through the first n dims (dim `but` left out), offsets kept up to date. */
+typedef struct Walk {
+    const TnCopy *c;
+    int32_t n, but;
+    int64_t idx[TN_COPY_MAX_DIMS], dst, src; /* elements */
+} Walk;
+
+static void walk_start(Walk *w, const TnCopy *c, int32_t n, int32_t but, int64_t item) {
+    *w = (Walk){.c = c, .n = n, .but = but};
+    for (int32_t d = n - 1; d >= 0; d--) {
         if (d == but)
             continue;
-        int64_t i = item % c->dims[d];
-        *dst += i * c->dst_stride[d];
-        *src += i * c->src_stride[d];
+        w->idx[d] = item % c->dims[d];
         item /= c->dims[d];
+        w->dst += w->idx[d] * c->dst_stride[d];
+        w->src += w->idx[d] * c->src_stride[d];
+    }
+}
+
+static void walk_next(Walk *w) {
+    const TnCopy *c = w->c;
+    for (int32_t d = w->n - 1; d >= 0; d--) {
+        if (d == w->but)
+            continue;
+        w->dst += c->dst_stride[d];
+        w->src += c->src_stride[d];
+        if (++w->idx[d] < c->dims[d])
+            return;
+        w->dst -= w->idx[d] * c->dst_stride[d];
+        w->src -= w->idx[d] * c->src_stride[d];
+        w->idx[d] = 0;
     }
 }
 
 TN_INLINE void copy_small(char *d, const char *s, size_t n) {
-    if (n == 4)
+    if (n == 4) {
         memcpy(d, s, 4);
-    else if (n == 8)
+    } else if (n == 8) {
         memcpy(d, s, 8);
-    else if (n == 16)
-        memcpy(d, s, 16);
-    else
+    } else if (n % 16 == 0 && n <= 128) {
+        for (size_t i = 0; i < n; i += 16)
+            memcpy(d + i, s + i, 16);
+    } else {
         memcpy(d, s, n);
+    }
 }
 
 /* Items: all dims but the last two; the last is a run, the one before it the rows. */
@@ -133,11 +156,11 @@ static void copy_runs(void *ctx, int64_t begin, int64_t end) {
     const size_t run = (size_t)c->dims[last] * c->bytes;
     const int64_t rows = last > 0 ? c->dims[last - 1] : 1;
     const int64_t dstep = last > 0 ? c->dst_stride[last - 1] * c->bytes : 0, sstep = last > 0 ? c->src_stride[last - 1] * c->bytes : 0;
-    for (int64_t i = begin; i < end; i++) {
-        int64_t d, s;
-        offsets(c, p->outer, -1, i, &d, &s);
-        char *to = (char *)c->dst + d * c->bytes;
-        const char *from = (const char *)c->src + s * c->bytes;
+    Walk w;
+    walk_start(&w, c, p->outer, -1, begin);
+    for (int64_t i = begin; i < end; i++, walk_next(&w)) {
+        char *to = (char *)c->dst + w.dst * c->bytes;
+        const char *from = (const char *)c->src + w.src * c->bytes;
         for (int64_t r = 0; r < rows; r++)
             copy_small(to + r * dstep, from + r * sstep, run);
     }
@@ -156,9 +179,10 @@ static void copy_elements(void *ctx, int64_t begin, int64_t end) {
     const TnCopy *c = &p->c;
     const int32_t last = c->rank - 1;
     const int64_t n = c->dims[last], ds = c->dst_stride[last], ss = c->src_stride[last];
-    for (int64_t i = begin; i < end; i++) {
-        int64_t d, s;
-        offsets(c, p->outer, -1, i, &d, &s);
+    Walk w;
+    walk_start(&w, c, p->outer, -1, begin);
+    for (int64_t i = begin; i < end; i++, walk_next(&w)) {
+        const int64_t d = w.dst, s = w.src;
         if (ss == 0 && ds == 1)
             tni_cpu_fill((char *)c->dst + d * c->bytes, (const char *)c->src + s * c->bytes, c->bytes, n);
         else if (c->bytes == 1)
@@ -174,17 +198,18 @@ static void copy_elements(void *ctx, int64_t begin, int64_t end) {
     }
 }
 
+/* Items: outer dims, strips of the turned dim, pieces of the last dim. */
 static void copy_tiles(void *ctx, int64_t begin, int64_t end) {
     const Plan *p = ctx;
     const TnCopy *c = &p->c;
     const int32_t last = c->rank - 1, t = p->turned;
     for (int64_t i = begin; i < end; i++) {
-        int64_t d, s, row = i % p->strips * STRIP;
-        offsets(c, p->outer, t, i / p->strips, &d, &s);
-        d += row * c->dst_stride[t];
-        s += row * c->src_stride[t];
+        const int64_t col = i % p->pieces * TN_TILE_COLS, row = i / p->pieces % p->strips * TN_TILE_ROWS;
+        Walk w;
+        walk_start(&w, c, last, t, i / p->pieces / p->strips);
+        const int64_t d = w.dst + row * c->dst_stride[t] + col, s = w.src + row + col * c->src_stride[last];
         p->tile((char *)c->dst + d * c->bytes, c->dst_stride[t], (const char *)c->src + s * c->bytes, c->src_stride[last],
-                TN_MIN(STRIP, c->dims[t] - row), c->dims[last]);
+                TN_MIN(TN_TILE_ROWS, c->dims[t] - row), TN_MIN(TN_TILE_COLS, c->dims[last] - col));
     }
 }
 
@@ -226,8 +251,9 @@ void tni_cpu_copy(const TnCopy *copy, const TnTransposeTiles *tiles, TnThreads *
     p.outer = last;
     if (p.turned >= 0 && c->src_stride[last] > 1) {
         p.tile = (tiles != NULL ? tiles : &tni_cpu_tiles_plain)->by_log2[log2_bytes(c->bytes)];
-        p.strips = (c->dims[p.turned] + STRIP - 1) / STRIP;
-        int64_t items = total / c->dims[last] / c->dims[p.turned] * p.strips;
+        p.strips = (c->dims[p.turned] + TN_TILE_ROWS - 1) / TN_TILE_ROWS;
+        p.pieces = (c->dims[last] + TN_TILE_COLS - 1) / TN_TILE_COLS;
+        int64_t items = total / c->dims[last] / c->dims[p.turned] * p.strips * p.pieces;
         tni_cpu_parallel(threads, items, tni_cpu_grain(items, total / items * c->bytes * 2), copy_tiles, &p);
         return;
     }

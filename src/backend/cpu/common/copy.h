@@ -19,7 +19,10 @@ typedef struct TnCopy {
     const void *src;
 } TnCopy;
 
-/* Transposes a tile: dst[i * dst_step + j] = src[j * src_step + i] for i < rows, j < cols; steps in elements. */
+/* Transposes a tile: dst[i * dst_step + j] = src[j * src_step + i] for i < rows <= TN_TILE_ROWS, j < cols <= TN_TILE_COLS; steps in
+ * elements. */
+#define TN_TILE_ROWS 32
+#define TN_TILE_COLS 512
 typedef void (*TnTransposeTile)(void *dst, int64_t dst_step, const void *src, int64_t src_step, int64_t rows, int64_t cols);
 /* By element size: index 0 for 1 byte, 1 for 2, 2 for 4, 3 for 8, 4 for 16. */
 typedef struct TnTransposeTiles {

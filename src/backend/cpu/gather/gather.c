@@ -33,32 +33,37 @@ typedef struct GatherCtx {
     int64_t stride[TN_MAX_RANK];
 } GatherCtx;
 
-#define TAKE_ONE(T)                                                  \
-    do {                                                             \
-        T *d = (T *)c->y->data;                                      \
-        const T *s = (const T *)c->x->data;                          \
-        for (int64_t i = begin; i < end; i++) {                      \
-            int64_t k = tni_cpu_index(c->idx, i % c->n);             \
-            d[i] = s[i / c->n * c->size + (k < 0 ? k + c->size : k)]; \
-        }                                                            \
-    } while (0)
+/* One outer item's indices [first, end): rows of `run` bytes; the sizes that occur most have copies of known length. */
+TN_INLINE void take(const GatherCtx *c, char *y, const char *x, int64_t first, int64_t end, size_t run, size_t step) {
+    for (int64_t i = first; i < end; i++, y += run) {
+        const int64_t k = tni_cpu_index(c->idx, i);
+        const char *from = x + (size_t)(k < 0 ? k + c->size : k) * run;
+        if (step == 0)
+            memcpy(y, from, run);
+        for (size_t b = 0; step != 0 && b < run; b += step)
+            memcpy(y + b, from + b, step);
+    }
+}
 
 /* Items: outer x index; each copies `inner` elements. */
 static void gather_rows(void *ctx, int64_t begin, int64_t end) {
     const GatherCtx *c = ctx;
     const size_t run = (size_t)c->inner * c->bytes;
-    if (run == 4 && c->bytes == 4) {
-        TAKE_ONE(uint32_t);
-        return;
-    }
-    if (run == 8 && c->bytes == 8) {
-        TAKE_ONE(uint64_t);
-        return;
-    }
-    for (int64_t i = begin; i < end; i++) {
-        int64_t k = tni_cpu_index(c->idx, i % c->n);
-        const char *from = (const char *)c->x->data + (size_t)(i / c->n * c->size + (k < 0 ? k + c->size : k)) * run;
-        memcpy((char *)c->y->data + (size_t)i * run, from, run);
+    for (int64_t i = begin; i < end;) {
+        const int64_t outer = i / c->n, first = i % c->n, stop = TN_MIN(c->n, first + end - i);
+        const char *x = (const char *)c->x->data + (size_t)(outer * c->size) * run;
+        char *y = (char *)c->y->data + (size_t)i * run;
+        if (run == 4)
+            take(c, y, x, first, stop, 4, 4);
+        else if (run == 8)
+            take(c, y, x, first, stop, 8, 8);
+        else if (run == 48)
+            take(c, y, x, first, stop, 48, 16);
+        else if (run % 16 == 0 && run <= 128)
+            take(c, y, x, first, stop, run, 16);
+        else
+            take(c, y, x, first, stop, run, 0);
+        i += stop - first;
     }
 }
 

@@ -99,12 +99,19 @@ static void places_last(void *ctx, int64_t begin, int64_t end) {
     }
 }
 
-/* Global averages: items are planes, or blocks of channels. */
-static void means_first(void *ctx, int64_t begin, int64_t end) {
+/* Global averages and maxima: items are planes, or blocks of channels. */
+static void global_first(void *ctx, int64_t begin, int64_t end) {
     const PoolCtx *c = ctx;
     const int64_t n = c->p.in[0] * c->p.in[1] * c->p.in[2];
-    for (int64_t i = begin; i < end; i++)
-        c->y[i] = (float)(run_plain(c->x + i * n, n, 0.0f) / (double)n);
+    for (int64_t i = begin; i < end; i++) {
+        Extreme e = {-INFINITY, false};
+        if (c->p.average) {
+            c->y[i] = (float)(run_plain(c->x + i * n, n, 0.0f) / (double)n);
+            continue;
+        }
+        run_extreme(&e, c->x + i * n, n, true);
+        c->y[i] = e.nan ? NAN : e.v;
+    }
 }
 
 static void means_last(void *ctx, int64_t begin, int64_t end) {
@@ -129,8 +136,8 @@ TnStatus TN_ISA(tni_cpu_pool)(TnKernelCall *call) {
     const int64_t outputs = tn_tensor_numel(&call->out[0]), window = p->kernel[0] * p->kernel[1] * p->kernel[2] * 4;
     if (outputs == 0)
         return TN_OK;
-    if (p->global && p->average && !p->last) {
-        tni_cpu_parallel(call->threads, outputs, tni_cpu_grain(outputs, window), means_first, &c);
+    if (p->global && !p->last) {
+        tni_cpu_parallel(call->threads, outputs, tni_cpu_grain(outputs, window), global_first, &c);
     } else if (p->global && p->average) {
         c.blocks = (p->channels + COLUMNS - 1) / COLUMNS;
         int64_t items = p->batch * c.blocks;

@@ -18,7 +18,11 @@ typedef struct AxisCtx {
 static int64_t arg_contiguous(const AxisCtx *c, const float *x) {
     Extreme e = {c->max ? -INFINITY : INFINITY, false};
     run_extreme(&e, x, c->n, c->max);
-    for (int64_t i = 0; i < c->n; i++) {
+    const vf want = vf_set1(e.v);
+    int64_t i = 0;
+    for (; !e.nan && !c->last && i + VL <= c->n && !vm_any(vf_eq(vf_load(x + i), want));)
+        i += VL;
+    for (; i < c->n; i++) {
         int64_t at = c->last ? c->n - 1 - i : i;
         if (e.nan ? x[at] != x[at] : x[at] == e.v)
             return at;
@@ -102,29 +106,21 @@ TnStatus TN_ISA(tni_cpu_cumsum)(TnKernelCall *call) {
     return TN_OK;
 }
 
-/* ---- topk: a heap of the k best with the worst on top ---- */
-typedef struct Entry {
-    float v;
-    uint32_t pad;
-    int64_t i;
-} Entry;
-
-/* a goes before b in the result: NaN is the greatest; of equals the lower index. */
-static bool ahead(const AxisCtx *c, Entry a, Entry b) {
-    bool na = a.v != a.v, nb = b.v != b.v;
-    if (na || nb)
-        return na == nb ? a.i < b.i : c->max ? na : nb;
-    if (a.v == b.v)
-        return a.i < b.i;
-    return c->max ? a.v > b.v : a.v < b.v;
+/* ---- topk: a heap of the keys of the k best, the worst on top. A key orders values and, of equals, the lower index first: the value's
+ * bits made monotone (NaN greatest, -0 as +0; all turned round for the smallest), then the index, inverted. ---- */
+TN_INLINE uint64_t key_of(const AxisCtx *c, float v, int64_t i) {
+    const float f = v + 0.0f;
+    uint32_t u;
+    memcpy(&u, &f, 4);
+    u = v != v ? UINT32_MAX : (u >> 31) != 0 ? ~u : u | 0x80000000u;
+    return (uint64_t)(c->max ? u : ~u) << 32 | (uint32_t)~(uint32_t)i;
 }
+TN_INLINE int64_t index_of(uint64_t key) { return (int64_t)(uint32_t)~(uint32_t)key; }
 
-static void sift_down(const AxisCtx *c, Entry *h, int64_t n, int64_t at) {
-    Entry e = h[at];
+static void sift_down(uint64_t *h, int64_t n, int64_t at, uint64_t e) {
     for (int64_t child; (child = 2 * at + 1) < n; at = child) {
-        if (child + 1 < n && ahead(c, h[child], h[child + 1]))
-            child++; /* the worse of the two */
-        if (!ahead(c, e, h[child]))
+        child += child + 1 < n && h[child + 1] < h[child];
+        if (e <= h[child])
             break;
         h[at] = h[child];
     }
@@ -144,41 +140,37 @@ static int64_t skip(const AxisCtx *c, const float *x, int64_t i, float worst) {
     return i;
 }
 
-static void topk_row(const AxisCtx *c, int64_t item, Entry *h) {
-    const int64_t outer = item / c->inner, column = item % c->inner;
-    const float *x = (const float *)c->x->data + outer * c->n * c->inner + column;
+static void topk_row(const AxisCtx *c, int64_t item, uint64_t *h) {
+    const int64_t outer = item / c->inner, column = item % c->inner, step = c->inner;
+    const float *x = (const float *)c->x->data + outer * c->n * step + column;
     for (int64_t i = 0; i < c->k; i++)
-        h[i] = (Entry){x[i * c->inner], 0, i};
+        h[i] = key_of(c, x[i * step], i);
     for (int64_t i = c->k / 2 - 1; i >= 0; i--)
-        sift_down(c, h, c->k, i);
+        sift_down(h, c->k, i, h[i]);
     for (int64_t i = c->k; i < c->n;) {
-        if (c->inner == 1 && (i - c->k) % VL == 0)
-            i = skip(c, x, i, h[0].v);
-        int64_t stop = TN_MIN(i + VL - (i - c->k) % VL, c->n);
-        for (; i < stop; i++) {
-            Entry e = {x[i * c->inner], 0, i};
-            if (ahead(c, e, h[0])) {
-                h[0] = e;
-                sift_down(c, h, c->k, 0);
-            }
+        if (step == 1)
+            i = skip(c, x, i, x[index_of(h[0])]);
+        for (const int64_t stop = TN_MIN(i + VL, c->n); i < stop; i++) {
+            const uint64_t key = key_of(c, x[i * step], i);
+            if (key > h[0])
+                sift_down(h, c->k, 0, key);
         }
     }
     float *values = c->out[0].data;
     int64_t *indices = c->out[1].data;
     for (int64_t left = c->k; left > 0; left--) { /* the worst first, to the last place */
-        int64_t to = (outer * c->k + left - 1) * c->inner + column;
+        const int64_t to = (outer * c->k + left - 1) * step + column, i = index_of(h[0]);
         if (values != NULL)
-            values[to] = h[0].v;
+            values[to] = x[i * step];
         if (indices != NULL)
-            indices[to] = h[0].i;
-        h[0] = h[left - 1];
-        sift_down(c, h, left - 1, 0);
+            indices[to] = i;
+        sift_down(h, left - 1, 0, h[left - 1]);
     }
 }
 
 static void topk_task(void *ctx, int64_t item, uint32_t worker) {
     const AxisCtx *c = ctx;
-    topk_row(c, item, (Entry *)(void *)c->heaps + (int64_t)worker * c->k);
+    topk_row(c, item, c->heaps + (int64_t)worker * c->k);
 }
 
 TnStatus TN_ISA(tni_cpu_topk)(TnKernelCall *call) {

@@ -65,12 +65,13 @@ bool tni_cpu_cumsum_supports(const TnKernelQuery *q) {
 
 bool tni_cpu_topk_supports(const TnKernelQuery *q) {
     return q->in[0].dtype == TN_F32 && q->in[1].dtype == TN_I64 && axis_ok(((const TnTopkParams *)q->params)->axis, &q->in[0]) &&
-           q->n_out == 2 && q->out[0].rank == q->in[0].rank && q->out[1].dtype == TN_I64;
+           q->n_out == 2 && q->out[0].rank == q->in[0].rank && q->out[1].dtype == TN_I64 &&
+           q->in[0].dims[tni_cpu_axis(((const TnTopkParams *)q->params)->axis, q->in[0].rank)] <= UINT32_MAX; /* indices in a key */
 }
 
 size_t tni_cpu_topk_scratch(const TnKernelQuery *q) {
     int32_t axis = tni_cpu_axis(((const TnTopkParams *)q->params)->axis, q->in[0].rank);
-    return (size_t)q->out[0].dims[axis] * 16 * q->threads;
+    return (size_t)q->out[0].dims[axis] * sizeof(uint64_t) * q->threads;
 }
 
 /* The work follows the input, not the output. */

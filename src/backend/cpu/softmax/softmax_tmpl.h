@@ -96,30 +96,53 @@ static void softmax_rows(void *ctx, int64_t begin, int64_t end) {
     }
 }
 
-#define COLUMNS 4 /* vectors of columns a block */
+#define COLUMNS (256 / VL) /* vectors of columns a block: long pieces of each row, as rows lie in different pages */
+#define COLUMN_ROWS 128    /* rows summed before the sum is added to the total: the additions form one long chain */
 
-/* Columns of a block: cols <= COLUMNS * VL of them, `inner` apart from row to row. */
-static void softmax_block(const SoftmaxCtx *c, const float *x, float *y, int64_t cols) {
+typedef struct ColumnSums {
+    vf max[COLUMNS], sum[COLUMNS], part[COLUMNS];
+} ColumnSums;
+
+/* exp(scale * (x - max)) of a row, or what goes into it for log; sums updated. */
+TN_INLINE void column_row(const SoftmaxCtx *c, ColumnSums *t, const float *x, float *y, int64_t cols) {
     const vf s = vf_set1(c->scale);
-    for (int64_t j = 0; j < cols; j += VL) {
+    for (int64_t j = 0, v = 0; j < cols; j += VL, v++) {
         const int64_t w = TN_MIN(VL, cols - j);
-        vf max = vf_set1(-INFINITY), sum = vf_zero(), lost = vf_zero();
-        for (int64_t k = 0; k < c->n; k++)
-            max = vf_max(vf_loadn(x + k * c->inner + j, w), max);
-        for (int64_t k = 0; k < c->n; k++) {
-            vf d = vf_mul(vf_sub(vf_loadn(x + k * c->inner + j, w), max), s), e = vf_exp_le0(d);
-            /* one long chain of additions: keep what rounding drops */
-            vf t = vf_sub(e, lost), u = vf_add(sum, t);
-            lost = vf_sub(vf_sub(u, sum), t);
-            sum = u;
-            vf_storen(y + k * c->inner + j, w, c->log ? d : e);
-        }
-        const vf f = c->log ? vf_log(sum) : vf_div(vf_set1(1.0f), sum);
-        for (int64_t k = 0; k < c->n; k++) {
-            vf v = vf_loadn(y + k * c->inner + j, w);
-            vf_storen(y + k * c->inner + j, w, c->log ? vf_sub(v, f) : vf_mul(v, f));
+        vf d = vf_mul(vf_sub(w == VL ? vf_load(x + j) : vf_loadn(x + j, w), t->max[v]), s), e = vf_exp_le0(d);
+        t->part[v] = vf_add(t->part[v], e);
+        if (w == VL)
+            vf_store(y + j, c->log ? d : e);
+        else
+            vf_storen(y + j, w, c->log ? d : e);
+    }
+}
+
+/* cols columns, `inner` apart from row to row. */
+static void softmax_block(const SoftmaxCtx *c, const float *x, float *y, int64_t cols) {
+    const int64_t step = c->inner, vectors = (cols + VL - 1) / VL;
+    ColumnSums t;
+    for (int64_t v = 0; v < vectors; v++) {
+        t.max[v] = vf_set1(-INFINITY);
+        t.sum[v] = t.part[v] = vf_zero();
+    }
+    for (int64_t k = 0; k < c->n; k++)
+        for (int64_t j = 0, v = 0; j < cols; j += VL, v++)
+            t.max[v] = vf_max(vf_loadn(x + k * step + j, TN_MIN(VL, cols - j)), t.max[v]);
+    for (int64_t k = 0; k < c->n; k++) {
+        column_row(c, &t, x + k * step, y + k * step, cols);
+        for (int64_t v = 0; v < vectors && ((k + 1) % COLUMN_ROWS == 0 || k + 1 == c->n); v++) {
+            t.sum[v] = vf_add(t.sum[v], t.part[v]);
+            t.part[v] = vf_zero();
         }
     }
+    for (int64_t v = 0; v < vectors; v++)
+        t.sum[v] = c->log ? vf_log(t.sum[v]) : vf_div(vf_set1(1.0f), t.sum[v]);
+    for (int64_t k = 0; k < c->n; k++)
+        for (int64_t j = 0, v = 0; j < cols; j += VL, v++) {
+            const int64_t w = TN_MIN(VL, cols - j);
+            vf u = vf_loadn(y + k * step + j, w);
+            vf_storen(y + k * step + j, w, c->log ? vf_sub(u, t.sum[v]) : vf_mul(u, t.sum[v]));
+        }
 }
 
 static void softmax_columns(void *ctx, int64_t begin, int64_t end) {
