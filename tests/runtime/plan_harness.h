@@ -16,8 +16,8 @@
 #include "base/dtype.h"
 #include "interp/interp.h"
 #include "ir/graph.h"
-#include "planner/planner.h"
 #include "runtime/graphs.h"
+#include "runtime/make_plan.h"
 #include "runtime/runtime.h"
 #include "shape/shape.h"
 
@@ -31,40 +31,7 @@
         }                                                                            \
     } while (0)
 
-typedef struct Built {
-    IrModule *m;
-    uint8_t *bytes;
-    size_t n;
-} Built;
-
 /* ---- building and running ---- */
-
-static inline TnStatus build_module(IrModule *m, const TnAllocator *a, bool tune, bool reference, Built *b, TnError *err) {
-    TnArena *arena = NULL;
-    PlanWriter *w;
-    PlanHeader h;
-    PlannerOptions o = {.alloc = a, .threads = 2, .tune = tune, .reference = reference};
-    memset(b, 0, sizeof *b);
-    b->m = m;
-    TnStatus st = tni_shape_infer(m, err);
-    if (st == TN_OK)
-        st = tni_ir_verify(m, err);
-    if (st == TN_OK)
-        st = tni_arena_create(a, &arena, err);
-    if (st == TN_OK)
-        st = tni_plan_writer_create(arena, &w, err);
-    if (st == TN_OK)
-        st = tni_planner_plan(m, &o, w, &h, err);
-    if (st == TN_OK)
-        st = tni_plan_write_memory(w, &h, a, &b->bytes, &b->n, err);
-    tni_arena_destroy(&arena);
-    return st;
-}
-
-static inline void built_free(Built *b, const TnAllocator *a) {
-    tni_free(a, b->bytes);
-    tni_ir_module_destroy(&b->m);
-}
 
 static inline TnStatus open_bytes(const uint8_t *bytes, size_t n, const TnAllocator *a, TnPlan **plan, TnError *err) {
     TnPlanOptions o = {.size = sizeof o, .allocator = a, .verify_weights = 1};
