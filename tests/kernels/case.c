@@ -22,9 +22,15 @@ uint64_t ck_rand(Case *c) {
 int64_t ck_range(Case *c, int64_t lo, int64_t hi) {
     return hi <= lo ? lo : lo + (int64_t)(ck_rand(c) % ((uint64_t)(hi - lo) + 1));
 }
-double ck_unit(Case *c) { return (double)(ck_rand(c) >> 11) * 0x1p-53; }
-bool ck_coin(Case *c) { return (ck_rand(c) >> 40 & 1) != 0; }
-int64_t ck_pick(Case *c, uint32_t n, const int64_t *list) { return list[ck_rand(c) % n]; }
+double ck_unit(Case *c) {
+    return (double)(ck_rand(c) >> 11) * 0x1p-53;
+}
+bool ck_coin(Case *c) {
+    return (ck_rand(c) >> 40 & 1) != 0;
+}
+int64_t ck_pick(Case *c, uint32_t n, const int64_t *list) {
+    return list[ck_rand(c) % n];
+}
 
 double ck_normal(Case *c) {
     double s = 0;
@@ -89,8 +95,8 @@ void *ck_params(Case *c, size_t bytes) {
 }
 
 static void fill_floats(Case *c, TnTensor *t, int64_t n, Fill fill) {
-    static const float planted[] = {0.0f, -0.0f, 1e-40f, -3e-42f, 1.0f, -1.0f, 88.7f, -87.4f, 104.0f, -104.0f, 1e4f, -1e4f, 0.5f,
-                                    INFINITY, -INFINITY, NAN};
+    static const float planted[] = {0.0f,   -0.0f,   1e-40f, -3e-42f, 1.0f, -1.0f,    88.7f,     -87.4f,
+                                    104.0f, -104.0f, 1e4f,   -1e4f,   0.5f, INFINITY, -INFINITY, NAN};
     for (int64_t i = 0; i < n; i++) {
         double v = fill == FILL_POSITIVE ? 0.1 + 1.9 * ck_unit(c) : ck_normal(c);
         if (fill == FILL_WIDE) {
@@ -167,8 +173,12 @@ TnTensor *ck_values(Case *c, TnDtype t, int64_t n, const int64_t *v) {
     return x;
 }
 
-void ck_absent(Case *c) { *next_in(c) = (TnTensor){.dtype = TN_UNDEFINED}; }
-void ck_last_constant(Case *c) { c->constant[c->n_in - 1] = true; }
+void ck_absent(Case *c) {
+    *next_in(c) = (TnTensor){.dtype = TN_UNDEFINED};
+}
+void ck_last_constant(Case *c) {
+    c->constant[c->n_in - 1] = true;
+}
 
 TnTensor *ck_out(Case *c, TnDtype t, int32_t rank, const int64_t *dims) {
     if (c->n_out >= CASE_OUT) {
@@ -204,4 +214,6 @@ void ck_release(Case *c, uint32_t keep) {
     }
 }
 
-void ck_end(Case *c) { ck_release(c, 0); }
+void ck_end(Case *c) {
+    ck_release(c, 0);
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cases of conv, pool and resize: 1 to 3 spatial dims, both layouts, groups, strides, dilations, every way of padding and of coordinates. */
+ * Cases of conv, pool and resize: 1 to 3 spatial dims, both layouts, groups, strides, dilations, every way of padding and of coordinates.
+ */
 #include "kernels/checkkern.h"
 
 /* Output size of a window, or 0 when it does not fit. */
@@ -26,7 +27,7 @@ static bool bench_conv(Case *c, TnConvParams *p) {
     static const struct {
         int64_t ch, size, m, kernel, stride, group;
         uint32_t last;
-    } shapes[] = {{3, 224, 64, 4, 4, 1, 0}, {3, 384, 192, 16, 16, 1, 0}, {64, 56, 64, 3, 1, 64, 0}, {64, 56, 64, 5, 1, 64, 0},
+    } shapes[] = {{3, 224, 64, 4, 4, 1, 0}, {3, 384, 192, 16, 16, 1, 0},  {64, 56, 64, 3, 1, 64, 0}, {64, 56, 64, 5, 1, 64, 0},
                   {64, 56, 64, 1, 1, 1, 0}, {320, 14, 320, 3, 1, 320, 1}, {64, 56, 256, 1, 1, 1, 1}, {64, 56, 64, 3, 1, 1, 0}};
     if (c->k >= TN_COUNT(shapes))
         return false;
@@ -111,9 +112,9 @@ bool case_conv(Case *c) {
     if (residual)
         ck_in(c, TN_F32, rank, dims, FILL_NORMAL);
     ck_out(c, TN_F32, rank, dims);
-    ck_say(c, "%s groups %lld cg %lld mg %lld kernel %d,%d stride %d,%d dilation %d,%d pads %d,%d,%d,%d auto %u act %s", last ? "last" : "first",
-           (long long)groups, (long long)cg, (long long)mg, p->kernel[0], p->kernel[1], p->stride[0], p->stride[1], p->dilation[0],
-           p->dilation[1], p->pads[0], p->pads[1], p->pads[2], p->pads[3], p->auto_pad, tni_act_name(p->act));
+    ck_say(c, "%s groups %lld cg %lld mg %lld kernel %d,%d stride %d,%d dilation %d,%d pads %d,%d,%d,%d auto %u act %s",
+           last ? "last" : "first", (long long)groups, (long long)cg, (long long)mg, p->kernel[0], p->kernel[1], p->stride[0], p->stride[1],
+           p->dilation[0], p->dilation[1], p->pads[0], p->pads[1], p->pads[2], p->pads[3], p->auto_pad, tni_act_name(p->act));
     return true;
 }
 

@@ -8,7 +8,8 @@
 
 /* ---- gemm ---- */
 static bool bench_gemm(Case *c, TnGemmParams *p) {
-    static const int64_t shapes[][3] = {{709, 768, 768}, {709, 3072, 768}, {709, 768, 3072}, {1, 768, 768}, {4, 8000, 256}, {196, 320, 1280}};
+    static const int64_t shapes[][3] = {{709, 768, 768}, {709, 3072, 768}, {709, 768, 3072},
+                                        {1, 768, 768},   {4, 8000, 256},   {196, 320, 1280}};
     if (c->k >= TN_COUNT(shapes))
         return false;
     const int64_t *s = shapes[c->k], m = s[0], n = s[1], k = s[2];
@@ -173,7 +174,9 @@ bool case_attention(Case *c) {
     if (c->bench ? c->k >= 2 : c->k >= 140)
         return false;
     const int64_t group = c->bench ? 1 : CK_PICK(c, 1, 1, 1, 2, 3), kv = c->bench ? 12 : ck_range(c, 1, 4), h = group * kv;
-    const int64_t b = c->bench ? 1 : ck_range(c, 1, 3), dq = c->bench ? 64 : c->k % 3 == 0 ? CK_PICK(c, 8, 16, 32, 64, 96) : ck_range(c, 1, 70);
+    const int64_t b = c->bench ? 1 : ck_range(c, 1, 3), dq = c->bench        ? 64
+                                                             : c->k % 3 == 0 ? CK_PICK(c, 8, 16, 32, 64, 96)
+                                                                             : ck_range(c, 1, 70);
     const int64_t dv = c->bench || ck_coin(c) ? dq : ck_range(c, 1, 70);
     const int64_t sk = c->bench ? 709 : ck_size(c, c->k % 7 == 0 ? 300 : 70);
     const int64_t sq = c->bench ? 709 : ck_coin(c) ? sk : ck_size(c, c->k % 7 == 1 ? 150 : 40);
@@ -187,7 +190,8 @@ bool case_attention(Case *c) {
     p->k_layout = c->bench ? 0 : (uint32_t)ck_range(c, 0, 2);
     p->v_layout = c->bench ? 0 : (uint32_t)ck_range(c, 0, 1);
     p->out_layout = c->bench ? 0 : (uint32_t)ck_range(c, 0, 1);
-    Layout q = operand(c, p->q_layout, b, sq, h, dq), k = operand(c, p->k_layout, b, sk, kv, dq), v = operand(c, p->v_layout, b, sk, kv, dv);
+    Layout q = operand(c, p->q_layout, b, sq, h, dq), k = operand(c, p->k_layout, b, sk, kv, dq),
+           v = operand(c, p->v_layout, b, sk, kv, dv);
     p->q_off = q.off;
     p->k_off = k.off;
     p->v_off = v.off;

@@ -3,7 +3,9 @@
  * Cases of the operators that move data: all element sizes, ranks 0 to 6, zero sizes, negative axes and steps. */
 #include "kernels/checkkern.h"
 
-static TnDtype any_type(Case *c) { return (TnDtype)CK_PICK(c, TN_F32, TN_F32, TN_I64, TN_I32, TN_U8, TN_F16, TN_BOOL, TN_F64, TN_C128); }
+static TnDtype any_type(Case *c) {
+    return (TnDtype)CK_PICK(c, TN_F32, TN_F32, TN_I64, TN_I32, TN_U8, TN_F16, TN_BOOL, TN_F64, TN_C128);
+}
 
 static int32_t some_dims(Case *c, int64_t *dims, int32_t min_rank, int32_t max_rank) {
     int32_t rank = (int32_t)ck_range(c, min_rank, max_rank);
@@ -46,7 +48,7 @@ bool case_transpose(Case *c) {
         int32_t rank;
         int64_t dims[4];
         uint8_t perm[4];
-    } shapes[] = {{3, {709, 12, 64}, {1, 0, 2}}, {3, {709, 12, 64}, {1, 2, 0}}, {2, {709, 768}, {1, 0}},
+    } shapes[] = {{3, {709, 12, 64}, {1, 0, 2}},  {3, {709, 12, 64}, {1, 2, 0}},       {2, {709, 768}, {1, 0}},
                   {3, {1, 320, 3136}, {0, 2, 1}}, {4, {8, 14, 14, 320}, {0, 3, 1, 2}}, {3, {224, 224, 3}, {2, 0, 1}},
                   {3, {709, 709, 12}, {2, 0, 1}}};
     if (c->bench ? c->k >= TN_COUNT(shapes) : c->k >= 150)
@@ -253,8 +255,12 @@ static bool depth_case(Case *c, bool to_space) {
     ck_say(c, "block %u crd %u", p->block, p->crd);
     return true;
 }
-bool case_depth_to_space(Case *c) { return depth_case(c, true); }
-bool case_space_to_depth(Case *c) { return depth_case(c, false); }
+bool case_depth_to_space(Case *c) {
+    return depth_case(c, true);
+}
+bool case_space_to_depth(Case *c) {
+    return depth_case(c, false);
+}
 
 bool case_one_hot(Case *c) {
     TnAxisParams *p = ck_params(c, sizeof *p);
@@ -367,8 +373,12 @@ static bool elements_case(Case *c, bool scatter) {
     ck_say(c, "axis %d", (int)axis);
     return true;
 }
-bool case_gather_elements(Case *c) { return elements_case(c, false); }
-bool case_scatter_elements(Case *c) { return elements_case(c, true); }
+bool case_gather_elements(Case *c) {
+    return elements_case(c, false);
+}
+bool case_scatter_elements(Case *c) {
+    return elements_case(c, true);
+}
 
 /* Index tuples for dims [first, first + k) of `dims`. */
 static void tuples(Case *c, int32_t rank, const int64_t *idx, const int64_t *dims, int32_t first, int64_t k) {
@@ -417,5 +427,9 @@ static bool nd_case(Case *c, bool scatter) {
     ck_say(c, "batch %d k %lld", (int)batch, (long long)k);
     return true;
 }
-bool case_gather_nd(Case *c) { return nd_case(c, false); }
-bool case_scatter_nd(Case *c) { return nd_case(c, true); }
+bool case_gather_nd(Case *c) {
+    return nd_case(c, false);
+}
+bool case_scatter_nd(Case *c) {
+    return nd_case(c, true);
+}

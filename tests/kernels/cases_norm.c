@@ -71,8 +71,12 @@ static bool rows_case(Case *c, bool rms) {
     return true;
 }
 
-bool case_layer_norm(Case *c) { return rows_case(c, false); }
-bool case_rms_norm(Case *c) { return rows_case(c, true); }
+bool case_layer_norm(Case *c) {
+    return rows_case(c, false);
+}
+bool case_rms_norm(Case *c) {
+    return rows_case(c, true);
+}
 
 bool case_add_layer_norm(Case *c) {
     TnNormParams *p = ck_params(c, sizeof *p);
@@ -144,8 +148,12 @@ static bool groups_case(Case *c, bool instance) {
     return true;
 }
 
-bool case_instance_norm(Case *c) { return groups_case(c, true); }
-bool case_group_norm(Case *c) { return groups_case(c, false); }
+bool case_instance_norm(Case *c) {
+    return groups_case(c, true);
+}
+bool case_group_norm(Case *c) {
+    return groups_case(c, false);
+}
 
 bool case_softmax(Case *c) {
     TnSoftmaxParams *p = ck_params(c, sizeof *p);

@@ -30,14 +30,16 @@ static int32_t broadcast_dims(Case *c, int32_t rank, const int64_t *dims, int64_
     return rank - drop;
 }
 
-static Fill random_fill(Case *c) { return (Fill)CK_PICK(c, FILL_NORMAL, FILL_SPECIAL, FILL_FINITE); }
+static Fill random_fill(Case *c) {
+    return (Fill)CK_PICK(c, FILL_NORMAL, FILL_SPECIAL, FILL_FINITE);
+}
 
 bool case_unary(Case *c) {
     TnUnaryParams *p = ck_params(c, sizeof *p);
     int64_t dims[TN_MAX_RANK];
     if (c->bench) {
-        static const uint32_t fns[] = {TN_UNARY_gelu, TN_UNARY_gelu_tanh, TN_UNARY_erf, TN_UNARY_tanh, TN_UNARY_exp,  TN_UNARY_log,
-                                       TN_UNARY_sigmoid, TN_UNARY_relu, TN_UNARY_sqrt, TN_UNARY_sin, TN_UNARY_softplus};
+        static const uint32_t fns[] = {TN_UNARY_gelu,    TN_UNARY_gelu_tanh, TN_UNARY_erf,  TN_UNARY_tanh, TN_UNARY_exp,     TN_UNARY_log,
+                                       TN_UNARY_sigmoid, TN_UNARY_relu,      TN_UNARY_sqrt, TN_UNARY_sin,  TN_UNARY_softplus};
         if (c->k >= TN_COUNT(fns))
             return false;
         p->fn = fns[c->k];
@@ -201,8 +203,8 @@ bool case_cast(Case *c) {
     TnCastParams *p = ck_params(c, sizeof *p);
     int64_t dims[TN_MAX_RANK];
     if (c->bench) {
-        static const TnDtype pairs[][2] = {{TN_F32, TN_F16}, {TN_F16, TN_F32}, {TN_F32, TN_BF16}, {TN_I64, TN_F32}, {TN_F32, TN_I64},
-                                           {TN_BOOL, TN_F32}, {TN_I64, TN_I32}};
+        static const TnDtype pairs[][2] = {{TN_F32, TN_F16}, {TN_F16, TN_F32},  {TN_F32, TN_BF16}, {TN_I64, TN_F32},
+                                           {TN_F32, TN_I64}, {TN_BOOL, TN_F32}, {TN_I64, TN_I32}};
         if (c->k >= TN_COUNT(pairs))
             return false;
         p->to = pairs[c->k][1];
@@ -224,8 +226,8 @@ bool case_cast(Case *c) {
 }
 
 /* ---- programs ---- */
-static const uint8_t smooth[] = {TN_UNARY_tanh, TN_UNARY_erf, TN_UNARY_sigmoid, TN_UNARY_gelu, TN_UNARY_relu, TN_UNARY_neg,
-                                 TN_UNARY_square, TN_UNARY_abs, TN_UNARY_gelu_tanh, TN_UNARY_softplus};
+static const uint8_t smooth[] = {TN_UNARY_tanh, TN_UNARY_erf,    TN_UNARY_sigmoid, TN_UNARY_gelu,      TN_UNARY_relu,
+                                 TN_UNARY_neg,  TN_UNARY_square, TN_UNARY_abs,     TN_UNARY_gelu_tanh, TN_UNARY_softplus};
 static const uint8_t plain[] = {TN_BINARY_add, TN_BINARY_sub, TN_BINARY_mul, TN_BINARY_min, TN_BINARY_max};
 
 static TnPwInstr instruction(Case *c, uint32_t defined, uint8_t dst) {

@@ -99,9 +99,16 @@ static bool prepare(Case *c, const TnKernel *k, uint32_t threads, int64_t inplac
 }
 
 static TnStatus execute(const Case *c, const TnKernel *k, uint32_t threads, Run *r) {
-    TnKernelCall call = {.params = &c->params, .in = r->in, .n_in = c->n_in, .out = r->out, .n_out = c->n_out,
-                         .packed = r->has_packed ? r->packed : NULL, .scratch = r->scratch, .scratch_bytes = r->scratch_bytes,
-                         .threads = teams[threads], .err = &r->err};
+    TnKernelCall call = {.params = &c->params,
+                         .in = r->in,
+                         .n_in = c->n_in,
+                         .out = r->out,
+                         .n_out = c->n_out,
+                         .packed = r->has_packed ? r->packed : NULL,
+                         .scratch = r->scratch,
+                         .scratch_bytes = r->scratch_bytes,
+                         .threads = teams[threads],
+                         .err = &r->err};
     return k->run(&call);
 }
 
@@ -163,7 +170,9 @@ static bool report(const Case *c, const TnKernel *k, const Options *o, const cha
     printf("FAIL %s, case %u (--op %s --case %u --seed %llu): %s%s\n", k->name, c->k, tni_op_info(c->op)->name, c->k,
            (unsigned long long)o->seed, text, detail);
     printf("     %s; placement %s\n", c->what,
-           c->place == PLACE_ALIGNED ? "aligned" : c->place == PLACE_SHIFTED ? "shifted by one element" : "against a guard page");
+           c->place == PLACE_ALIGNED   ? "aligned"
+           : c->place == PLACE_SHIFTED ? "shifted by one element"
+                                       : "against a guard page");
     for (uint32_t i = 0; i < c->n_in + c->n_out; i++) {
         const TnTensor *t = i < c->n_in ? &c->in[i] : &c->out[i - c->n_in];
         char shape[128];

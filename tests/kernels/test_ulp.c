@@ -11,13 +11,27 @@
 
 typedef double (*Exact)(double x);
 
-static double sigmoid(double x) { return 1.0 / (1.0 + exp(-x)); }
-static double softplus(double x) { return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)); }
-static double gelu(double x) { return 0.5 * x * erfc(-x * 0.70710678118654752440); }
-static double gelu_tanh(double x) { return x * sigmoid(2.0 * 0.79788456080286535588 * (x + 0.044715 * x * x * x)); }
-static double silu(double x) { return x / (1.0 + exp(-x)); }
-static double mish(double x) { return x * tanh(softplus(x)); }
-static double elu(double x) { return x < 0 ? expm1(x) : x; }
+static double sigmoid(double x) {
+    return 1.0 / (1.0 + exp(-x));
+}
+static double softplus(double x) {
+    return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
+}
+static double gelu(double x) {
+    return 0.5 * x * erfc(-x * 0.70710678118654752440);
+}
+static double gelu_tanh(double x) {
+    return x * sigmoid(2.0 * 0.79788456080286535588 * (x + 0.044715 * x * x * x));
+}
+static double silu(double x) {
+    return x / (1.0 + exp(-x));
+}
+static double mish(double x) {
+    return x * tanh(softplus(x));
+}
+static double elu(double x) {
+    return x < 0 ? expm1(x) : x;
+}
 
 /* The bound: ulp where |x| <= near, else (tails of x * Phi(x) and the like) `absolute` times |x|. */
 static const struct {

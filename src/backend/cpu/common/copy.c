@@ -48,16 +48,16 @@ void tni_cpu_copy_bytes(void *dst, const void *src, size_t n, TnThreads *threads
         tni_cpu_parallel(threads, (int64_t)n, TN_MAX((tni_cpu_grain((int64_t)n, 2) + 63) / 64 * 64, 65536), bytes_range, &c);
 }
 
-#define PLAIN_TILE(name, T)                                                                                                      \
-    static void name(void *pd, int64_t dst_step, const void *ps, int64_t src_step, int64_t rows, int64_t cols) {                 \
-        T *d = pd;                                                                                                               \
-        const T *s = ps;                                                                                                         \
-        for (int64_t j0 = 0; j0 < cols; j0 += 8) {                                                                               \
-            const int64_t j1 = TN_MIN(j0 + 8, cols);                                                                             \
-            for (int64_t i = 0; i < rows; i++)                                                                                   \
-                for (int64_t j = j0; j < j1; j++)                                                                                \
-                    d[i * dst_step + j] = s[j * src_step + i];                                                                   \
-        }                                                                                                                        \
+#define PLAIN_TILE(name, T)                                                                                                                \
+    static void name(void *pd, int64_t dst_step, const void *ps, int64_t src_step, int64_t rows, int64_t cols) {                           \
+        T *d = pd;                                                                                                                         \
+        const T *s = ps;                                                                                                                   \
+        for (int64_t j0 = 0; j0 < cols; j0 += 8) {                                                                                         \
+            const int64_t j1 = TN_MIN(j0 + 8, cols);                                                                                       \
+            for (int64_t i = 0; i < rows; i++)                                                                                             \
+                for (int64_t j = j0; j < j1; j++)                                                                                          \
+                    d[i * dst_step + j] = s[j * src_step + i];                                                                             \
+        }                                                                                                                                  \
     }
 PLAIN_TILE(tile_1, uint8_t)
 PLAIN_TILE(tile_2, uint16_t)
@@ -69,15 +69,16 @@ const TnTransposeTiles tni_cpu_tiles_plain = {{tile_1, tile_2, tile_4, tile_8, t
 /* The copy after merging; inner dims are handled by the loop chosen, outer ones counted through. */
 typedef struct Plan {
     TnCopy c;
-    int32_t outer;     /* dims counted through by an item's number */
-    int32_t turned;    /* tile: the dim that is contiguous in the source */
+    int32_t outer;  /* dims counted through by an item's number */
+    int32_t turned; /* tile: the dim that is contiguous in the source */
     TnTransposeTile tile;
-    int64_t strips;    /* tile: pieces of the turned dim */
-    int64_t pieces;    /* tile: pieces of the last dim */
+    int64_t strips; /* tile: pieces of the turned dim */
+    int64_t pieces; /* tile: pieces of the last dim */
 } Plan;
 
-
-static int32_t log2_bytes(uint32_t bytes) { return bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : bytes == 8 ? 3 : 4; }
+static int32_t log2_bytes(uint32_t bytes) {
+    return bytes == 1 ? 0 : bytes == 2 ? 1 : bytes == 4 ? 2 : bytes == 8 ? 3 : 4;
+}
 
 static void merge(const TnCopy *in, TnCopy *out) {
     *out = *in;
@@ -166,12 +167,12 @@ static void copy_runs(void *ctx, int64_t begin, int64_t end) {
     }
 }
 
-#define ELEMENT_LOOP(T)                          \
-    do {                                         \
-        T *to = (T *)c->dst + d;                 \
-        const T *from = (const T *)c->src + s;   \
-        for (int64_t j = 0; j < n; j++)          \
-            to[j * ds] = from[j * ss];           \
+#define ELEMENT_LOOP(T)                                                                                                                    \
+    do {                                                                                                                                   \
+        T *to = (T *)c->dst + d;                                                                                                           \
+        const T *from = (const T *)c->src + s;                                                                                             \
+        for (int64_t j = 0; j < n; j++)                                                                                                    \
+            to[j * ds] = from[j * ss];                                                                                                     \
     } while (0)
 
 static void copy_elements(void *ctx, int64_t begin, int64_t end) {

@@ -49,10 +49,14 @@ void tni_cpu_elementwise(const TnElementwise *e, const TnTensor *in, const TnTen
 /* Bytes of one element where it is whole bytes (1, 2, 4, 8, 16), else 0. */
 uint32_t tni_cpu_elem_bytes(TnDtype t);
 /* Normalises a possibly negative axis. */
-static inline int32_t tni_cpu_axis(int32_t axis, int32_t rank) { return axis < 0 ? axis + rank : axis; }
+static inline int32_t tni_cpu_axis(int32_t axis, int32_t rank) {
+    return axis < 0 ? axis + rank : axis;
+}
 /* Product of dims[begin..end). */
 int64_t tni_cpu_span(const TnTensor *t, int32_t begin, int32_t end);
-static inline bool tni_cpu_present(const TnTensor *t) { return t->dtype != TN_UNDEFINED; }
+static inline bool tni_cpu_present(const TnTensor *t) {
+    return t->dtype != TN_UNDEFINED;
+}
 
 /* Cost estimates in nanoseconds: elements of all outputs times ns, plus a fixed cost, plus memory traffic of all operands. */
 double tni_cpu_cost(const TnKernelQuery *q, double ns_per_element);

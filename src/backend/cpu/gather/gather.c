@@ -70,8 +70,13 @@ static void gather_rows(void *ctx, int64_t begin, int64_t end) {
 TnStatus tni_cpu_gather(TnKernelCall *call) {
     const TnTensor *x = &call->in[0], *idx = &call->in[1];
     const int32_t axis = tni_cpu_axis(((const TnAxisParams *)call->params)->axis, x->rank);
-    GatherCtx c = {.x = x, .idx = idx, .y = &call->out[0], .bytes = tni_cpu_elem_bytes(x->dtype), .size = x->dims[axis],
-                   .inner = tni_cpu_span(x, axis + 1, x->rank), .n = tn_tensor_numel(idx)};
+    GatherCtx c = {.x = x,
+                   .idx = idx,
+                   .y = &call->out[0],
+                   .bytes = tni_cpu_elem_bytes(x->dtype),
+                   .size = x->dims[axis],
+                   .inner = tni_cpu_span(x, axis + 1, x->rank),
+                   .n = tn_tensor_numel(idx)};
     TN_TRY(tni_cpu_check_indices(call, "gather", idx, x, axis, 1));
     const int64_t items = tni_cpu_span(x, 0, axis) * c.n;
     if (c.inner > 0)
@@ -121,8 +126,14 @@ static void gather_tuples(void *ctx, int64_t begin, int64_t end) {
 TnStatus tni_cpu_gather_nd(TnKernelCall *call) {
     const TnTensor *x = &call->in[0], *idx = &call->in[1];
     const int32_t b = (int32_t)((const TnGatherNdParams *)call->params)->batch_dims;
-    GatherCtx c = {.x = x, .idx = idx, .y = &call->out[0], .bytes = tni_cpu_elem_bytes(x->dtype), .axis = b,
-                   .k = idx->dims[idx->rank - 1], .n = tni_cpu_span(idx, b, idx->rank - 1), .step = tni_cpu_span(x, b, x->rank)};
+    GatherCtx c = {.x = x,
+                   .idx = idx,
+                   .y = &call->out[0],
+                   .bytes = tni_cpu_elem_bytes(x->dtype),
+                   .axis = b,
+                   .k = idx->dims[idx->rank - 1],
+                   .n = tni_cpu_span(idx, b, idx->rank - 1),
+                   .step = tni_cpu_span(x, b, x->rank)};
     if (c.k > 0)
         TN_TRY(tni_cpu_check_indices(call, "gather_nd", idx, x, b, c.k));
     c.inner = tni_cpu_span(x, b + (int32_t)c.k, x->rank);

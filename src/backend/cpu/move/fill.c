@@ -31,8 +31,8 @@ static void trilu_rows(void *ctx, int64_t begin, int64_t end) {
 
 TnStatus tni_cpu_trilu(TnKernelCall *call) {
     const TnTensor *x = &call->in[0];
-    FillCtx c = {.x = x, .y = &call->out[0], .bytes = tni_cpu_elem_bytes(x->dtype),
-                 .upper = ((const TnTriluParams *)call->params)->upper != 0};
+    FillCtx c = {
+        .x = x, .y = &call->out[0], .bytes = tni_cpu_elem_bytes(x->dtype), .upper = ((const TnTriluParams *)call->params)->upper != 0};
     if (call->n_in > 1 && tni_cpu_present(&call->in[1]))
         c.k = tni_load_i64(call->in[1].dtype, call->in[1].data, 0);
     if (tn_tensor_numel(x) == 0)
@@ -59,11 +59,16 @@ static void one_hot_rows(void *ctx, int64_t begin, int64_t end) {
 TnStatus tni_cpu_one_hot(TnKernelCall *call) {
     const TnTensor *y = &call->out[0];
     int32_t axis = tni_cpu_axis(((const TnAxisParams *)call->params)->axis, y->rank);
-    FillCtx c = {.x = &call->in[0], .y = y, .bytes = tni_cpu_elem_bytes(y->dtype), .value = call->in[2].data, .depth = y->dims[axis],
+    FillCtx c = {.x = &call->in[0],
+                 .y = y,
+                 .bytes = tni_cpu_elem_bytes(y->dtype),
+                 .value = call->in[2].data,
+                 .depth = y->dims[axis],
                  .inner = tni_cpu_span(y, axis + 1, y->rank)};
     int64_t depth = tni_load_i64(call->in[1].dtype, call->in[1].data, 0), outer = tni_cpu_span(y, 0, axis);
     if (depth != c.depth)
-        return TN_RAISE(call->err, TN_ERR_INTERNAL, "one_hot: the depth is %lld, the output has %lld", (long long)depth, (long long)c.depth);
+        return TN_RAISE(call->err, TN_ERR_INTERNAL, "one_hot: the depth is %lld, the output has %lld", (long long)depth,
+                        (long long)c.depth);
     if (c.inner > 0)
         tni_cpu_parallel(call->threads, outer, tni_cpu_grain(outer, c.depth * c.inner * c.bytes), one_hot_rows, &c);
     return TN_OK;

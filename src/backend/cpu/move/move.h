@@ -6,10 +6,10 @@
 
 #include "backend/cpu/common/copy.h"
 
-#define TN_MOVE_DECLARE(isa)                                          \
-    TnStatus tni_cpu_transpose_##isa(TnKernelCall *call);             \
-    TnStatus tni_cpu_depth_to_space_##isa(TnKernelCall *call);        \
-    TnStatus tni_cpu_space_to_depth_##isa(TnKernelCall *call);        \
+#define TN_MOVE_DECLARE(isa)                                                                                                               \
+    TnStatus tni_cpu_transpose_##isa(TnKernelCall *call);                                                                                  \
+    TnStatus tni_cpu_depth_to_space_##isa(TnKernelCall *call);                                                                             \
+    TnStatus tni_cpu_space_to_depth_##isa(TnKernelCall *call);                                                                             \
     double tni_cpu_transpose_cost_##isa(const TnKernelQuery *q);
 TN_MOVE_DECLARE(scalar)
 TN_MOVE_DECLARE(avx2)

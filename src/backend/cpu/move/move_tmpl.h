@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Transposing tiles of one ISA, 16 x 16 (AVX-512) or 8 x 8 (AVX2) elements of 4 bytes at a time; edges are masked; other sizes go through the plain
- * loops. */
+ * Transposing tiles of one ISA, 16 x 16 (AVX-512) or 8 x 8 (AVX2) elements of 4 bytes at a time; edges are masked; other sizes go through
+ * the plain loops. */
 #include <stdalign.h>
 
 #include "backend/cpu/move/move.h"
@@ -90,10 +90,12 @@ static void tile_4(void *pd, int64_t ds, const void *ps, int64_t ss, int64_t row
     for (int64_t i = 0; i < rows; i++)
         memcpy((uint32_t *)pd + i * ds, turned + i * TN_TILE_COLS, (size_t)cols * 4);
 }
-#define TILES                                                                                                       \
-    {                                                                                                               \
-        {tni_cpu_tiles_plain.by_log2[0], tni_cpu_tiles_plain.by_log2[1], tile_4, tni_cpu_tiles_plain.by_log2[3],    \
-         tni_cpu_tiles_plain.by_log2[4]}                                                                            \
+#define TILES                                                                                                                              \
+    {                                                                                                                                      \
+        {                                                                                                                                  \
+            tni_cpu_tiles_plain.by_log2[0], tni_cpu_tiles_plain.by_log2[1], tile_4, tni_cpu_tiles_plain.by_log2[3],                        \
+                tni_cpu_tiles_plain.by_log2[4]                                                                                             \
+        }                                                                                                                                  \
     }
 #else
 #define TILES tni_cpu_tiles_plain

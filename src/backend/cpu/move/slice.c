@@ -8,7 +8,9 @@ static int64_t argument(const TnKernelCall *call, uint32_t input, int64_t i) {
     return tni_load_i64(call->in[input].dtype, call->in[input].data, i);
 }
 
-static bool has(const TnKernelCall *call, uint32_t i) { return i < call->n_in && tni_cpu_present(&call->in[i]); }
+static bool has(const TnKernelCall *call, uint32_t i) {
+    return i < call->n_in && tni_cpu_present(&call->in[i]);
+}
 
 TnStatus tni_cpu_slice(TnKernelCall *call) {
     const TnTensor *x = &call->in[0], *y = &call->out[0];
@@ -47,7 +49,7 @@ typedef struct PadCtx {
     const TnTensor *x, *y;
     uint32_t mode, bytes;
     const void *value;
-    int64_t before[TN_MAX_RANK]; /* input coordinate = output coordinate - before */
+    int64_t before[TN_MAX_RANK];             /* input coordinate = output coordinate - before */
     int64_t lo[TN_MAX_RANK], n[TN_MAX_RANK]; /* the part of the input that negative pads leave */
     int64_t stride[TN_MAX_RANK];
 } PadCtx;
@@ -136,8 +138,11 @@ static TnStatus pad_setup(const TnKernelCall *call, PadCtx *p) {
 
 TnStatus tni_cpu_pad(TnKernelCall *call) {
     static const uint8_t zero[16] = {0};
-    PadCtx p = {.x = &call->in[0], .y = &call->out[0], .mode = ((const TnPadParams *)call->params)->mode,
-                .bytes = tni_cpu_elem_bytes(call->in[0].dtype), .value = has(call, 2) ? call->in[2].data : zero};
+    PadCtx p = {.x = &call->in[0],
+                .y = &call->out[0],
+                .mode = ((const TnPadParams *)call->params)->mode,
+                .bytes = tni_cpu_elem_bytes(call->in[0].dtype),
+                .value = has(call, 2) ? call->in[2].data : zero};
     TN_TRY(pad_setup(call, &p));
     if (p.y->rank == 0) {
         memcpy(p.y->data, p.x->data, p.bytes);

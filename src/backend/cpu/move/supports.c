@@ -3,7 +3,9 @@
  * Which calls the move kernels take, and their costs. */
 #include "backend/cpu/move/move.h"
 
-static bool index_type(const TnTensor *t) { return !tni_cpu_present(t) || t->dtype == TN_I64 || t->dtype == TN_I32; }
+static bool index_type(const TnTensor *t) {
+    return !tni_cpu_present(t) || t->dtype == TN_I64 || t->dtype == TN_I32;
+}
 
 /* Inputs that carry data, as opposed to arguments, are the first, or all of them for concat, or the value of pad. */
 bool tni_cpu_move_supports(const TnKernelQuery *q) {
@@ -32,6 +34,12 @@ double tni_cpu_move_cost(const TnKernelQuery *q) {
         bytes += (double)tn_tensor_bytes(&q->out[i]);
     return 100.0 + bytes * 0.12;
 }
-double tni_cpu_transpose_cost_scalar(const TnKernelQuery *q) { return tni_cpu_move_cost(q) * 3.0; }
-double tni_cpu_transpose_cost_avx2(const TnKernelQuery *q) { return tni_cpu_move_cost(q) * 1.2; }
-double tni_cpu_transpose_cost_avx512(const TnKernelQuery *q) { return tni_cpu_move_cost(q); }
+double tni_cpu_transpose_cost_scalar(const TnKernelQuery *q) {
+    return tni_cpu_move_cost(q) * 3.0;
+}
+double tni_cpu_transpose_cost_avx2(const TnKernelQuery *q) {
+    return tni_cpu_move_cost(q) * 1.2;
+}
+double tni_cpu_transpose_cost_avx512(const TnKernelQuery *q) {
+    return tni_cpu_move_cost(q);
+}

@@ -8,13 +8,13 @@
 
 #include "backend/cpu/common/loop.h"
 
-#define TN_NORM_DECLARE(isa)                                    \
-    TnStatus tni_cpu_layer_norm_##isa(TnKernelCall *call);      \
-    TnStatus tni_cpu_add_layer_norm_##isa(TnKernelCall *call);  \
-    TnStatus tni_cpu_rms_norm_##isa(TnKernelCall *call);        \
-    TnStatus tni_cpu_batch_norm_##isa(TnKernelCall *call);      \
-    TnStatus tni_cpu_instance_norm_##isa(TnKernelCall *call);   \
-    TnStatus tni_cpu_group_norm_##isa(TnKernelCall *call);      \
+#define TN_NORM_DECLARE(isa)                                                                                                               \
+    TnStatus tni_cpu_layer_norm_##isa(TnKernelCall *call);                                                                                 \
+    TnStatus tni_cpu_add_layer_norm_##isa(TnKernelCall *call);                                                                             \
+    TnStatus tni_cpu_rms_norm_##isa(TnKernelCall *call);                                                                                   \
+    TnStatus tni_cpu_batch_norm_##isa(TnKernelCall *call);                                                                                 \
+    TnStatus tni_cpu_instance_norm_##isa(TnKernelCall *call);                                                                              \
+    TnStatus tni_cpu_group_norm_##isa(TnKernelCall *call);                                                                                 \
     double tni_cpu_norm_cost_##isa(const TnKernelQuery *q);
 TN_NORM_DECLARE(scalar)
 TN_NORM_DECLARE(avx2)
@@ -24,7 +24,7 @@ TN_NORM_DECLARE(avx512)
 bool tni_cpu_layer_norm_supports(const TnKernelQuery *q); /* and rms_norm */
 bool tni_cpu_add_layer_norm_supports(const TnKernelQuery *q);
 bool tni_cpu_batch_norm_supports(const TnKernelQuery *q);
-bool tni_cpu_group_norm_supports(const TnKernelQuery *q); /* and instance_norm */
+bool tni_cpu_group_norm_supports(const TnKernelQuery *q);  /* and instance_norm */
 size_t tni_cpu_batch_norm_scratch(const TnKernelQuery *q); /* scale / sqrt(var + epsilon), [C] */
 
 #endif

@@ -156,15 +156,24 @@ static TnStatus run_rows(TnKernelCall *call, bool rms) {
     const TnNormParams *p = call->params;
     const TnTensor *x = &call->in[0];
     int32_t axis = tni_cpu_axis(p->axis, x->rank);
-    RowCtx c = {.x = x->data, .scale = optional(call, 1), .bias = optional(call, 2), .y = call->out[0].data,
-                .n = tni_cpu_span(x, axis, x->rank), .epsilon = (double)p->epsilon, .rms = rms};
+    RowCtx c = {.x = x->data,
+                .scale = optional(call, 1),
+                .bias = optional(call, 2),
+                .y = call->out[0].data,
+                .n = tni_cpu_span(x, axis, x->rank),
+                .epsilon = (double)p->epsilon,
+                .rms = rms};
     int64_t rows = c.n > 0 ? tni_cpu_span(x, 0, axis) : 0;
     tni_cpu_parallel(call->threads, rows, tni_cpu_grain(rows, c.n * 8), norm_rows, &c);
     return TN_OK;
 }
 
-TnStatus TN_ISA(tni_cpu_layer_norm)(TnKernelCall *call) { return run_rows(call, false); }
-TnStatus TN_ISA(tni_cpu_rms_norm)(TnKernelCall *call) { return run_rows(call, true); }
+TnStatus TN_ISA(tni_cpu_layer_norm)(TnKernelCall *call) {
+    return run_rows(call, false);
+}
+TnStatus TN_ISA(tni_cpu_rms_norm)(TnKernelCall *call) {
+    return run_rows(call, true);
+}
 
 /* s = x + x_bias + residual */
 static void add_row(float *s, const float *x, const float *x_bias, const float *residual, int64_t n) {
@@ -197,9 +206,15 @@ static void add_norm_rows(void *ctx, int64_t begin, int64_t end) {
 TnStatus TN_ISA(tni_cpu_add_layer_norm)(TnKernelCall *call) {
     const TnNormParams *p = call->params;
     const TnTensor *x = &call->in[0];
-    RowCtx c = {.x = x->data, .residual = call->in[1].data, .scale = optional(call, 2), .bias = optional(call, 3),
-                .x_bias = optional(call, 4), .y = call->out[0].data, .sum = call->n_out > 1 ? call->out[1].data : NULL,
-                .n = x->dims[x->rank - 1], .epsilon = (double)p->epsilon};
+    RowCtx c = {.x = x->data,
+                .residual = call->in[1].data,
+                .scale = optional(call, 2),
+                .bias = optional(call, 3),
+                .x_bias = optional(call, 4),
+                .y = call->out[0].data,
+                .sum = call->n_out > 1 ? call->out[1].data : NULL,
+                .n = x->dims[x->rank - 1],
+                .epsilon = (double)p->epsilon};
     int64_t rows = c.n > 0 ? tni_cpu_span(x, 0, x->rank - 1) : 0;
     if (c.y == NULL && c.sum == NULL)
         return TN_OK;
@@ -232,8 +247,9 @@ static void batch_rows(void *ctx, int64_t begin, int64_t end) {
         for (; i + VL <= n; i += VL)
             vf_store(y + i, vf_fma(vf_sub(vf_load(x + i), vf_load(c->mean + i)), vf_load(c->a + i), vf_load(c->bias + i)));
         if (i < n)
-            vf_storen(y + i, n - i, vf_fma(vf_sub(vf_loadn(x + i, n - i), vf_loadn(c->mean + i, n - i)), vf_loadn(c->a + i, n - i),
-                                           vf_loadn(c->bias + i, n - i)));
+            vf_storen(y + i, n - i,
+                      vf_fma(vf_sub(vf_loadn(x + i, n - i), vf_loadn(c->mean + i, n - i)), vf_loadn(c->a + i, n - i),
+                             vf_loadn(c->bias + i, n - i)));
     }
 }
 
@@ -276,8 +292,13 @@ static void norm_groups(void *ctx, int64_t begin, int64_t end) {
 
 static TnStatus run_groups(TnKernelCall *call, int64_t groups) {
     const TnTensor *x = &call->in[0];
-    GroupCtx c = {.x = x->data, .scale = call->in[1].data, .bias = call->in[2].data, .y = call->out[0].data, .groups = groups,
-                  .inner = tni_cpu_span(x, 2, x->rank), .epsilon = (double)((const TnNormParams *)call->params)->epsilon};
+    GroupCtx c = {.x = x->data,
+                  .scale = call->in[1].data,
+                  .bias = call->in[2].data,
+                  .y = call->out[0].data,
+                  .groups = groups,
+                  .inner = tni_cpu_span(x, 2, x->rank),
+                  .epsilon = (double)((const TnNormParams *)call->params)->epsilon};
     if (groups == 0 || tn_tensor_numel(x) == 0)
         return TN_OK;
     c.per_group = x->dims[1] / groups;
@@ -286,7 +307,9 @@ static TnStatus run_groups(TnKernelCall *call, int64_t groups) {
     return TN_OK;
 }
 
-TnStatus TN_ISA(tni_cpu_instance_norm)(TnKernelCall *call) { return run_groups(call, call->in[0].dims[1]); }
+TnStatus TN_ISA(tni_cpu_instance_norm)(TnKernelCall *call) {
+    return run_groups(call, call->in[0].dims[1]);
+}
 TnStatus TN_ISA(tni_cpu_group_norm)(TnKernelCall *call) {
     return run_groups(call, (int64_t)((const TnNormParams *)call->params)->groups);
 }

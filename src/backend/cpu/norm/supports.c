@@ -63,8 +63,16 @@ bool tni_cpu_group_norm_supports(const TnKernelQuery *q) {
     return q->op == TN_OP_instance_norm || (p->groups > 0 && q->in[0].dims[1] % (int64_t)p->groups == 0);
 }
 
-size_t tni_cpu_batch_norm_scratch(const TnKernelQuery *q) { return (size_t)TN_MAX(channels_of(q), 0) * sizeof(float); }
+size_t tni_cpu_batch_norm_scratch(const TnKernelQuery *q) {
+    return (size_t)TN_MAX(channels_of(q), 0) * sizeof(float);
+}
 
-double tni_cpu_norm_cost_scalar(const TnKernelQuery *q) { return tni_cpu_cost(q, 2.5); }
-double tni_cpu_norm_cost_avx2(const TnKernelQuery *q) { return tni_cpu_cost(q, 0.2); }
-double tni_cpu_norm_cost_avx512(const TnKernelQuery *q) { return tni_cpu_cost(q, 0.1); }
+double tni_cpu_norm_cost_scalar(const TnKernelQuery *q) {
+    return tni_cpu_cost(q, 2.5);
+}
+double tni_cpu_norm_cost_avx2(const TnKernelQuery *q) {
+    return tni_cpu_cost(q, 0.2);
+}
+double tni_cpu_norm_cost_avx512(const TnKernelQuery *q) {
+    return tni_cpu_cost(q, 0.1);
+}

@@ -10,28 +10,28 @@
 typedef void (*UnaryTile)(float *y, const float *a, int64_t n, float alpha, float beta);
 typedef void (*BinaryTile)(float *y, const float *a, const float *b, int64_t n);
 
-#define UNARY_LOOP(name, expr)                                                          \
-    static void u_##name(float *y, const float *a, int64_t n, float falpha, float fbeta) { \
-        const vf alpha = vf_set1(falpha), beta = vf_set1(fbeta), zero = vf_zero(), one = vf_set1(1.0f); \
-        (void)alpha, (void)beta, (void)zero, (void)one;                                 \
-        int64_t i = 0;                                                                  \
-        for (; i + VL <= n; i += VL) {                                                  \
-            const vf x = vf_load(a + i);                                                \
-            vf_store(y + i, expr);                                                      \
-        }                                                                               \
-        if (i < n) {                                                                    \
-            const vf x = vf_loadn(a + i, n - i);                                        \
-            vf_storen(y + i, n - i, expr);                                              \
-        }                                                                               \
+#define UNARY_LOOP(name, expr)                                                                                                             \
+    static void u_##name(float *y, const float *a, int64_t n, float falpha, float fbeta) {                                                 \
+        const vf alpha = vf_set1(falpha), beta = vf_set1(fbeta), zero = vf_zero(), one = vf_set1(1.0f);                                    \
+        (void)alpha, (void)beta, (void)zero, (void)one;                                                                                    \
+        int64_t i = 0;                                                                                                                     \
+        for (; i + VL <= n; i += VL) {                                                                                                     \
+            const vf x = vf_load(a + i);                                                                                                   \
+            vf_store(y + i, expr);                                                                                                         \
+        }                                                                                                                                  \
+        if (i < n) {                                                                                                                       \
+            const vf x = vf_loadn(a + i, n - i);                                                                                           \
+            vf_storen(y + i, n - i, expr);                                                                                                 \
+        }                                                                                                                                  \
     }
 /* Functions without a vector form here: one lane at a time. */
-#define UNARY_LIBM(name, expr)                                                          \
-    static void u_##name(float *y, const float *a, int64_t n, float alpha, float beta) { \
-        (void)alpha, (void)beta;                                                        \
-        for (int64_t i = 0; i < n; i++) {                                               \
-            const float x = a[i];                                                       \
-            y[i] = expr;                                                                \
-        }                                                                               \
+#define UNARY_LIBM(name, expr)                                                                                                             \
+    static void u_##name(float *y, const float *a, int64_t n, float alpha, float beta) {                                                   \
+        (void)alpha, (void)beta;                                                                                                           \
+        for (int64_t i = 0; i < n; i++) {                                                                                                  \
+            const float x = a[i];                                                                                                          \
+            y[i] = expr;                                                                                                                   \
+        }                                                                                                                                  \
     }
 
 /* The vector sine and cosine are for |x| <= 8192; lanes beyond go through libm. */
@@ -97,8 +97,9 @@ UNARY_LOOP(gelu, vf_gelu(x))
 UNARY_LOOP(gelu_tanh, vf_gelu_tanh(x))
 UNARY_LOOP(not_, vf_keep(vf_eq(x, zero), one))
 UNARY_LOOP(isnan, vf_keep(vf_unord(x, x), one))
-UNARY_LOOP(isinf, vf_keep(vm_or(vm_and(vf_eq(x, vf_set1(INFINITY)), vf_ne(beta, zero)),
-                                vm_and(vf_eq(x, vf_set1(-INFINITY)), vf_ne(alpha, zero))), one))
+UNARY_LOOP(isinf,
+           vf_keep(vm_or(vm_and(vf_eq(x, vf_set1(INFINITY)), vf_ne(beta, zero)), vm_and(vf_eq(x, vf_set1(-INFINITY)), vf_ne(alpha, zero))),
+                   one))
 #define u_bitwise_not NULL
 
 static const UnaryTile unary_f32[TN_UNARY_COUNT] = {
@@ -107,19 +108,19 @@ static const UnaryTile unary_f32[TN_UNARY_COUNT] = {
 #undef UNARY
 };
 
-#define BINARY_LOOP(name, expr)                                                         \
-    static void b_##name(float *y, const float *pa, const float *pb, int64_t n) {       \
-        const vf zero = vf_zero(), one = vf_set1(1.0f);                                 \
-        (void)zero, (void)one;                                                          \
-        int64_t i = 0;                                                                  \
-        for (; i + VL <= n; i += VL) {                                                  \
-            const vf a = vf_load(pa + i), b = vf_load(pb + i);                          \
-            vf_store(y + i, expr);                                                      \
-        }                                                                               \
-        if (i < n) {                                                                    \
-            const vf a = vf_loadn(pa + i, n - i), b = vf_loadn(pb + i, n - i);          \
-            vf_storen(y + i, n - i, expr);                                              \
-        }                                                                               \
+#define BINARY_LOOP(name, expr)                                                                                                            \
+    static void b_##name(float *y, const float *pa, const float *pb, int64_t n) {                                                          \
+        const vf zero = vf_zero(), one = vf_set1(1.0f);                                                                                    \
+        (void)zero, (void)one;                                                                                                             \
+        int64_t i = 0;                                                                                                                     \
+        for (; i + VL <= n; i += VL) {                                                                                                     \
+            const vf a = vf_load(pa + i), b = vf_load(pb + i);                                                                             \
+            vf_store(y + i, expr);                                                                                                         \
+        }                                                                                                                                  \
+        if (i < n) {                                                                                                                       \
+            const vf a = vf_loadn(pa + i, n - i), b = vf_loadn(pb + i, n - i);                                                             \
+            vf_storen(y + i, n - i, expr);                                                                                                 \
+        }                                                                                                                                  \
     }
 
 /* An exponent that is the same in the whole tile, as x^2 and sqrt are written by exporters. */

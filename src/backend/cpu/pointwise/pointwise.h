@@ -7,15 +7,15 @@
 
 #include "backend/cpu/common/loop.h"
 
-#define TN_POINTWISE_DECLARE(isa)                              \
-    TnStatus tni_cpu_unary_##isa(TnKernelCall *call);          \
-    TnStatus tni_cpu_binary_##isa(TnKernelCall *call);         \
-    TnStatus tni_cpu_where_##isa(TnKernelCall *call);          \
-    TnStatus tni_cpu_clip_##isa(TnKernelCall *call);           \
-    TnStatus tni_cpu_cast_##isa(TnKernelCall *call);           \
-    TnStatus tni_cpu_pointwise_##isa(TnKernelCall *call);      \
-    double tni_cpu_unary_cost_##isa(const TnKernelQuery *q);   \
-    double tni_cpu_light_cost_##isa(const TnKernelQuery *q);   \
+#define TN_POINTWISE_DECLARE(isa)                                                                                                          \
+    TnStatus tni_cpu_unary_##isa(TnKernelCall *call);                                                                                      \
+    TnStatus tni_cpu_binary_##isa(TnKernelCall *call);                                                                                     \
+    TnStatus tni_cpu_where_##isa(TnKernelCall *call);                                                                                      \
+    TnStatus tni_cpu_clip_##isa(TnKernelCall *call);                                                                                       \
+    TnStatus tni_cpu_cast_##isa(TnKernelCall *call);                                                                                       \
+    TnStatus tni_cpu_pointwise_##isa(TnKernelCall *call);                                                                                  \
+    double tni_cpu_unary_cost_##isa(const TnKernelQuery *q);                                                                               \
+    double tni_cpu_light_cost_##isa(const TnKernelQuery *q);                                                                               \
     double tni_cpu_pointwise_cost_##isa(const TnKernelQuery *q);
 TN_POINTWISE_DECLARE(scalar)
 TN_POINTWISE_DECLARE(avx2)

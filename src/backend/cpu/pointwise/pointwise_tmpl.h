@@ -35,8 +35,8 @@ static void unary_bool_tile(const void *ctx, void *y, const void *const *in, int
 TnStatus TN_ISA(tni_cpu_unary)(TnKernelCall *call) {
     const TnUnaryParams *p = call->params;
     UnaryCtx c = {.alpha = p->alpha, .beta = p->beta};
-    TnElementwise e = {.ctx = &c, .n_in = 1, .in_bytes = {tni_cpu_elem_bytes(call->in[0].dtype)},
-                       .out_bytes = tni_cpu_elem_bytes(call->out[0].dtype)};
+    TnElementwise e = {
+        .ctx = &c, .n_in = 1, .in_bytes = {tni_cpu_elem_bytes(call->in[0].dtype)}, .out_bytes = tni_cpu_elem_bytes(call->out[0].dtype)};
     switch (call->in[0].dtype) {
     case TN_F32:
         c.f = unary_f32[p->fn];
@@ -89,16 +89,16 @@ TnStatus TN_ISA(tni_cpu_binary)(TnKernelCall *call) {
 }
 
 /* ---- where ---- */
-#define WHERE_TILE(name, T)                                                               \
-    static void name(const void *ctx, void *py, const void *const *in, int64_t n) {       \
-        (void)ctx;                                                                        \
-        T *y = py;                                                                        \
-        const uint8_t *c = in[0];                                                         \
-        const T *a = in[1], *b = in[2];                                                   \
-        for (int64_t i = 0; i < n; i++) {                                                 \
-            const T u = a[i], v = b[i];                                                   \
-            y[i] = c[i] != 0 ? u : v;                                                     \
-        }                                                                                 \
+#define WHERE_TILE(name, T)                                                                                                                \
+    static void name(const void *ctx, void *py, const void *const *in, int64_t n) {                                                        \
+        (void)ctx;                                                                                                                         \
+        T *y = py;                                                                                                                         \
+        const uint8_t *c = in[0];                                                                                                          \
+        const T *a = in[1], *b = in[2];                                                                                                    \
+        for (int64_t i = 0; i < n; i++) {                                                                                                  \
+            const T u = a[i], v = b[i];                                                                                                    \
+            y[i] = c[i] != 0 ? u : v;                                                                                                      \
+        }                                                                                                                                  \
     }
 WHERE_TILE(where_1, uint8_t)
 WHERE_TILE(where_2, uint16_t)
@@ -125,17 +125,17 @@ static void clip_f32_tile(const void *ctx, void *y, const void *const *in, int64
     clip_f32(y, in[0], n, c->flo, c->fhi);
 }
 
-#define CLIP_TILE(name, T, lo, hi)                                                  \
-    static void name(const void *ctx, void *py, const void *const *in, int64_t n) { \
-        const ClipCtx *c = ctx;                                                     \
-        T *y = py;                                                                  \
-        const T *x = in[0];                                                         \
-        const T l = c->lo, h = c->hi;                                               \
-        TN_IVDEP                                                                    \
-        for (int64_t i = 0; i < n; i++) {                                           \
-            T v = x[i] < l ? l : x[i];                                              \
-            y[i] = v > h ? h : v;                                                   \
-        }                                                                           \
+#define CLIP_TILE(name, T, lo, hi)                                                                                                         \
+    static void name(const void *ctx, void *py, const void *const *in, int64_t n) {                                                        \
+        const ClipCtx *c = ctx;                                                                                                            \
+        T *y = py;                                                                                                                         \
+        const T *x = in[0];                                                                                                                \
+        const T l = c->lo, h = c->hi;                                                                                                      \
+        TN_IVDEP                                                                                                                           \
+        for (int64_t i = 0; i < n; i++) {                                                                                                  \
+            T v = x[i] < l ? l : x[i];                                                                                                     \
+            y[i] = v > h ? h : v;                                                                                                          \
+        }                                                                                                                                  \
     }
 CLIP_TILE(clip_i32_tile, int32_t, lo32, hi32)
 CLIP_TILE(clip_i64_tile, int64_t, lo64, hi64)
@@ -186,7 +186,10 @@ static void cast_tile(const void *ctx, void *y, const void *const *in, int64_t n
 TnStatus TN_ISA(tni_cpu_cast)(TnKernelCall *call) {
     int32_t from = tni_cpu_pw_type(call->in[0].dtype), to = tni_cpu_pw_type(call->out[0].dtype);
     CastCtx c = {.first = casts[from][to]};
-    TnElementwise e = {.fn = cast_tile, .ctx = &c, .n_in = 1, .in_bytes = {tni_cpu_elem_bytes(call->in[0].dtype)},
+    TnElementwise e = {.fn = cast_tile,
+                       .ctx = &c,
+                       .n_in = 1,
+                       .in_bytes = {tni_cpu_elem_bytes(call->in[0].dtype)},
                        .out_bytes = tni_cpu_elem_bytes(call->out[0].dtype)};
     if (from == to)
         c.copy_bytes = e.out_bytes;

@@ -37,9 +37,15 @@ bool tni_cpu_unary_supports(const TnKernelQuery *q) {
     }
 }
 
-static bool bits_fn(uint32_t fn) { return fn == TN_BINARY_bitwise_and || fn == TN_BINARY_bitwise_or || fn == TN_BINARY_bitwise_xor; }
-static bool logic_fn(uint32_t fn) { return fn == TN_BINARY_and_ || fn == TN_BINARY_or_ || fn == TN_BINARY_xor_; }
-static bool shift_fn(uint32_t fn) { return fn == TN_BINARY_shift_left || fn == TN_BINARY_shift_right; }
+static bool bits_fn(uint32_t fn) {
+    return fn == TN_BINARY_bitwise_and || fn == TN_BINARY_bitwise_or || fn == TN_BINARY_bitwise_xor;
+}
+static bool logic_fn(uint32_t fn) {
+    return fn == TN_BINARY_and_ || fn == TN_BINARY_or_ || fn == TN_BINARY_xor_;
+}
+static bool shift_fn(uint32_t fn) {
+    return fn == TN_BINARY_shift_left || fn == TN_BINARY_shift_right;
+}
 
 bool tni_cpu_binary_supports(const TnKernelQuery *q) {
     uint32_t fn = ((const TnBinaryParams *)q->params)->fn;
@@ -139,10 +145,16 @@ static double program_ns(const TnKernelQuery *q, double scale) {
     return tni_cpu_cost(q, w * scale);
 }
 
-#define COSTS(isa, scale)                                                                            \
-    double tni_cpu_unary_cost_##isa(const TnKernelQuery *q) { return unary_ns(q, scale); }           \
-    double tni_cpu_light_cost_##isa(const TnKernelQuery *q) { return tni_cpu_cost(q, scale); }       \
-    double tni_cpu_pointwise_cost_##isa(const TnKernelQuery *q) { return program_ns(q, scale); }
+#define COSTS(isa, scale)                                                                                                                  \
+    double tni_cpu_unary_cost_##isa(const TnKernelQuery *q) {                                                                              \
+        return unary_ns(q, scale);                                                                                                         \
+    }                                                                                                                                      \
+    double tni_cpu_light_cost_##isa(const TnKernelQuery *q) {                                                                              \
+        return tni_cpu_cost(q, scale);                                                                                                     \
+    }                                                                                                                                      \
+    double tni_cpu_pointwise_cost_##isa(const TnKernelQuery *q) {                                                                          \
+        return program_ns(q, scale);                                                                                                       \
+    }
 COSTS(scalar, 0.6)
 COSTS(avx2, 0.08)
 COSTS(avx512, 0.04)

@@ -12,7 +12,7 @@
 typedef struct TnPoolPlan {
     int64_t batch, channels;
     int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3], pad_after[3];
-    bool last;    /* channels last */
+    bool last; /* channels last */
     bool average, include_pad, global;
 } TnPoolPlan;
 void tni_cpu_pool_plan(const TnTensor *x, const TnTensor *y, const TnPoolParams *p, TnPoolPlan *plan);

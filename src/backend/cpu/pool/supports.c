@@ -64,6 +64,12 @@ static double cost(const TnKernelQuery *q, double ns) {
     double taps = (double)(c.kernel[0] * c.kernel[1] * c.kernel[2]);
     return tni_cpu_cost(q, 0.0) + (double)tn_tensor_numel(&q->out[0]) * taps * ns;
 }
-double tni_cpu_pool_cost_scalar(const TnKernelQuery *q) { return cost(q, 1.0); }
-double tni_cpu_pool_cost_avx2(const TnKernelQuery *q) { return cost(q, 0.25); }
-double tni_cpu_pool_cost_avx512(const TnKernelQuery *q) { return cost(q, 0.2); }
+double tni_cpu_pool_cost_scalar(const TnKernelQuery *q) {
+    return cost(q, 1.0);
+}
+double tni_cpu_pool_cost_avx2(const TnKernelQuery *q) {
+    return cost(q, 0.25);
+}
+double tni_cpu_pool_cost_avx512(const TnKernelQuery *q) {
+    return cost(q, 0.2);
+}

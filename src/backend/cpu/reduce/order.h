@@ -55,7 +55,11 @@ TnStatus TN_ISA(tni_cpu_arg_reduce)(TnKernelCall *call) {
     const TnArgReduceParams *p = call->params;
     const TnTensor *x = &call->in[0];
     int32_t axis = tni_cpu_axis(p->axis, x->rank);
-    AxisCtx c = {.x = x, .out = &call->out[0], .n = x->dims[axis], .inner = tni_cpu_span(x, axis + 1, x->rank), .max = p->is_max != 0,
+    AxisCtx c = {.x = x,
+                 .out = &call->out[0],
+                 .n = x->dims[axis],
+                 .inner = tni_cpu_span(x, axis + 1, x->rank),
+                 .max = p->is_max != 0,
                  .last = p->select_last != 0};
     int64_t items = tni_cpu_span(x, 0, axis) * c.inner;
     if (c.n == 0 && items > 0)
@@ -66,24 +70,24 @@ TnStatus TN_ISA(tni_cpu_arg_reduce)(TnKernelCall *call) {
 
 /* ---- cumsum: sums in double or uint64, stored at every step; side by side where columns are ---- */
 #define CUMSUM_COLUMNS 64
-#define CUMSUM(name, T, A)                                                                          \
-    static void name(void *ctx, int64_t begin, int64_t end) {                                       \
-        const AxisCtx *c = ctx;                                                                     \
-        const int64_t blocks = (c->inner + CUMSUM_COLUMNS - 1) / CUMSUM_COLUMNS;                    \
-        for (int64_t b = begin; b < end; b++) {                                                     \
-            const int64_t first = b % blocks * CUMSUM_COLUMNS, cols = TN_MIN(CUMSUM_COLUMNS, c->inner - first); \
-            const T *x = (const T *)c->x->data + b / blocks * c->n * c->inner + first;              \
-            T *y = (T *)c->out->data + b / blocks * c->n * c->inner + first;                        \
-            A sum[CUMSUM_COLUMNS] = {0};                                                            \
-            for (int64_t i = 0; i < c->n; i++) {                                                    \
-                const int64_t at = (c->reverse ? c->n - 1 - i : i) * c->inner;                      \
-                for (int64_t j = 0; j < cols; j++) {                                                \
-                    const A before = sum[j];                                                        \
-                    sum[j] += (A)x[at + j];                                                         \
-                    y[at + j] = (T)(c->exclusive ? before : sum[j]);                                \
-                }                                                                                   \
-            }                                                                                       \
-        }                                                                                           \
+#define CUMSUM(name, T, A)                                                                                                                 \
+    static void name(void *ctx, int64_t begin, int64_t end) {                                                                              \
+        const AxisCtx *c = ctx;                                                                                                            \
+        const int64_t blocks = (c->inner + CUMSUM_COLUMNS - 1) / CUMSUM_COLUMNS;                                                           \
+        for (int64_t b = begin; b < end; b++) {                                                                                            \
+            const int64_t first = b % blocks * CUMSUM_COLUMNS, cols = TN_MIN(CUMSUM_COLUMNS, c->inner - first);                            \
+            const T *x = (const T *)c->x->data + b / blocks * c->n * c->inner + first;                                                     \
+            T *y = (T *)c->out->data + b / blocks * c->n * c->inner + first;                                                               \
+            A sum[CUMSUM_COLUMNS] = {0};                                                                                                   \
+            for (int64_t i = 0; i < c->n; i++) {                                                                                           \
+                const int64_t at = (c->reverse ? c->n - 1 - i : i) * c->inner;                                                             \
+                for (int64_t j = 0; j < cols; j++) {                                                                                       \
+                    const A before = sum[j];                                                                                               \
+                    sum[j] += (A)x[at + j];                                                                                                \
+                    y[at + j] = (T)(c->exclusive ? before : sum[j]);                                                                       \
+                }                                                                                                                          \
+            }                                                                                                                              \
+        }                                                                                                                                  \
     }
 CUMSUM(cumsum_f32, float, double)
 CUMSUM(cumsum_i64, int64_t, uint64_t)
@@ -98,8 +102,12 @@ TnStatus TN_ISA(tni_cpu_cumsum)(TnKernelCall *call) {
     if (v < -x->rank || v >= x->rank)
         return TN_RAISE(call->err, TN_ERR_RUN, "cumsum: axis %lld is out of range for an input of rank %d", (long long)v, (int)x->rank);
     int32_t axis = tni_cpu_axis((int32_t)v, x->rank);
-    AxisCtx c = {.x = x, .out = &call->out[0], .n = x->dims[axis], .inner = tni_cpu_span(x, axis + 1, x->rank),
-                 .exclusive = p->exclusive != 0, .reverse = p->reverse != 0};
+    AxisCtx c = {.x = x,
+                 .out = &call->out[0],
+                 .n = x->dims[axis],
+                 .inner = tni_cpu_span(x, axis + 1, x->rank),
+                 .exclusive = p->exclusive != 0,
+                 .reverse = p->reverse != 0};
     int64_t items = tni_cpu_span(x, 0, axis) * ((c.inner + CUMSUM_COLUMNS - 1) / CUMSUM_COLUMNS);
     TnRangeFn fn = x->dtype == TN_F32 ? cumsum_f32 : x->dtype == TN_I64 ? cumsum_i64 : cumsum_i32;
     tni_cpu_parallel(call->threads, items, tni_cpu_grain(items, c.n * 8 * TN_MIN(CUMSUM_COLUMNS, c.inner)), fn, &c);
@@ -113,9 +121,11 @@ TN_INLINE uint64_t key_of(const AxisCtx *c, float v, int64_t i) {
     uint32_t u;
     memcpy(&u, &f, 4);
     u = v != v ? UINT32_MAX : (u >> 31) != 0 ? ~u : u | 0x80000000u;
-    return (uint64_t)(c->max ? u : ~u) << 32 | (uint32_t)~(uint32_t)i;
+    return (uint64_t)(c->max ? u : ~u) << 32 | (uint32_t) ~(uint32_t)i;
 }
-TN_INLINE int64_t index_of(uint64_t key) { return (int64_t)(uint32_t)~(uint32_t)key; }
+TN_INLINE int64_t index_of(uint64_t key) {
+    return (int64_t)(uint32_t) ~(uint32_t)key;
+}
 
 static void sift_down(uint64_t *h, int64_t n, int64_t at, uint64_t e) {
     for (int64_t child; (child = 2 * at + 1) < n; at = child) {
@@ -181,8 +191,13 @@ TnStatus TN_ISA(tni_cpu_topk)(TnKernelCall *call) {
     if (k < 0 || k > x->dims[axis] || k != call->out[0].dims[axis])
         return TN_RAISE(call->err, TN_ERR_RUN, "topk: k is %lld, expected %lld, at most the size %lld of axis %d", (long long)k,
                         (long long)call->out[0].dims[axis], (long long)x->dims[axis], (int)axis);
-    AxisCtx c = {.x = x, .out = call->out, .n = x->dims[axis], .inner = tni_cpu_span(x, axis + 1, x->rank), .k = k,
-                 .max = p->largest != 0, .heaps = call->scratch};
+    AxisCtx c = {.x = x,
+                 .out = call->out,
+                 .n = x->dims[axis],
+                 .inner = tni_cpu_span(x, axis + 1, x->rank),
+                 .k = k,
+                 .max = p->largest != 0,
+                 .heaps = call->scratch};
     int64_t items = tni_cpu_span(x, 0, axis) * c.inner;
     if (k > 0)
         tni_parallel_for(items * c.n * 4 > 32768 ? call->threads : NULL, items, topk_task, &c);

@@ -20,11 +20,11 @@ typedef struct TnReducePlan {
 } TnReducePlan;
 void tni_cpu_reduce_plan(const TnTensor *x, const TnReduceParams *p, TnReducePlan *plan);
 
-#define TN_REDUCE_DECLARE(isa)                              \
-    TnStatus tni_cpu_reduce_##isa(TnKernelCall *call);      \
-    TnStatus tni_cpu_arg_reduce_##isa(TnKernelCall *call);  \
-    TnStatus tni_cpu_cumsum_##isa(TnKernelCall *call);      \
-    TnStatus tni_cpu_topk_##isa(TnKernelCall *call);        \
+#define TN_REDUCE_DECLARE(isa)                                                                                                             \
+    TnStatus tni_cpu_reduce_##isa(TnKernelCall *call);                                                                                     \
+    TnStatus tni_cpu_arg_reduce_##isa(TnKernelCall *call);                                                                                 \
+    TnStatus tni_cpu_cumsum_##isa(TnKernelCall *call);                                                                                     \
+    TnStatus tni_cpu_topk_##isa(TnKernelCall *call);                                                                                       \
     double tni_cpu_reduce_cost_##isa(const TnKernelQuery *q);
 TN_REDUCE_DECLARE(scalar)
 TN_REDUCE_DECLARE(avx2)

@@ -131,8 +131,7 @@ static void reduce_columns(void *ctx, int64_t begin, int64_t end) {
     const int64_t inner = p->keep[p->n_keep - 1];
     for (int64_t i = begin; i < end; i++) {
         int64_t first = i % c->blocks * COLUMNS, row = i / c->blocks;
-        one_block(c, kept_offset(p, p->n_keep - 1, row) + first, TN_MIN(COLUMNS, inner - first),
-                  (float *)c->y->data + row * inner + first);
+        one_block(c, kept_offset(p, p->n_keep - 1, row) + first, TN_MIN(COLUMNS, inner - first), (float *)c->y->data + row * inner + first);
     }
 }
 

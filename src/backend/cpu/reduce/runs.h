@@ -13,7 +13,9 @@ typedef struct Extreme {
     bool nan;
 } Extreme;
 
-TN_INLINE bool squares(uint32_t fn) { return fn == TN_REDUCE_sum_square || fn == TN_REDUCE_l2; }
+TN_INLINE bool squares(uint32_t fn) {
+    return fn == TN_REDUCE_sum_square || fn == TN_REDUCE_l2;
+}
 
 TN_INLINE vf term(uint32_t fn, vf x, vf max) {
     switch (fn) {
@@ -81,12 +83,12 @@ TN_INLINE double block_sum(uint32_t fn, const float *x, int64_t n, vf max) {
     return s;
 }
 
-#define RUN_OF(name, fn)                                                                    \
-    static inline double name(const float *x, int64_t n, float max) {                              \
-        double s = 0.0;                                                                     \
-        for (int64_t i = 0; i < n; i += RUN_BLOCK)                                          \
-            s += block_sum(fn, x + i, TN_MIN(RUN_BLOCK, n - i), vf_set1(max));              \
-        return s;                                                                           \
+#define RUN_OF(name, fn)                                                                                                                   \
+    static inline double name(const float *x, int64_t n, float max) {                                                                      \
+        double s = 0.0;                                                                                                                    \
+        for (int64_t i = 0; i < n; i += RUN_BLOCK)                                                                                         \
+            s += block_sum(fn, x + i, TN_MIN(RUN_BLOCK, n - i), vf_set1(max));                                                             \
+        return s;                                                                                                                          \
     }
 RUN_OF(run_plain, TN_REDUCE_sum)
 RUN_OF(run_square, TN_REDUCE_l2)
@@ -129,26 +131,26 @@ static inline void run_extreme(Extreme *e, const float *x, int64_t n, bool want_
         e->v = m;
 }
 
-#define INT_RUN(name, T)                                                                        \
-    static inline int64_t name(uint32_t fn, int64_t acc, const T *x, int64_t n) {                      \
-        switch (fn) {                                                                           \
-        case TN_REDUCE_max:                                                                     \
-            for (int64_t i = 0; i < n; i++)                                                     \
-                acc = x[i] > acc ? x[i] : acc;                                                  \
-            return acc;                                                                         \
-        case TN_REDUCE_min:                                                                     \
-            for (int64_t i = 0; i < n; i++)                                                     \
-                acc = x[i] < acc ? x[i] : acc;                                                  \
-            return acc;                                                                         \
-        case TN_REDUCE_prod:                                                                    \
-            for (int64_t i = 0; i < n; i++)                                                     \
-                acc = (int64_t)((uint64_t)acc * (uint64_t)(int64_t)x[i]);                       \
-            return acc;                                                                         \
-        default:                                                                                \
-            for (int64_t i = 0; i < n; i++)                                                     \
-                acc = (int64_t)((uint64_t)acc + (uint64_t)(int64_t)x[i]);                       \
-            return acc;                                                                         \
-        }                                                                                       \
+#define INT_RUN(name, T)                                                                                                                   \
+    static inline int64_t name(uint32_t fn, int64_t acc, const T *x, int64_t n) {                                                          \
+        switch (fn) {                                                                                                                      \
+        case TN_REDUCE_max:                                                                                                                \
+            for (int64_t i = 0; i < n; i++)                                                                                                \
+                acc = x[i] > acc ? x[i] : acc;                                                                                             \
+            return acc;                                                                                                                    \
+        case TN_REDUCE_min:                                                                                                                \
+            for (int64_t i = 0; i < n; i++)                                                                                                \
+                acc = x[i] < acc ? x[i] : acc;                                                                                             \
+            return acc;                                                                                                                    \
+        case TN_REDUCE_prod:                                                                                                               \
+            for (int64_t i = 0; i < n; i++)                                                                                                \
+                acc = (int64_t)((uint64_t)acc * (uint64_t)(int64_t)x[i]);                                                                  \
+            return acc;                                                                                                                    \
+        default:                                                                                                                           \
+            for (int64_t i = 0; i < n; i++)                                                                                                \
+                acc = (int64_t)((uint64_t)acc + (uint64_t)(int64_t)x[i]);                                                                  \
+            return acc;                                                                                                                    \
+        }                                                                                                                                  \
     }
 INT_RUN(int_run_i64, int64_t)
 INT_RUN(int_run_i32, int32_t)

@@ -34,7 +34,9 @@ void tni_cpu_reduce_plan(const TnTensor *x, const TnReduceParams *p, TnReducePla
     plan->inner_kept = last >= 0 && !reduced[last];
 }
 
-static bool int_fn(uint32_t fn) { return fn == TN_REDUCE_sum || fn == TN_REDUCE_max || fn == TN_REDUCE_min || fn == TN_REDUCE_prod; }
+static bool int_fn(uint32_t fn) {
+    return fn == TN_REDUCE_sum || fn == TN_REDUCE_max || fn == TN_REDUCE_min || fn == TN_REDUCE_prod;
+}
 
 bool tni_cpu_reduce_supports(const TnKernelQuery *q) {
     const TnReduceParams *p = q->params;
@@ -78,6 +80,12 @@ size_t tni_cpu_topk_scratch(const TnKernelQuery *q) {
 static double cost(const TnKernelQuery *q, double ns) {
     return tni_cpu_cost(q, 0.0) + (double)tn_tensor_numel(&q->in[0]) * ns;
 }
-double tni_cpu_reduce_cost_scalar(const TnKernelQuery *q) { return cost(q, 1.0); }
-double tni_cpu_reduce_cost_avx2(const TnKernelQuery *q) { return cost(q, 0.1); }
-double tni_cpu_reduce_cost_avx512(const TnKernelQuery *q) { return cost(q, 0.05); }
+double tni_cpu_reduce_cost_scalar(const TnKernelQuery *q) {
+    return cost(q, 1.0);
+}
+double tni_cpu_reduce_cost_avx2(const TnKernelQuery *q) {
+    return cost(q, 0.1);
+}
+double tni_cpu_reduce_cost_avx512(const TnKernelQuery *q) {
+    return cost(q, 0.05);
+}

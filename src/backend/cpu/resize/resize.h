@@ -27,8 +27,8 @@ size_t tni_cpu_resize_scratch(const TnKernelQuery *q); /* both tables and a row 
 /* Fills plan and its tables (in call->scratch). */
 TnStatus tni_cpu_resize_plan(const TnKernelCall *call, TnResizePlan *plan);
 
-#define TN_RESIZE_DECLARE(isa)                         \
-    TnStatus tni_cpu_resize_##isa(TnKernelCall *call); \
+#define TN_RESIZE_DECLARE(isa)                                                                                                             \
+    TnStatus tni_cpu_resize_##isa(TnKernelCall *call);                                                                                     \
     double tni_cpu_resize_cost_##isa(const TnKernelQuery *q);
 TN_RESIZE_DECLARE(scalar)
 TN_RESIZE_DECLARE(avx2)

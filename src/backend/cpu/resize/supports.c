@@ -15,8 +15,12 @@ static int64_t place_of(const TnResizeParams *p, int32_t rank, int32_t d) {
     return p->n_axes == 0 ? d : -1;
 }
 
-static bool has(const TnTensor *in, uint32_t n_in, uint32_t i) { return i < n_in && tni_cpu_present(&in[i]); }
-static bool has_scales(const TnTensor *in, uint32_t n_in) { return has(in, n_in, 2) && tn_tensor_numel(&in[2]) > 0; }
+static bool has(const TnTensor *in, uint32_t n_in, uint32_t i) {
+    return i < n_in && tni_cpu_present(&in[i]);
+}
+static bool has_scales(const TnTensor *in, uint32_t n_in) {
+    return has(in, n_in, 2) && tn_tensor_numel(&in[2]) > 0;
+}
 
 /* The scale that dim d was given; without scales, the ratio of sizes. */
 static double scale_of(const TnResizeParams *p, const TnTensor *in, uint32_t n_in, const TnTensor *y, int32_t d) {
@@ -70,7 +74,8 @@ size_t tni_cpu_resize_scratch(const TnKernelQuery *q) {
     const size_t reach = mode == TN_RESIZE_CUBIC ? 2 : 1;
     size_t bytes = 256, row = 1;
     for (int32_t d = 0; d < x->rank; d++) {
-        size_t in = (size_t)x->dims[d], out = (size_t)y->dims[d], taps = mode == TN_RESIZE_NEAREST ? out : out * (2 + 2 * reach) + 2 * reach * in;
+        size_t in = (size_t)x->dims[d], out = (size_t)y->dims[d],
+               taps = mode == TN_RESIZE_NEAREST ? out : out * (2 + 2 * reach) + 2 * reach * in;
         bytes += taps * (sizeof(int64_t) + sizeof(float)) + 64;
         row *= d > 0 ? in : 1;
     }
@@ -181,6 +186,12 @@ TnStatus tni_cpu_resize_plan(const TnKernelCall *call, TnResizePlan *plan) {
     return TN_OK;
 }
 
-double tni_cpu_resize_cost_scalar(const TnKernelQuery *q) { return tni_cpu_cost(q, 6.0); }
-double tni_cpu_resize_cost_avx2(const TnKernelQuery *q) { return tni_cpu_cost(q, 3.0); }
-double tni_cpu_resize_cost_avx512(const TnKernelQuery *q) { return tni_cpu_cost(q, 2.5); }
+double tni_cpu_resize_cost_scalar(const TnKernelQuery *q) {
+    return tni_cpu_cost(q, 6.0);
+}
+double tni_cpu_resize_cost_avx2(const TnKernelQuery *q) {
+    return tni_cpu_cost(q, 3.0);
+}
+double tni_cpu_resize_cost_avx512(const TnKernelQuery *q) {
+    return tni_cpu_cost(q, 2.5);
+}

@@ -2,11 +2,11 @@
  *
  * Elementary functions of f32 vectors, written over simd.h. Polynomials are minimax fits made for this file (Remez, 40 digits).
  *
- * Largest error against the correctly rounded result, over all f32 arguments of the domain (tests/kernels/test_ulp.c measures and checks it):
- *   exp 1.2 ulp (results below 2^-126 rounded once more), log 1, tanh 1.5, erf 1.5, sigmoid 2.5, softplus 2.5, expm1_neg 1,
- *   sin and cos 1.5 where they are not near 0, 1e-7 absolute up to |x| = 8192; silu 3, mish 4 ulp;
- *   gelu 24 ulp and gelu_tanh 16 ulp for |x| <= 3 (reached near -3, where they are small: 1e-8 absolute), 2^-22 |x| absolute beyond.
- * NaN gives NaN; infinities, zeros and subnormal arguments give what the mathematics gives. */
+ * Largest error against the correctly rounded result, over all f32 arguments of the domain (tests/kernels/test_ulp.c measures and checks
+ * it): exp 1.2 ulp (results below 2^-126 rounded once more), log 1, tanh 1.5, erf 1.5, sigmoid 2.5, softplus 2.5, expm1_neg 1, sin and
+ * cos 1.5 where they are not near 0, 1e-7 absolute up to |x| = 8192; silu 3, mish 4 ulp; gelu 24 ulp and gelu_tanh 16 ulp for |x| <= 3
+ * (reached near -3, where they are small: 1e-8 absolute), 2^-22 |x| absolute beyond. NaN gives NaN; infinities, zeros and subnormal
+ * arguments give what the mathematics gives. */
 #ifndef TENON_BACKEND_CPU_SIMD_MATHF_H
 #define TENON_BACKEND_CPU_SIMD_MATHF_H
 
@@ -33,7 +33,9 @@ TN_INLINE vf vf_exp(vf x) {
 }
 
 /* 2^n for whole n in [-126, 127]; anything for NaN */
-TN_INLINE vf vf_pow2(vf n) { return vi_asf(vi_shl(vi_add(vf_toi(n), vi_set1(127)), 23)); }
+TN_INLINE vf vf_pow2(vf n) {
+    return vi_asf(vi_shl(vi_add(vf_toi(n), vi_set1(127)), 23));
+}
 
 /* e^x for x <= 0 or NaN; results below 2^-125 become 0. The form for softmax, where such terms cannot matter. */
 TN_INLINE vf vf_exp_le0(vf x) {
@@ -163,7 +165,9 @@ TN_INLINE vf vf_gelu_tanh(vf x) {
     return vf_mul(x, vf_sigmoid(u2));
 }
 
-TN_INLINE vf vf_silu(vf x, vf alpha) { return vf_mul(x, vf_sigmoid(vf_mul(x, alpha))); }
+TN_INLINE vf vf_silu(vf x, vf alpha) {
+    return vf_mul(x, vf_sigmoid(vf_mul(x, alpha)));
+}
 
 TN_INLINE vf vf_softplus(vf x) {
     vf u = vf_exp(vf_neg(vf_abs(x)));
@@ -197,11 +201,19 @@ TN_INLINE vf vf_sincos(vf x, int32_t shift) {
     vf y = vf_sel(vi_eq(vi_and(q, vi_set1(1)), vi_set1(0)), s, c);
     return vf_sel(vi_eq(vi_and(q, vi_set1(2)), vi_set1(0)), y, vf_neg(y));
 }
-TN_INLINE vf vf_sin(vf x) { return vf_sincos(x, 0); }
-TN_INLINE vf vf_cos(vf x) { return vf_sincos(x, 1); }
+TN_INLINE vf vf_sin(vf x) {
+    return vf_sincos(x, 0);
+}
+TN_INLINE vf vf_cos(vf x) {
+    return vf_sincos(x, 1);
+}
 #else
-TN_INLINE vf vf_sin(vf x) { return sinf(x); }
-TN_INLINE vf vf_cos(vf x) { return cosf(x); }
+TN_INLINE vf vf_sin(vf x) {
+    return sinf(x);
+}
+TN_INLINE vf vf_cos(vf x) {
+    return cosf(x);
+}
 #endif
 
 #endif

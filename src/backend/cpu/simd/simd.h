@@ -31,9 +31,13 @@
 #error "define TN_SIMD_SCALAR, TN_SIMD_AVX2 or TN_SIMD_AVX512 before including simd.h"
 #endif
 
-TN_INLINE vf vf_zero(void) { return vf_set1(0.0f); }
+TN_INLINE vf vf_zero(void) {
+    return vf_set1(0.0f);
+}
 /* m ? a : 0 */
-TN_INLINE vf vf_keep(vm m, vf a) { return vf_sel(m, a, vf_zero()); }
+TN_INLINE vf vf_keep(vm m, vf a) {
+    return vf_sel(m, a, vf_zero());
+}
 
 #include "backend/cpu/simd/mathf.h"
 

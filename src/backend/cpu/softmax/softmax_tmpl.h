@@ -158,8 +158,12 @@ TnStatus TN_ISA(tni_cpu_softmax)(TnKernelCall *call) {
     const TnTensor *x = &call->in[0];
     int32_t axis = tni_cpu_axis(p->axis, x->rank);
     int64_t outer = tni_cpu_span(x, 0, axis);
-    SoftmaxCtx c = {.x = x->data, .y = call->out[0].data, .n = x->dims[axis], .inner = tni_cpu_span(x, axis + 1, x->rank),
-                    .scale = p->scale, .log = p->log != 0};
+    SoftmaxCtx c = {.x = x->data,
+                    .y = call->out[0].data,
+                    .n = x->dims[axis],
+                    .inner = tni_cpu_span(x, axis + 1, x->rank),
+                    .scale = p->scale,
+                    .log = p->log != 0};
     if (outer * c.n * c.inner == 0)
         return TN_OK;
     c.blocks = (c.inner + COLUMNS * VL - 1) / (COLUMNS * VL);
