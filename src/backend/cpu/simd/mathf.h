@@ -149,13 +149,40 @@ TN_INLINE vf vf_erf(vf x) {
     return vf_sel(vf_lt(a, vf_set1(1.0f)), small, vf_sel(vf_unord(x, x), x, big));
 }
 
-/* x * Phi(x), Phi the normal distribution: erfc for the tails, so that no digits cancel for negative x */
+/* Phi(-a), the normal distribution's tail, for a >= 0 or NaN: 2^p(a), one polynomial for the logarithm from 0 to 8.5; 0 beyond. Relative
+ * error 1e-7 up to a = 3, absolute error below 1e-8 everywhere. */
+TN_INLINE vf vf_normal_tail(vf a) {
+    vf c = vf_min(vf_set1(8.5f), a);
+    vf p = vf_set1(0x1.65df33p-22f);
+    p = vf_fma(p, c, vf_set1(-0x1.d43596p-18f));
+    p = vf_fma(p, c, vf_set1(0x1.f65f5ap-15f));
+    p = vf_fma(p, c, vf_set1(-0x1.f36356p-13f));
+    p = vf_fma(p, c, vf_set1(-0x1.116c58p-14f));
+    p = vf_fma(p, c, vf_set1(0x1.cb6ecep-8f));
+    p = vf_fma(p, c, vf_set1(-0x1.ade528p-5f));
+    p = vf_fma(p, c, vf_set1(-0x1.d63b3ap-2f));
+    p = vf_fma(p, c, vf_set1(-0x1.26aed8p+0f));
+    p = vf_fma(p, c, vf_set1(-1.0f));
+    vf n = vf_round(p), r = vf_sub(p, n); /* exact */
+    vf e = vf_set1(0x1.448fa4p-13f);
+    e = vf_fma(e, r, vf_set1(0x1.5f47bp-10f));
+    e = vf_fma(e, r, vf_set1(0x1.3b29aap-7f));
+    e = vf_fma(e, r, vf_set1(0x1.c6aedp-5f));
+    e = vf_fma(e, r, vf_set1(0x1.ebfbep-3f));
+    e = vf_fma(e, r, vf_set1(0x1.62e43p-1f));
+    e = vf_fma(e, r, vf_set1(1.0f));
+#if VL == 16
+    e = vf_ldexp(e, n);
+#else
+    e = vf_mul(e, vf_pow2(n));
+#endif
+    return vf_sel(vf_lt(vf_set1(8.5f), a), vf_zero(), e);
+}
+
+/* x Phi(x): through the tail on both sides, so that no digits cancel for negative x */
 TN_INLINE vf vf_gelu(vf x) {
-    vf z = vf_mul(x, vf_set1(0x1.6a09e6p-1f)), a = vf_abs(z), half = vf_set1(0.5f);
-    vf hz = vf_mul(z, half), mid = vf_add(vf_fma(hz, vf_erf_core(vf_mul(z, z)), hz), half);
-    vf tail = vf_mul(half, vf_erfc_core(a));
-    vf phi = vf_sel(vf_lt(x, vf_zero()), tail, vf_sub(vf_set1(1.0f), tail));
-    return vf_mul(x, vf_sel(vf_lt(a, vf_set1(1.0f)), mid, phi));
+    vf tail = vf_normal_tail(vf_abs(x));
+    return vf_mul(x, vf_sel(vf_lt(x, vf_zero()), tail, vf_sub(vf_set1(1.0f), tail)));
 }
 
 /* The tanh form, 0.5 x (1 + tanh u) = x sigmoid(2u) */
