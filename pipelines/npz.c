@@ -177,6 +177,10 @@ static TnStatus read_member(zip_t *zip, zip_uint64_t i, const char *path, const 
     else
         st = tn_npy_read_memory(bytes, (size_t)info.size, name, a, &out->tensors[out->n], err);
     free(bytes);
+    if (st == TN_ERR_UNSUPPORTED) {
+        out->n_skipped++;
+        return TN_OK;
+    }
     if (st != TN_OK)
         return st;
     size_t len = strlen(info.name);

@@ -14,11 +14,11 @@ TnStatus tn_npy_read(const char *path, const TnAllocator *a, TnTensor *out, TnEr
 TnStatus tn_npy_read_memory(const void *data, size_t n, const char *name, const TnAllocator *a, TnTensor *out, TnError *err);
 void tn_npy_free(const TnAllocator *a, TnTensor *t); /* safe on a zeroed tensor */
 
-/* All arrays of an .npz (stored or deflated members). */
+/* All arrays of an .npz (stored or deflated members). Arrays whose element type a TnTensor cannot hold (strings) are left out and counted. */
 typedef struct TnNpz {
     char **names; /* without ".npy" */
     TnTensor *tensors;
-    uint32_t n;
+    uint32_t n, n_skipped;
 } TnNpz;
 TnStatus tn_npz_read(const char *path, const TnAllocator *a, TnNpz *out, TnError *err);
 /* NULL when there is none of this name. */
