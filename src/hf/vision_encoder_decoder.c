@@ -47,6 +47,9 @@ TnStatus tni_hf_vision_encoder_decoder(const HfImport *in, TnError *err) {
         return st;
     int64_t tokens = (int64_t)(vit.image_h / vit.patch_h) * (vit.image_w / vit.patch_w) + (vit.distilled ? 2 : 1);
     tni_hf_trocr_step(&e, &trocr, "decoder.", tni_ir_dim_const(in->module, tokens));
+    /* The pooler is in every checkpoint, often untrained; generation does not use it. */
+    tni_hf_tensor(in->checkpoint, "encoder.pooler.dense.weight");
+    tni_hf_tensor(in->checkpoint, "encoder.pooler.dense.bias");
     TN_TRY(tni_hf_finish(&e, in->log));
     return tni_ir_meta_set(in->module, PLAN_GENERATION_KEY, &generation, sizeof generation, err);
 }
