@@ -148,11 +148,12 @@ static bool const_bounds(const Rewriter *r, IrValueId v, double *lo, double *hi)
     return n > 0;
 }
 
-static bool bounds_at(const Rewriter *r, IrValueId v, double *lo, double *hi, int depth);
+/* budget: values still to be looked at; shared parts are looked at again, and a model may share without end. */
+static bool bounds_at(const Rewriter *r, IrValueId v, double *lo, double *hi, int *budget);
 
-static bool binary_bounds(const Rewriter *r, const IrNode *n, double *lo, double *hi, int depth) {
+static bool binary_bounds(const Rewriter *r, const IrNode *n, double *lo, double *hi, int *budget) {
     double al, ah, bl, bh;
-    if (!bounds_at(r, n->in[0], &al, &ah, depth) || !bounds_at(r, n->in[1], &bl, &bh, depth))
+    if (!bounds_at(r, n->in[0], &al, &ah, budget) || !bounds_at(r, n->in[1], &bl, &bh, budget))
         return false;
     switch (((const TnBinaryParams *)n->params)->fn) {
     case TN_BINARY_add:
@@ -178,8 +179,8 @@ static bool binary_bounds(const Rewriter *r, const IrNode *n, double *lo, double
     return *lo == *lo && *hi == *hi;
 }
 
-static bool bounds_at(const Rewriter *r, IrValueId v, double *lo, double *hi, int depth) {
-    if (v == TN_NO_VALUE || depth > 24)
+static bool bounds_at(const Rewriter *r, IrValueId v, double *lo, double *hi, int *budget) {
+    if (v == TN_NO_VALUE || --*budget < 0)
         return false;
     const IrValue *value = &r->g->values[v];
     if (value->kind == IR_CONST)
@@ -193,7 +194,7 @@ static bool bounds_at(const Rewriter *r, IrValueId v, double *lo, double *hi, in
     double l2, h2;
     switch (n == NULL ? TN_OP_COUNT : n->op) {
     case TN_OP_where:
-        if (!bounds_at(r, n->in[1], lo, hi, depth + 1) || !bounds_at(r, n->in[2], &l2, &h2, depth + 1))
+        if (!bounds_at(r, n->in[1], lo, hi, budget) || !bounds_at(r, n->in[2], &l2, &h2, budget))
             return false;
         *lo = fmin(*lo, l2);
         *hi = fmax(*hi, h2);
@@ -201,7 +202,7 @@ static bool bounds_at(const Rewriter *r, IrValueId v, double *lo, double *hi, in
     case TN_OP_cast:
         if (tni_dtype_is_int(value->dtype) && tni_dtype_is_float(r->g->values[n->in[0]].dtype))
             return false;
-        return bounds_at(r, n->in[0], lo, hi, depth + 1);
+        return bounds_at(r, n->in[0], lo, hi, budget);
     case TN_OP_identity:
     case TN_OP_reshape:
     case TN_OP_transpose:
@@ -212,7 +213,7 @@ static bool bounds_at(const Rewriter *r, IrValueId v, double *lo, double *hi, in
     case TN_OP_gather_nd:
     case TN_OP_gather_elements:
     case TN_OP_trilu:
-        if (!bounds_at(r, n->in[0], lo, hi, depth + 1))
+        if (!bounds_at(r, n->in[0], lo, hi, budget))
             return false;
         if (n->op == TN_OP_trilu) {
             *lo = fmin(*lo, 0);
@@ -225,20 +226,21 @@ static bool bounds_at(const Rewriter *r, IrValueId v, double *lo, double *hi, in
         *hi = INFINITY;
         return true;
     case TN_OP_unary:
-        if (((const TnUnaryParams *)n->params)->fn != TN_UNARY_neg || !bounds_at(r, n->in[0], &l2, &h2, depth + 1))
+        if (((const TnUnaryParams *)n->params)->fn != TN_UNARY_neg || !bounds_at(r, n->in[0], &l2, &h2, budget))
             return false;
         *lo = -h2;
         *hi = -l2;
         return true;
     case TN_OP_binary:
-        return binary_bounds(r, n, lo, hi, depth + 1);
+        return binary_bounds(r, n, lo, hi, budget);
     default:
         return false;
     }
 }
 
 bool tni_pass_bounds(const Rewriter *r, IrValueId v, double *lo, double *hi) {
-    return bounds_at(r, v, lo, hi, 0);
+    int budget = 100;
+    return bounds_at(r, v, lo, hi, &budget);
 }
 
 /* ---- types and dims ---- */
@@ -329,6 +331,20 @@ bool tni_pattern_closed(const Rewriter *r, const Pattern *p, IrValueId result) {
     return true;
 }
 
+/* Drops the bytes of a character that was cut at the end. */
+static char *whole_characters(char *s) {
+    size_t n = strlen(s), k = n;
+    while (k > 0 && ((unsigned char)s[k - 1] & 0xc0) == 0x80)
+        k--;
+    if (k == 0)
+        return s;
+    unsigned char lead = (unsigned char)s[k - 1];
+    size_t want = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    if (n - (k - 1) < want)
+        s[k - 1] = '\0';
+    return s;
+}
+
 /* Length of the shared beginning up to a separator ("/layer.0/attention/"). */
 static size_t common_prefix(const char *a, const char *b) {
     size_t cut = 0;
@@ -341,8 +357,8 @@ static size_t common_prefix(const char *a, const char *b) {
 const char *tni_pass_join2(const Rewriter *r, const char *a, const char *b) {
     if (strcmp(a, b) == 0 || strlen(a) > 100)
         return a;
-    const char *s = tni_arena_printf(r->scratch, "%s+%.60s", a, b + common_prefix(a, b));
-    return s != NULL ? s : a;
+    char *s = tni_arena_printf(r->scratch, "%s+%.60s", a, b + common_prefix(a, b));
+    return s != NULL ? whole_characters(s) : a;
 }
 
 const char *tni_pattern_name(const Rewriter *r, const Pattern *p) {
@@ -359,7 +375,8 @@ const char *tni_pattern_name(const Rewriter *r, const Pattern *p) {
         return "fused";
     char buf[160];
     const char *first = r->g->nodes[sorted[0]].name;
-    int len = snprintf(buf, sizeof buf, "%.96s", first);
+    (void)snprintf(buf, sizeof buf, "%.96s", first);
+    int len = (int)strlen(whole_characters(buf));
     for (uint32_t i = 1; i < n && len >= 0; i++) {
         const char *tail = r->g->nodes[sorted[i]].name;
         tail += common_prefix(first, tail);

@@ -8,7 +8,7 @@
 enum { H = 3, D = 8, W = 24 };
 typedef enum Form { TWO_STEPS, ONE_STEP, MERGED_5D, MERGED_SPLIT, MERGED_SLICE, FORMS } Form;
 typedef enum Scale { ON_Q, ON_SCORES, ON_BOTH, NO_SCALE, SCALES } Scale;
-typedef enum Mask { NO_MASK, ADDED, SCALED_PAIR, WHERE_FILL, SUBTRACTED, MASKS } Mask;
+typedef enum Mask { NO_MASK, ADDED, SCALED_PAIR, THREE, WHERE_FILL, SUBTRACTED, MASKS } Mask;
 
 static V linear(Net *t, V x, int n, bool bias) {
     V y = net_node(t, TN_OP_matmul, NULL, 2, x, net_rand(t, 2, W, n));
@@ -75,6 +75,10 @@ static V masked(Net *t, V s, Mask mask, double fill) {
         b = net_in(t, TN_F32, 3, 1, -2, -2);
         s = net_bi(t, TN_BINARY_add, net_bi(t, TN_BINARY_div, net_bi(t, TN_BINARY_add, a, b), net_num(t, 8)), s);
         return net_bi(t, TN_BINARY_add, s, net_in(t, TN_F32, 4, -1, 1, 1, -2));
+    case THREE:
+        s = net_bi(t, TN_BINARY_add, s, net_in(t, TN_F32, 4, -1, H, -2, -2));
+        s = net_bi(t, TN_BINARY_add, net_in(t, TN_F32, 3, H, 1, -2), s);
+        return net_bi(t, TN_BINARY_add, s, net_in(t, TN_F32, 4, -1, 1, -2, 1));
     case WHERE_FILL:
         return net_node(t, TN_OP_where, NULL, 3, net_in(t, TN_BOOL, 4, -1, 1, -2, -2), s, net_num(t, fill));
     default:
@@ -248,6 +252,28 @@ static void with_past(void **s) {
     net_close(&t);
 }
 
+/* Two streams that attend to each other: the projections of each stream become one product. */
+static void co_attention(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x[2] = {net_in(&t, TN_F32, 3, -1, -2, W), net_in(&t, TN_F32, 3, -1, -3, W)}, q[2], k[2], v[2];
+    for (int i = 0; i < 2; i++) {
+        q[i] = heads(&t, linear(&t, x[i], W, true));
+        k[i] = heads(&t, linear(&t, x[i], W, false));
+        v[i] = heads(&t, linear(&t, x[i], W, true));
+    }
+    for (int i = 0; i < 2; i++) {
+        V sc = net_node(&t, TN_OP_matmul, NULL, 2, q[i], net_transpose(&t, k[1 - i], 4, 0, 1, 3, 2));
+        V o = net_node(&t, TN_OP_matmul, NULL, 2, net_softmax(&t, scaled(&t, sc, 0.25), -1), v[1 - i]);
+        net_out(&t, net_reshape(&t, net_transpose(&t, o, 4, 0, 2, 1, 3), 3, 0, -1, W));
+    }
+    run(&t, 2e-5);
+    assert_int_equal(net_count(&t, TN_OP_attention), 2);
+    assert_int_equal(net_count(&t, TN_OP_gemm), 2);
+    net_close(&t);
+}
+
 /* The result stays with the heads apart when somebody wants it so. */
 static void heads_apart(void **s) {
     (void)s;
@@ -266,7 +292,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_spellings),      cmocka_unit_test(products_of_three_dims),
         cmocka_unit_test(what_must_not_fuse), cmocka_unit_test(softmax_of_another_axis),
-        cmocka_unit_test(with_past),          cmocka_unit_test(heads_apart),
+        cmocka_unit_test(with_past),          cmocka_unit_test(co_attention),
+        cmocka_unit_test(heads_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
