@@ -288,9 +288,9 @@ static TnStatus list_candidates(Pn *pn, const PnCase *c, PnChoice *choice, TnErr
     tni_planner_query(pn, c, in, &q);
     for (uint32_t i = 0; i < n_all; i++)
         n += all[i].op == c->op;
-    PN_ALLOC(pn, choice->tried, n, err);
-    for (uint32_t i = 0; i < n_all; i++) {
-        const TnKernel *k = &all[i];
+    PN_ALLOC(pn, choice->tried, n + pn->o->n_extra, err);
+    for (uint32_t i = 0; i < n_all + pn->o->n_extra; i++) {
+        const TnKernel *k = i < n_all ? &all[i] : &pn->o->extra[i - n_all];
         if (k->op != c->op || (k->cpu & ~pn->cpu) || (k->supports && !k->supports(&q)))
             continue;
         choice->tried[choice->n_tried++] = (PnTried){.kernel = k, .cost = k->cost ? k->cost(&q) : -1, .time = -1, .error = -1, .note = "not needed"};

@@ -19,6 +19,8 @@ typedef struct PlannerOptions {
     const TnLog *log;
     const TnProgress *progress;
     uint64_t model_hash;
+    const TnKernel *extra;     /* further candidates, not in the registry (tests) */
+    uint32_t n_extra;
 } PlannerOptions;
 
 /* Writes everything into w. Requires a fully inferred, verified module. */
