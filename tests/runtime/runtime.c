@@ -287,6 +287,9 @@ static void wrong_inputs_are_named(void **state) {
     assert_string_equal(err.node, "embed");
     ((int64_t *)in[1].data)[5] = 7;
     OK(tni_rt_run(s.ctx, &err)); /* a failed run leaves the context usable */
+    s.ctx->inputs[0].data = s.ctx->arena.p; /* an earlier output as input would be computed over */
+    assert_int_equal(tni_rt_run(s.ctx, &err), TN_ERR_ARGUMENT);
+    assert_non_null(strstr(err.message, "lies in this context's own memory"));
     free(in[0].data);
     free(in[1].data);
     close_session(&s);
