@@ -191,30 +191,23 @@ TN_INLINE void zero(float *dst, int64_t n) {
         vf_store(dst + i, vf_zero());
 }
 
-/* One patch, columns [k0, k0 + kc). The patch is lines of `len` floats that are contiguous in the image: kernel rows where taps are
- * neighbours, else single taps. iy, ix: position of the first tap. */
-static void gather_row(const TniConv *v, const float *image, int64_t iy, int64_t ix, int64_t k0, int64_t kc, float *dst) {
-    bool whole = v->dw == 1 && v->group == 1;
-    int64_t taps = whole ? v->kw : 1, per_row = whole ? 1 : v->kw, len = taps * v->cg;
-    int64_t l = k0 / len, at = k0 % len;
-    if (iy >= 0 && iy + (v->kh - 1) * v->dh < v->h && ix >= 0 && ix + (v->kw - 1) * v->dw < v->w) { /* nothing to cut */
-        for (; kc > 0; l++, at = 0) {
-            int64_t n = TN_MIN(len - at, kc), y = iy + (whole ? l : l / v->kw) * v->dh, x = ix + (whole ? 0 : l % v->kw * v->dw);
-            copy(dst, image + (y * v->w + x) * v->c + at, n);
-            dst += n;
-            kc -= n;
-        }
-        return;
-    }
-    for (; kc > 0; l++, at = 0) {
-        int64_t n = TN_MIN(len - at, kc), y = iy + l / per_row * v->dh, x = ix + l % per_row * v->dw;
-        int64_t lo = TN_MAX(-x, 0) * v->cg, hi = TN_MIN(v->w - x, taps) * v->cg; /* the part of the line that is inside */
+/* A patch is lines of floats that are contiguous in the image: kernel rows where taps are neighbours, else single taps. */
+typedef struct Lines {
+    int64_t taps, per_row, len; /* taps of a line, lines of a kernel row, floats of a line */
+} Lines;
+
+/* Columns [k0, k0 + kc) of a patch that reaches into the padding. iy, ix: position of the first tap. */
+static void gather_edge(const TniConv *v, const Lines *s, const float *image, int64_t iy, int64_t ix, int64_t k0, int64_t kc, float *dst) {
+    for (int64_t l = k0 / s->len, at = k0 % s->len; kc > 0; l++, at = 0) {
+        int64_t n = TN_MIN(s->len - at, kc), y = iy + l / s->per_row * v->dh, x = ix + l % s->per_row * v->dw;
+        int64_t lo = TN_MAX(-x, 0) * v->cg, hi = TN_MIN(v->w - x, s->taps) * v->cg; /* the part of the line that is inside */
         if (y < 0 || y >= v->h)
             hi = 0;
         lo = TN_MIN(TN_MAX(lo - at, 0), n);
         hi = TN_MIN(TN_MAX(hi - at, lo), n);
         zero(dst, lo);
-        copy(dst + lo, image + (y * v->w + x) * v->c + at + lo, hi - lo);
+        if (lo < hi)
+            copy(dst + lo, image + (y * v->w + x) * v->c + at + lo, hi - lo);
         zero(dst + hi, n - hi);
         dst += n;
         kc -= n;
@@ -224,9 +217,32 @@ static void gather_row(const TniConv *v, const float *image, int64_t iy, int64_t
 static void gather(const void *ctx, int64_t row, int64_t rows, int64_t k0, int64_t kc, float *dst, ptrdiff_t ld) {
     const TniConvGather *g = ctx;
     const TniConv *v = g->v;
+    bool whole = v->dw == 1 && v->group == 1;
+    const Lines s = {.taps = whole ? v->kw : 1, .per_row = whole ? 1 : v->kw, .len = (whole ? v->kw : 1) * v->cg};
+    struct {
+        int64_t off, n;
+    } part[TNI_GEMM_KC + 1]; /* what a patch inside the image copies, relative to its first tap */
+    int64_t parts = 0;
+    for (int64_t l = k0 / s.len, at = k0 % s.len, left = kc; left > 0; l++, at = 0, parts++) {
+        part[parts].off = (l / s.per_row * v->dh * v->w + l % s.per_row * v->dw) * v->c + at;
+        part[parts].n = TN_MIN(s.len - at, left);
+        left -= part[parts].n;
+    }
     int64_t pix = g->row0 + row, ox = pix % v->ow, oy = pix / v->ow % v->oh, b = pix / v->ow / v->oh;
+    int64_t last_y = v->h - (v->kh - 1) * v->dh, last_x = v->w - (v->kw - 1) * v->dw;
     for (int64_t i = 0; i < rows; i++, dst += ld) {
-        gather_row(v, v->x + b * v->h * v->w * v->c + g->channel0, oy * v->sh - v->pt, ox * v->sw - v->pl, k0, kc, dst);
+        const float *image = v->x + b * v->h * v->w * v->c + g->channel0;
+        int64_t iy = oy * v->sh - v->pt, ix = ox * v->sw - v->pl;
+        if (iy >= 0 && iy < last_y && ix >= 0 && ix < last_x) {
+            const float *src = image + (iy * v->w + ix) * v->c;
+            float *d = dst;
+            for (int64_t p = 0; p < parts; p++) {
+                copy(d, src + part[p].off, part[p].n);
+                d += part[p].n;
+            }
+        } else {
+            gather_edge(v, &s, image, iy, ix, k0, kc, dst);
+        }
         if (++ox == v->ow) {
             ox = 0;
             if (++oy == v->oh) {

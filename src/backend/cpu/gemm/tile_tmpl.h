@@ -43,8 +43,9 @@ typedef struct Tile {
     int64_t ahead_rows;
 } Tile;
 
-/* Adds, finishes and stores a tile of any shape from tmp [rows][width]. The path of ragged columns and of costly activations. */
-static __attribute__((noinline)) void tile_finish(const Tile *t, const float *tmp, int64_t rows, int64_t width) {
+/* Adds, finishes and stores a tile of any shape from tmp [rows][width]: the path of ragged columns and of costly activations. act is a
+ * constant where it is called, so that the loops hold one activation only. */
+TN_INLINE void finish_rows(const Tile *t, const float *tmp, int64_t rows, int64_t width, const uint32_t act) {
     const TniGemmEpi *e = t->last ? t->epi : NULL;
     for (int64_t j = 0; j < t->n; j += VL) {
         int64_t m = TN_MIN(t->n - j, (int64_t)VL);
@@ -66,12 +67,48 @@ static __attribute__((noinline)) void tile_finish(const Tile *t, const float *tm
                     b = vf_add(b, vf_set1(e->beta * e->bias_row[t->row + i]));
                 else if (e->bias_ld != 0)
                     b = vf_fma(vf_loadn(e->bias + (t->row + i) * e->bias_ld + t->col + j, m), vf_set1(e->beta), b);
-                x = vf_act(e->act, e->act_alpha, e->act_beta, vf_fma(x, alpha, b));
+                x = vf_act(act, e->act_alpha, e->act_beta, vf_fma(x, alpha, b));
                 if (e->residual != NULL)
                     x = vf_add(x, vf_loadn(e->residual + (t->row + i) * e->ldr + t->col + j, m));
             }
             vf_storen(c, m, x);
         }
+    }
+}
+
+/* The common costly case: whole vectors, a bias or none a column, nothing to add. */
+static __attribute__((noinline)) void finish_gelu(const Tile *t, const float *tmp, int64_t rows, int64_t width) {
+    const TniGemmEpi *e = t->epi;
+    vf alpha = vf_set1(e->alpha), beta = vf_set1(e->beta);
+    for (int64_t j = 0; j < t->n; j += VL) {
+        vf bias = vf_set1(e->bias0);
+        if (e->bias != NULL)
+            bias = vf_fma(vf_load(e->bias + t->col + j), beta, bias);
+        float *c = t->c + j;
+        const float *x = tmp + j;
+        if (t->add) {
+            for (int64_t i = 0; i < rows; i++)
+                vf_store(c + i * t->ldc, vf_gelu_fast(vf_fma(vf_add(vf_load(x + i * width), vf_load(c + i * t->ldc)), alpha, bias)));
+        } else {
+            for (int64_t i = 0; i < rows; i++)
+                vf_store(c + i * t->ldc, vf_gelu_fast(vf_fma(vf_load(x + i * width), alpha, bias)));
+        }
+    }
+}
+
+static __attribute__((noinline)) void tile_finish(const Tile *t, const float *tmp, int64_t rows, int64_t width) {
+    const TniGemmEpi *e = t->last ? t->epi : NULL;
+    uint32_t act = e == NULL ? TN_ACT_NONE : e->act;
+    if (act == TN_ACT_GELU && t->n % VL == 0 && e->bias_row == NULL && e->bias_ld == 0 && e->residual == NULL) {
+        finish_gelu(t, tmp, rows, width);
+        return;
+    }
+    switch (act) {
+    case TN_ACT_NONE: finish_rows(t, tmp, rows, width, TN_ACT_NONE); break;
+    case TN_ACT_RELU: finish_rows(t, tmp, rows, width, TN_ACT_RELU); break;
+    case TN_ACT_GELU: finish_rows(t, tmp, rows, width, TN_ACT_GELU); break;
+    case TN_ACT_SILU: finish_rows(t, tmp, rows, width, TN_ACT_SILU); break;
+    default: finish_rows(t, tmp, rows, width, act);
     }
 }
 
