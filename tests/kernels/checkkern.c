@@ -117,6 +117,22 @@ static bool same_bits(const TnTensor *a, const TnTensor *b) {
     return a->data == NULL || memcmp(a->data, b->data, tn_tensor_bytes(a)) == 0;
 }
 
+/* The same values; a NaN may be another one (which operand's payload survives is the compiler's choice, made anew for aliased memory). */
+static bool same_values(const TnTensor *a, const TnTensor *b) {
+    if (same_bits(a, b))
+        return true;
+    for (int64_t i = 0, n = tn_tensor_numel(a); i < n; i++) {
+        float u, v;
+        if (a->dtype != TN_F32)
+            return false;
+        memcpy(&u, (const float *)a->data + i, 4);
+        memcpy(&v, (const float *)b->data + i, 4);
+        if (memcmp(&u, &v, 4) != 0 && !(u != u && v != v))
+            return false;
+    }
+    return true;
+}
+
 typedef struct Worst {
     double share; /* of the tolerance; > 1 fails */
     int64_t at;
@@ -238,8 +254,8 @@ static bool check_inplace(Case *c, const TnKernel *k, const Run *first, const Op
             return report(c, k, o, "no memory for the test", "");
         if (execute(c, k, 2, &r) != TN_OK)
             return report(c, k, o, "in place: ", r.err.message);
-        if (!check_same(c, k, first, &r, o, "in place"))
-            return false;
+        if (!same_values(&first->out[0], &r.out[0]))
+            return report(c, k, o, "other values in place", "");
     }
     return true;
 }
