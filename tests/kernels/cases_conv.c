@@ -2,6 +2,8 @@
  *
  * Cases of conv, pool and resize: 1 to 3 spatial dims, both layouts, groups, strides, dilations, every way of padding and of coordinates.
  */
+#include <math.h>
+
 #include "kernels/checkkern.h"
 
 /* Output size of a window, or 0 when it does not fit. */
@@ -97,7 +99,10 @@ bool case_conv(Case *c) {
     dims[1] = cg;
     for (uint32_t d = 0; d < p->n_spatial; d++)
         dims[2 + d] = p->kernel[d];
-    ck_in(c, TN_F32, (int32_t)p->n_spatial + 2, dims, FILL_NORMAL);
+    TnTensor *w = ck_in(c, TN_F32, (int32_t)p->n_spatial + 2, dims, FILL_NORMAL);
+    const int64_t weights = tn_tensor_numel(w);
+    for (int64_t i = 0; i < weights; i++) /* as in models: sums of about 1, which activations do not flatten */
+        ((float *)w->data)[i] /= sqrtf((float)(weights / dims[0]));
     if (ck_rand(c) % 4 != 0)
         ck_last_constant(c);
     const int64_t m = groups * mg;
