@@ -76,6 +76,8 @@ typedef struct Pn {
     bool is_generator;
     int64_t *symbols, *opt; /* values of symbols and expressions on the samples */
     uint8_t *symbol_known, *opt_known;
+    uint8_t *guessed; /* [n_symbols]: opt is ours to choose: 1 a picture's side, 2 a length, 3 a number of samples */
+    bool strict, gave_up; /* run.c: stop at the first step that cannot run */
     size_t steps_done, steps_all;
 } Pn;
 
@@ -100,6 +102,10 @@ TnStatus tni_planner_run(Pn *pn, TnError *err);
 void tni_planner_evaluate(Pn *pn);
 /* Symbols at their opt values, or those of the caller's samples. */
 TnStatus tni_planner_symbols(Pn *pn, TnError *err);
+/* How many guesses there are of the sizes that nobody has given (1: nothing to guess); the last one is all ones. */
+uint32_t tni_planner_guesses(const Pn *pn);
+/* Puts a guess into the symbols' opt values and evaluates. */
+void tni_planner_guess(Pn *pn, uint32_t guess);
 /* dims of a value on the samples; false: one is not known. */
 bool tni_planner_dims(const Pn *pn, const IrValue *v, TnTensor *t);
 /* Memory from pn->alloc for t, filled with values that suit an input of this name: floats in [-1, 1), small integers, masks of ones. */

@@ -125,14 +125,31 @@ static TnStatus run_data_shape(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *e
     return st;
 }
 
+/* Made-up indices may point outside: zeros never do (unless there is nothing to point at). Replaces integer operands that are computed. */
+static void zero_indices(const Env *e, const IrNode *n) {
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        IrValueId v = n->in[i];
+        if (v != TN_NO_VALUE && e->owned[v] && (e->t[v].dtype == TN_I32 || e->t[v].dtype == TN_I64))
+            memset(e->t[v].data, 0, tn_tensor_bytes(&e->t[v]));
+    }
+}
+
+static TnStatus choose_and_call(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
+    TN_TRY(tni_planner_choose(pn, c, &e->pg->choice[k], err));
+    return c->done ? TN_OK : tni_planner_call(pn, e->pg->choice[k]->kernel, c, c->out, 1, NULL, err);
+}
+
 static TnStatus run_plain(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
     const IrNode *n = &e->pg->g->nodes[k];
     if (tni_op_info(n->op)->flags & TN_OPF_DATA_SHAPE)
         return run_data_shape(pn, e, k, c, err);
     TN_TRY(output_dims(pn, e, k, c, err));
     TN_TRY(allocate(pn, e, n, c, err));
-    TN_TRY(tni_planner_choose(pn, c, &e->pg->choice[k], err));
-    return c->done ? TN_OK : tni_planner_call(pn, e->pg->choice[k]->kernel, c, c->out, 1, NULL, err);
+    TnStatus st = choose_and_call(pn, e, k, c, err);
+    if (st != TN_ERR_RUN || pn->o->samples)
+        return st;
+    zero_indices(e, n);
+    return choose_and_call(pn, e, k, c, err);
 }
 
 /* Kernels of the called graphs are chosen on the operands of this call; the results come from the interpreter. */
@@ -193,6 +210,10 @@ static TnStatus run_node(Pn *pn, Env *e, uint32_t k, TnError *err) {
     }
     if (st == TN_OK)
         return TN_OK;
+    if (pn->strict) {
+        pn->gave_up = true;
+        return st;
+    }
     tni_log(pn->o->log, TN_LOG_INFO, "node '%s' could not run on the sample inputs: %s", n->name, why.message);
     if (!e->pg->choice[k])
         TN_TRY(tni_planner_choose_reference(pn, n->op, "it could not run on the sample inputs, so no other kernel could be verified",
@@ -265,6 +286,44 @@ static TnStatus all_reference(Pn *pn, TnError *err) {
     return TN_OK;
 }
 
+/* All graphs that nobody calls, on the present sizes. */
+static TnStatus run_all(Pn *pn, const uint8_t *is_called, TnError *err) {
+    pn->steps_done = 0;
+    TN_TRY(tni_planner_state_samples(pn, err));
+    for (uint32_t i = 0; i < pn->m->n_graphs; i++)
+        if (!is_called[pn->order[i]])
+            TN_TRY(run_graph(pn, &pn->graphs[pn->order[i]], NULL, err));
+    return TN_OK;
+}
+
+/* Sizes that nobody has given are guessed: the first guess on which every step runs; if there is none, the one that came furthest. */
+static TnStatus guess_and_run(Pn *pn, const uint8_t *is_called, TnError *err) {
+    uint32_t n = tni_planner_guesses(pn), best = 0;
+    size_t furthest = 0;
+    for (uint32_t i = 0; n > 1 && i < n; i++) {
+        TnError why = {0};
+        tni_planner_guess(pn, i);
+        pn->strict = true;
+        pn->gave_up = false;
+        TnStatus st = run_all(pn, is_called, &why);
+        pn->strict = false;
+        if (st == TN_OK)
+            return TN_OK;
+        if (!pn->gave_up) {
+            if (err)
+                *err = why;
+            return st;
+        }
+        if (pn->steps_done > furthest) {
+            furthest = pn->steps_done;
+            best = i;
+        }
+    }
+    if (n > 1)
+        tni_planner_guess(pn, best);
+    return run_all(pn, is_called, err);
+}
+
 TnStatus tni_planner_run(Pn *pn, TnError *err) {
     uint8_t *is_called;
     TN_TRY(tni_planner_symbols(pn, err));
@@ -283,9 +342,6 @@ TnStatus tni_planner_run(Pn *pn, TnError *err) {
     }
     if (pn->o->reference)
         return all_reference(pn, err);
-    TN_TRY(tni_planner_state_samples(pn, err));
-    for (uint32_t i = 0; i < pn->m->n_graphs; i++)
-        if (!is_called[pn->order[i]])
-            TN_TRY(run_graph(pn, &pn->graphs[pn->order[i]], NULL, err));
+    TN_TRY(guess_and_run(pn, is_called, err));
     return all_reference(pn, err);
 }

@@ -26,6 +26,55 @@ void tni_planner_evaluate(Pn *pn) {
     }
 }
 
+/* ---- sizes that nobody has given ---- */
+
+/* What a symbol of an input's axis probably is. A picture has one to four channels on axis 1. */
+static uint8_t kind_of(const IrModule *m, const IrValue *v, int32_t axis) {
+    const TnDimExpr *channels = v->rank >= 4 ? &m->exprs[v->dims[1]] : NULL;
+    if (axis == 0 && v->rank > 1)
+        return 3;
+    if (axis >= 2 && channels && tni_dtype_is_float(v->dtype) && channels->op == TN_DIM_CONST && channels->value <= 4)
+        return 1;
+    return 2;
+}
+
+static TnStatus find_guesses(Pn *pn, TnError *err) {
+    const IrModule *m = pn->m;
+    const IrGraph *g = m->graphs[0];
+    PN_ALLOC(pn, pn->guessed, m->n_symbols, err);
+    for (uint32_t i = 0; i < g->n_inputs && !pn->o->samples; i++) {
+        const IrValue *v = &g->values[g->inputs[i]];
+        for (int32_t d = 0; d < v->rank; d++) {
+            const TnDimExpr *e = &m->exprs[v->dims[d]];
+            if (e->op != TN_DIM_SYMBOL)
+                continue;
+            const TnSymbol *s = &m->symbols[e->value];
+            if (!s->data_dependent && s->min == 1 && s->opt == 1 && s->max == INT64_MAX && !pn->guessed[e->value])
+                pn->guessed[e->value] = kind_of(m, v, d);
+        }
+    }
+    return TN_OK;
+}
+
+/* Sizes by guess and kind. Models limit their sizes in ways that only running them shows: tables of positions, multiples of patches. */
+static const int64_t guesses[][4] = {{1, 224, 64, 1}, {1, 64, 16, 1}, {1, 448, 4, 1}, {1, 1, 1, 1}};
+
+uint32_t tni_planner_guesses(const Pn *pn) {
+    for (uint32_t s = 0; s < pn->m->n_symbols; s++)
+        if (pn->guessed[s] == 1 || pn->guessed[s] == 2)
+            return (uint32_t)TN_COUNT(guesses);
+    return 1;
+}
+
+void tni_planner_guess(Pn *pn, uint32_t guess) {
+    for (uint32_t s = 0; s < pn->m->n_symbols; s++) {
+        if (pn->guessed[s])
+            pn->symbols[s] = pn->m->symbols[s].opt = guesses[guess][pn->guessed[s]];
+        pn->symbol_known[s] = !pn->m->symbols[s].data_dependent;
+    }
+    tni_planner_evaluate(pn);
+}
+
 TnStatus tni_planner_symbols(Pn *pn, TnError *err) {
     const IrModule *m = pn->m;
     PN_ALLOC(pn, pn->symbols, m->n_symbols, err);
@@ -43,6 +92,7 @@ TnStatus tni_planner_symbols(Pn *pn, TnError *err) {
             if (m->exprs[v->dims[d]].op == TN_DIM_SYMBOL)
                 pn->symbols[m->exprs[v->dims[d]].value] = pn->o->samples[i].dims[d];
     }
+    TN_TRY(find_guesses(pn, err));
     tni_planner_evaluate(pn);
     return TN_OK;
 }
@@ -137,6 +187,7 @@ static bool fill_control(const Pn *pn, const char *name, TnTensor *t) {
 TnStatus tni_planner_state_samples(Pn *pn, TnError *err) {
     for (uint32_t i = 0; i < pn->n_states; i++) {
         PnState *s = &pn->states[i];
+        tni_free(pn->alloc, s->sample.data);
         tni_planner_dims(pn, &pn->m->graphs[s->graph]->values[s->value], &s->sample);
         TN_TRY(tni_planner_fill(pn, &s->sample, s->name, 1, err));
     }

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "backend/registry.h"
 #include "runtime/runtime.h"
 
 uint32_t tni_rt_root(const RtFrame *f, uint32_t value) {
@@ -342,23 +343,61 @@ static TnKernelQuery make_query(const TnContext *ctx, RtFrame *f, uint32_t s) {
                            .threads = tni_threads_count(ctx->threads)};
 }
 
-static TnStatus check_kernel(const TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
-    const PlanStep *st = &f->prog->steps[s];
-    const TnKernel *k = f->prog->rt[s].kernel;
-    const RtCall *c = &f->calls[s];
-    TnKernelQuery q = make_query(ctx, f, s);
-    if (k->supports && !k->supports(&q))
-        return TN_RAISE(err, TN_ERR_SHAPE, "kernel %s was chosen when the plan was built and cannot do these shapes; rebuild with other --shapes",
-                        k->name);
-    for (uint32_t i = 0; i < st->n_in; i++) {
-        uint32_t id = ctx->plan->p.operands[st->first_in + i];
-        bool constant = id != PLAN_NONE && f->query_in[i].data != NULL;
-        size_t want = k->packed_bytes && constant ? k->packed_bytes(&q, i) : 0;
-        uint32_t pid = c->packed ? ctx->plan->p.operands[st->first_packed + i] : PLAN_NONE;
-        size_t have = pid == PLAN_NONE ? 0 : (size_t)f->prog->values[pid].bytes;
-        if (want != have)
-            return TN_RAISE(err, TN_ERR_PLAN, "kernel %s needs %zu packed bytes of input %u; the plan has %zu", k->name, want, i, have);
+/* Packed bytes that the plan has of input i, 0 = none. */
+static size_t packed_bytes(const TnContext *ctx, const RtFrame *f, uint32_t s, uint32_t i) {
+    uint32_t id = f->calls[s].packed ? ctx->plan->p.operands[f->prog->steps[s].first_packed + i] : PLAN_NONE;
+    return id == PLAN_NONE ? 0 : (size_t)f->prog->values[id].bytes;
+}
+
+/* The constants are stored as k wants them. */
+static bool packing_fits(const TnContext *ctx, const RtFrame *f, uint32_t s, const TnKernel *k, const TnKernelQuery *q, uint32_t *bad) {
+    for (*bad = 0; *bad < q->n_in; ++*bad) {
+        bool constant = q->in[*bad].data != NULL;
+        size_t want = k->packed_bytes && constant ? k->packed_bytes(q, *bad) : 0;
+        if (want != packed_bytes(ctx, f, s, *bad))
+            return false;
     }
+    return true;
+}
+
+/* The kernel of the plan was chosen for other sizes and cannot do these: the cheapest of those that can, with constants as they are
+ * stored. NULL: none. */
+static const TnKernel *other_kernel(const TnContext *ctx, const RtFrame *f, uint32_t s, const TnKernelQuery *q) {
+    const TnKernel *was = f->prog->rt[s].kernel, *best = NULL;
+    double least = 0;
+    uint32_t n, bad;
+    const TnKernel *all = tni_kernels(&n);
+    for (uint32_t i = 0; i < n; i++) {
+        const TnKernel *k = &all[i];
+        bool packs = f->calls[s].packed != NULL;
+        if (k->op != was->op || (k->cpu & ~ctx->plan->p.header->cpu_flags) || (k->supports && !k->supports(q)))
+            continue;
+        if (packs && (!k->packing || !was->packing || strcmp(k->packing, was->packing) != 0))
+            continue;
+        double cost = k->cost ? k->cost(q) : 1e30;
+        if (!packing_fits(ctx, f, s, k, q, &bad) || (best && cost >= least))
+            continue;
+        best = k;
+        least = cost;
+    }
+    return best;
+}
+
+static TnStatus check_kernel(const TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
+    const TnKernel *k = f->prog->rt[s].kernel;
+    TnKernelQuery q = make_query(ctx, f, s);
+    uint32_t bad;
+    if (k->supports && !k->supports(&q)) {
+        const TnKernel *other = other_kernel(ctx, f, s, &q);
+        if (!other)
+            return TN_RAISE(err, TN_ERR_SHAPE, "kernel %s was chosen when the plan was built and cannot do these shapes, nor can another; rebuild "
+                            "with other --shapes", k->name);
+        k = other;
+    } else if (!packing_fits(ctx, f, s, k, &q, &bad)) {
+        return TN_RAISE(err, TN_ERR_PLAN, "kernel %s wants other packed bytes of input %u than the %zu that the plan has", k->name, bad,
+                        packed_bytes(ctx, f, s, bad));
+    }
+    f->calls[s].kernel = k;
     size_t scratch = k->scratch ? k->scratch(&q) : 0;
     if (scratch > PTRDIFF_MAX)
         return TN_RAISE(err, TN_ERR_MEMORY, "kernel %s needs %zu bytes of scratch", k->name, scratch);

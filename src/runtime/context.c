@@ -56,6 +56,7 @@ static TnStatus frame_calls(TnContext *ctx, RtFrame *f, TnError *err) {
     TAKE(f->calls, r->g->n_steps);
     TAKE(t, r->n_operands);
     for (uint32_t s = 0; s < r->g->n_steps; s++) {
+        f->calls[s].kernel = r->rt[s].kernel;
         f->calls[s].in = t;
         f->calls[s].out = t + r->steps[s].n_in;
         t += r->steps[s].n_in + r->steps[s].n_out;
@@ -128,6 +129,7 @@ TnStatus tni_rt_context_create(TnPlan *plan, uint32_t threads, const TnAllocator
         return TN_OOM(err, sizeof *ctx);
     ctx->plan = plan;
     ctx->alloc = a;
+    ctx->loop_limit = INT64_MAX;
     TnStatus st = context_fill(ctx, threads, err);
     if (st != TN_OK) {
         tni_rt_context_destroy(&ctx);

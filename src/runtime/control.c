@@ -130,6 +130,8 @@ static TnStatus loop_iterations(TnContext *ctx, RtFrame *f, uint32_t s, Loop *l,
     for (uint32_t i = 2 + n; i < st->n_in; i++)
         l->inputs[i] = in[i];
     for (l->iteration = 0; l->cond && l->iteration < trips; l->iteration++) {
+        if (l->iteration >= ctx->loop_limit)
+            return TN_RAISE(err, TN_ERR_LIMIT, "the loop does not end within %lld iterations", (long long)ctx->loop_limit);
         for (uint32_t i = 0; i < n; i++)
             l->inputs[2 + i] = l->carried[i].t;
         TN_TRY(call_program(ctx, f, body, l->inputs, err));

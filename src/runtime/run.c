@@ -52,7 +52,7 @@ static TnStatus call_kernel(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err
                          .err = err};
     TnStatus status = rt->check_run ? tni_rt_check_step(ctx, f, s, err) : TN_OK;
     if (status == TN_OK)
-        status = rt->kernel->run(&call);
+        status = c->kernel->run(&call);
     if (status != TN_OK && err) {
         tni_error_prefix(err, status, "node '%s'", tni_rt_step_name(f, ctx, s));
         snprintf(err->node, sizeof err->node, "%s", tni_rt_step_name(f, ctx, s));
@@ -63,15 +63,15 @@ static TnStatus call_kernel(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err
 static void show_step(TnContext *ctx, const RtFrame *f, uint32_t s, uint64_t ns) {
     const PlanStep *st = &f->prog->steps[s];
     const Plan *p = &ctx->plan->p;
+    const char *kernel = f->calls[s].kernel ? f->calls[s].kernel->name : "";
     for (uint32_t i = 0; i < st->n_out; i++) {
         uint32_t id = p->operands[st->first_out + i];
         if (id != PLAN_NONE)
-            ctx->on_step(ctx->on_step_ctx, f->prog->g->first_step + s, p->strings + st->name, p->strings + st->op, p->strings + st->kernel,
+            ctx->on_step(ctx->on_step_ctx, f->prog->g->first_step + s, p->strings + st->name, p->strings + st->op, kernel,
                          p->strings + f->prog->values[id].name, &f->t[id], ns);
     }
     if (st->n_out == 0)
-        ctx->on_step(ctx->on_step_ctx, f->prog->g->first_step + s, p->strings + st->name, p->strings + st->op, p->strings + st->kernel, "", NULL,
-                     ns);
+        ctx->on_step(ctx->on_step_ctx, f->prog->g->first_step + s, p->strings + st->name, p->strings + st->op, kernel, "", NULL, ns);
 }
 
 /* Tensors of the pool that die with step s. */
@@ -172,6 +172,8 @@ static TnStatus copy_outputs(const TnContext *ctx, const RtFrame *f, TnError *er
 TnStatus tni_rt_run(TnContext *ctx, TnError *err) {
     RtFrame *f = &ctx->frames[0];
     ctx->ran = false;
+    for (uint32_t i = 0; i < ctx->plan->p.n_programs; i++)
+        tni_rt_release(ctx, &ctx->frames[i]); /* what a failed run left behind */
     for (uint32_t i = 0; i < f->prog->g->n_inputs; i++)
         if (ctx->inputs[i].dtype == TN_UNDEFINED)
             return TN_RAISE(err, TN_ERR_STATE, "input '%s' has not been set", ctx->plan->p.strings + f->prog->values[f->prog->inputs[i]].name);

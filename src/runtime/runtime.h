@@ -71,7 +71,8 @@ typedef struct RtBlock {
 typedef struct RtCall {
     TnTensor *in, *out;
     const void **packed; /* NULL: none */
-    bool skip;           /* a view: nothing to do */
+    const TnKernel *kernel; /* the plan's, or one that can do the bound shapes when that one cannot; NULL: control */
+    bool skip;              /* a view: nothing to do */
 } RtCall;
 
 typedef struct RtFrame {
@@ -128,6 +129,7 @@ struct TnContext {
     TnTensor *inputs; /* of program 0; dtype TN_UNDEFINED = not set */
     RtUserOut *user;  /* of program 0 */
     bool ran;
+    int64_t loop_limit; /* iterations of one loop, after which it fails; INT64_MAX = none (fuzzing sets it) */
     TnStepFn on_step;
     void *on_step_ctx;
     struct RtGeneration *gen;

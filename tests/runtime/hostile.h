@@ -48,7 +48,7 @@ static inline bool hostile_inputs(TnContext *ctx, const TnAllocator *a, TnTensor
         for (size_t k = 0; k < bytes && in[i].dtype == TN_F32; k += 4)
             *(float *)(void *)((uint8_t *)in[i].data + k) = (float)(k % 7) - 3;
         for (size_t k = 0; k < bytes && (in[i].dtype == TN_I64 || in[i].dtype == TN_BOOL); k += 8)
-            ((uint8_t *)in[i].data)[k] = k % 3 != 0;
+            ((uint8_t *)in[i].data)[k] = in[i].rank == 0 ? 2 : k % 3 != 0;
     }
     return true;
 }
@@ -69,6 +69,7 @@ static inline int hostile_run(const uint8_t *bytes, size_t n) {
     TnTensor *in = calloc(n_in + 1, sizeof *in);
     if (in && n_in < 100 && tni_rt_context_create(plan, 1, &a, &ctx, &err) == TN_OK && hostile_inputs(ctx, &a, in, 3)) {
         memcpy(ctx->inputs, in, n_in * sizeof *in);
+        ctx->loop_limit = 100;
         if (tni_rt_run(ctx, &err) == TN_OK)
             far = 2;
         if (plan->gen) {
