@@ -17,17 +17,18 @@ int main(int argc, char **argv) {
     TnContext *ctx = NULL;
     TnError err = {0};
     TnIoInfo info;
+    void *data[64] = {NULL};
     if (argc != 2)
         return fprintf(stderr, "usage: run_plan PLAN\n"), 2;
     if (tn_plan_open(argv[1], NULL, &plan, &err) || tn_context_create(plan, NULL, &ctx, &err))
         return stop(&err);
-    for (uint32_t i = 0; i < tn_plan_input_count(plan); i++) {
+    for (uint32_t i = 0; i < tn_plan_input_count(plan) && i < 64; i++) {
         if (tn_plan_input(plan, i, &info, &err))
             return stop(&err);
         TnTensor x = {.dtype = info.dtype, .rank = info.rank};
         for (int32_t d = 0; d < info.rank; d++)
             x.dims[d] = info.opt[d];
-        x.data = calloc(1, tn_tensor_bytes(&x) + 1);
+        x.data = data[i] = calloc(1, tn_tensor_bytes(&x) + 1);
         for (int64_t k = 0; x.data && info.dtype == TN_F32 && k < tn_tensor_numel(&x); k++)
             ((float *)x.data)[k] = 1;
         if (!x.data || tn_context_set_input(ctx, i, &x, &err)) /* read during the run, not copied */
@@ -49,5 +50,7 @@ int main(int argc, char **argv) {
     }
     tn_context_destroy(&ctx);
     tn_plan_close(&plan);
-    return 0; /* the inputs go with the process */
+    for (uint32_t i = 0; i < 64; i++)
+        free(data[i]);
+    return 0;
 }

@@ -139,9 +139,9 @@ static void all_spellings(void **s) {
         for (int scale = 0; scale < SCALES; scale++)
             for (int mask = 0; mask < MASKS; mask++)
                 for (int more = 0; more < 4; more++) {
-                    Case c = {form,
-                              scale,
-                              mask,
+                    Case c = {(Form)form,
+                              (Scale)scale,
+                              (Mask)mask,
                               .cross = (more & 1) != 0,
                               .scale_last = (more & 2) != 0,
                               .fill = more & 2 ? -3.4028235e38 : -1e31};

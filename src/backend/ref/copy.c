@@ -9,7 +9,7 @@ static uint8_t nibble(const void *p, int64_t i) {
 
 static void set_nibble(void *p, int64_t i, uint8_t v) {
     uint8_t *b = (uint8_t *)p + i / 2;
-    *b = i % 2 == 0 ? (uint8_t)((*b & 0xf0) | v) : (uint8_t)((*b & 0x0f) | v << 4);
+    *b = (uint8_t)(i % 2 == 0 ? (*b & 0xf0) | v : (*b & 0x0f) | v << 4);
 }
 
 void tni_ref_copy_run(uint32_t bits, void *dst, int64_t dst_first, const void *src, int64_t src_first, int64_t n) {
