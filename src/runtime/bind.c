@@ -198,11 +198,11 @@ static TnStatus bind_states(TnContext *ctx, RtFrame *f, TnError *err) {
         RtState *s = &ctx->states[v->place_arg];
         if (s->t.rank >= 0 && s->buf.cap >= f->bytes[i] && memcmp(s->t.dims, f->t[i].dims, sizeof s->t.dims) == 0)
             continue;
+        ctx->states_epoch++; /* also when it fails: the old bytes are gone */
         if (s->buf.cap < f->bytes[i] || !s->buf.p)
             TN_TRY(tni_rt_grow(ctx, &s->buf, TN_MAX((size_t)f->bytes[i], (size_t)1), true, err));
         s->t = f->t[i];
         s->t.data = s->buf.p;
-        ctx->states_epoch++;
     }
     return TN_OK;
 }
@@ -502,6 +502,10 @@ TnStatus tni_rt_bind(TnContext *ctx, RtFrame *f, const TnTensor *inputs, const i
         bool moved = !same_addresses(ctx, f, inputs);
         if (moved && f->bound_states != ctx->states_epoch)
             TN_TRY(bind_states(ctx, f, err));
+        /* Another program may have tried to grow what is shared, in vain. */
+        TN_TRY(tni_rt_grow(ctx, f->arena, TN_MAX((size_t)f->arena_bytes, (size_t)1), false, err));
+        TN_TRY(tni_rt_grow(ctx, &ctx->scratch, f->scratch, false, err));
+        moved |= f->bound_arena != f->arena->p;
         remember(ctx, f, inputs, preset, known);
         if (moved)
             set_addresses(ctx, f);

@@ -61,21 +61,26 @@ static bool dims_params_late(const Plan *p, const RtProgram *r, const PlanStep *
     return false;
 }
 
-static void prepare_step(const Plan *p, RtProgram *r, RtStep *rt, const PlanStep *st) {
+/* late, check_run and the sizes of tables. */
+static TnStatus prepare_step(const Plan *p, RtProgram *r, RtStep *rt, const PlanStep *st, TnError *err) {
     rt->data_mask = tni_plan_data_operands(rt->op);
     rt->late = st->n_symbols > 0 || (tni_op_info(rt->op)->flags & TN_OPF_DATA_SHAPE) || (rt->op == TN_OP_dims && dims_params_late(p, r, st));
     for (uint32_t i = 0; i < st->n_in + st->n_out; i++) {
         uint32_t id = p->operands[i < st->n_in ? st->first_in + i : st->first_out + (i - st->n_in)];
         if (id == PLAN_NONE)
             continue;
-        rt->late |= r->late_value[id] != 0;
-        uint32_t root = r->values[id].place == PLAN_AT_ALIAS ? r->values[id].place_arg : id;
-        if (i < st->n_in && i < 32 && (rt->data_mask & 1u << i) && r->values[root].place != PLAN_AT_WEIGHT)
-            rt->check_run = true;
+        uint32_t root = r->values[id].place == PLAN_AT_ALIAS ? r->values[id].place_arg : id, place = r->values[root].place;
+        rt->late |= r->late_value[id] || r->late_value[root] || place == PLAN_AT_DYNAMIC;
+        if (i >= st->n_in || i >= 32 || !(rt->data_mask & 1u << i))
+            continue;
+        if (place == PLAN_AT_PACKED)
+            return TN_RAISE(err, TN_ERR_PLAN, "node '%s': operand %u decides shapes or addresses, but has no plain form", p->strings + st->name, i);
+        rt->check_run |= place != PLAN_AT_WEIGHT;
     }
     r->max_in = TN_MAX(r->max_in, st->n_in);
     r->max_out = TN_MAX(r->max_out, st->n_out);
     r->n_operands += st->n_in + st->n_out;
+    return TN_OK;
 }
 
 static TnStatus prepare_program(TnPlan *plan, uint32_t index, uint8_t *defined, TnError *err) {
@@ -115,7 +120,7 @@ static TnStatus prepare_program(TnPlan *plan, uint32_t index, uint8_t *defined, 
             return TN_RAISE(err, TN_ERR_PLAN, "%s: value %u has dims known only while running, but a fixed place", p->strings + r->g->name, i);
     }
     for (uint32_t s = 0; s < r->g->n_steps; s++)
-        prepare_step(p, r, &plan->steps[r->g->first_step + s], &r->steps[s]);
+        TN_TRY(prepare_step(p, r, &plan->steps[r->g->first_step + s], &r->steps[s], err));
     return TN_OK;
 }
 
