@@ -6,9 +6,19 @@
 #include "bench_ops.h"
 
 static const TnKernel kernels[] = {
-#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                       \
-    {.name = #name_, .op = TN_OP_##op_, .cpu = cpu_, .run = run_, .supports = supports_, .scratch = scratch_, .cost = cost_, \
-     .packing = packing_, .packed_bytes = bytes_, .pack = pack_, .atol = atol_, .rtol = rtol_},
+#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                                  \
+    {.name = #name_,                                                                                                                       \
+     .op = TN_OP_##op_,                                                                                                                    \
+     .cpu = cpu_,                                                                                                                          \
+     .run = run_,                                                                                                                          \
+     .supports = supports_,                                                                                                                \
+     .scratch = scratch_,                                                                                                                  \
+     .cost = cost_,                                                                                                                        \
+     .packing = packing_,                                                                                                                  \
+     .packed_bytes = bytes_,                                                                                                               \
+     .pack = pack_,                                                                                                                        \
+     .atol = atol_,                                                                                                                        \
+     .rtol = rtol_},
 #include "backend/cpu/attention/kernels.inc"
 #undef KERNEL
 };
@@ -20,7 +30,8 @@ typedef struct Shape {
 
 static void bench_full(const TnKernel *k, const Shape *s, const char *part, TnThreads *threads) {
     BenchCall b = {0};
-    TnAttentionParams p = {.heads = (uint32_t)s->h, .kv_heads = (uint32_t)s->h, .d_qk = (uint32_t)s->d, .d_v = (uint32_t)s->d, .scale = 0.125f};
+    TnAttentionParams p = {
+        .heads = (uint32_t)s->h, .kv_heads = (uint32_t)s->h, .d_qk = (uint32_t)s->d, .d_v = (uint32_t)s->d, .scale = 0.125f};
     char what[96];
     snprintf(what, sizeof what, "attention b%lld h%lld %lldx%lld d%lld biases %u", (long long)s->b, (long long)s->h, (long long)s->sq,
              (long long)s->sk, (long long)s->d, s->biases);
@@ -71,7 +82,7 @@ static void bench_step(const TnKernel *k, int64_t rows, int64_t h, int64_t d, in
 int main(int argc, char **argv) {
     static const Shape shapes[] = {
         {1, 12, 709, 709, 64, 2}, {1, 12, 709, 709, 64, 1}, {1, 12, 709, 709, 64, 0}, {1, 6, 578, 578, 64, 0}, {1, 5, 196, 196, 64, 0},
-        {1, 8, 49, 49, 64, 0}, {1, 12, 20, 20, 64, 1}, {1, 8, 100, 100, 128, 1}, {1, 8, 100, 20, 128, 1}, {4, 6, 130, 130, 32, 0},
+        {1, 8, 49, 49, 64, 0},    {1, 12, 20, 20, 64, 1},   {1, 8, 100, 100, 128, 1}, {1, 8, 100, 20, 128, 1}, {4, 6, 130, 130, 32, 0},
     };
     uint32_t nt = argc > 1 ? (uint32_t)atoi(argv[1]) : 1;
     const char *part = argc > 3 ? argv[3] : "";

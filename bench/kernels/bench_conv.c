@@ -6,9 +6,19 @@
 #include "bench_ops.h"
 
 static const TnKernel kernels[] = {
-#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                       \
-    {.name = #name_, .op = TN_OP_##op_, .cpu = cpu_, .run = run_, .supports = supports_, .scratch = scratch_, .cost = cost_, \
-     .packing = packing_, .packed_bytes = bytes_, .pack = pack_, .atol = atol_, .rtol = rtol_},
+#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                                  \
+    {.name = #name_,                                                                                                                       \
+     .op = TN_OP_##op_,                                                                                                                    \
+     .cpu = cpu_,                                                                                                                          \
+     .run = run_,                                                                                                                          \
+     .supports = supports_,                                                                                                                \
+     .scratch = scratch_,                                                                                                                  \
+     .cost = cost_,                                                                                                                        \
+     .packing = packing_,                                                                                                                  \
+     .packed_bytes = bytes_,                                                                                                               \
+     .pack = pack_,                                                                                                                        \
+     .atol = atol_,                                                                                                                        \
+     .rtol = rtol_},
 #include "backend/cpu/conv/kernels.inc"
 #undef KERNEL
 };
@@ -20,8 +30,13 @@ typedef struct Shape {
 
 static void bench(const TnKernel *k, const Shape *s, bool last, const char *part, TnThreads *threads) {
     BenchCall b = {0};
-    TnConvParams p = {.n_spatial = 2, .group = (uint32_t)s->g, .kernel = {s->k, s->k}, .stride = {s->s, s->s}, .dilation = {1, 1},
-                      .pads = {s->p, s->p, s->p, s->p}, .channels_last = last};
+    TnConvParams p = {.n_spatial = 2,
+                      .group = (uint32_t)s->g,
+                      .kernel = {s->k, s->k},
+                      .stride = {s->s, s->s},
+                      .dilation = {1, 1},
+                      .pads = {s->p, s->p, s->p, s->p},
+                      .channels_last = last};
     int64_t oh = (s->h + 2 * s->p - s->k) / s->s + 1, ow = (s->w + 2 * s->p - s->k) / s->s + 1;
     char what[96];
     snprintf(what, sizeof what, "b%lld c%lld %lldx%lld m%lld g%lld k%d s%d %s", (long long)s->b, (long long)s->c, (long long)s->h,
@@ -40,12 +55,15 @@ static void bench(const TnKernel *k, const Shape *s, bool last, const char *part
 
 int main(int argc, char **argv) {
     static const Shape shapes[] = {
-        {1, 3, 224, 224, 64, 1, 4, 4, 0}, {1, 64, 56, 56, 128, 1, 2, 2, 0}, {1, 128, 28, 28, 320, 1, 2, 2, 0}, {1, 320, 14, 14, 512, 1, 2, 2, 0},
+        {1, 3, 224, 224, 64, 1, 4, 4, 0},    {1, 64, 56, 56, 128, 1, 2, 2, 0},
+        {1, 128, 28, 28, 320, 1, 2, 2, 0},   {1, 320, 14, 14, 512, 1, 2, 2, 0},
         {1, 3, 224, 224, 768, 1, 16, 16, 0}, {1, 3, 384, 384, 384, 1, 16, 16, 0}, /* patch embeddings: LayoutLMv3, TrOCR */
-        {1, 64, 56, 56, 64, 1, 1, 1, 0}, {1, 64, 56, 56, 256, 1, 1, 1, 0}, {1, 256, 56, 56, 64, 1, 1, 1, 0}, {1, 128, 28, 28, 512, 1, 1, 1, 0},
-        {1, 64, 56, 56, 64, 64, 3, 1, 1}, {1, 64, 56, 56, 64, 64, 5, 1, 2}, {1, 128, 28, 28, 128, 128, 3, 1, 1},
-        {1, 128, 28, 28, 128, 128, 5, 1, 2}, {1, 320, 14, 14, 320, 320, 3, 1, 1}, {1, 512, 7, 7, 512, 512, 3, 1, 1},
-        {1, 64, 56, 56, 64, 1, 3, 1, 1}, {1, 256, 28, 28, 256, 1, 3, 1, 1},
+        {1, 64, 56, 56, 64, 1, 1, 1, 0},     {1, 64, 56, 56, 256, 1, 1, 1, 0},
+        {1, 256, 56, 56, 64, 1, 1, 1, 0},    {1, 128, 28, 28, 512, 1, 1, 1, 0},
+        {1, 64, 56, 56, 64, 64, 3, 1, 1},    {1, 64, 56, 56, 64, 64, 5, 1, 2},
+        {1, 128, 28, 28, 128, 128, 3, 1, 1}, {1, 128, 28, 28, 128, 128, 5, 1, 2},
+        {1, 320, 14, 14, 320, 320, 3, 1, 1}, {1, 512, 7, 7, 512, 512, 3, 1, 1},
+        {1, 64, 56, 56, 64, 1, 3, 1, 1},     {1, 256, 28, 28, 256, 1, 3, 1, 1},
     };
     uint32_t nt = argc > 1 ? (uint32_t)atoi(argv[1]) : 1;
     TnThreads *threads = NULL;

@@ -9,9 +9,19 @@
 #include "peak.h"
 
 static const TnKernel kernels[] = {
-#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                       \
-    {.name = #name_, .op = TN_OP_##op_, .cpu = cpu_, .run = run_, .supports = supports_, .scratch = scratch_, .cost = cost_, \
-     .packing = packing_, .packed_bytes = bytes_, .pack = pack_, .atol = atol_, .rtol = rtol_},
+#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                                  \
+    {.name = #name_,                                                                                                                       \
+     .op = TN_OP_##op_,                                                                                                                    \
+     .cpu = cpu_,                                                                                                                          \
+     .run = run_,                                                                                                                          \
+     .supports = supports_,                                                                                                                \
+     .scratch = scratch_,                                                                                                                  \
+     .cost = cost_,                                                                                                                        \
+     .packing = packing_,                                                                                                                  \
+     .packed_bytes = bytes_,                                                                                                               \
+     .pack = pack_,                                                                                                                        \
+     .atol = atol_,                                                                                                                        \
+     .rtol = rtol_},
 #include "backend/cpu/gemm/kernels.inc"
 #undef KERNEL
 };
@@ -35,20 +45,30 @@ static void run_job(void *ctx) {
 
 static void bench(const TnKernel *k, TnThreads *threads, int64_t m, int64_t n, int64_t kk, uint32_t act) {
     TnGemmParams g = {.alpha = 1, .beta = 1, .act = act};
-    TnTensor in[3] = {{.dtype = TN_F32, .rank = 2, .dims = {m, kk}}, {.dtype = TN_F32, .rank = 2, .dims = {kk, n}}, {.dtype = TN_F32, .rank = 1, .dims = {n}}};
+    TnTensor in[3] = {{.dtype = TN_F32, .rank = 2, .dims = {m, kk}},
+                      {.dtype = TN_F32, .rank = 2, .dims = {kk, n}},
+                      {.dtype = TN_F32, .rank = 1, .dims = {n}}};
     TnTensor out = {.dtype = TN_F32, .rank = 2, .dims = {m, n}};
     for (int i = 0; i < 3; i++)
         in[i].data = random_floats(tn_tensor_numel(&in[i]));
     out.data = random_floats(m * n);
     uint32_t nt = tni_threads_count(threads);
     TnKernelQuery q = {.op = k->op, .params = &g, .in = in, .n_in = 3, .out = &out, .n_out = 1, .threads = nt};
-    void *pack = aligned_alloc(64, tni_align_up(k->packed_bytes(&q, 1), 64)), *scratch = aligned_alloc(64, tni_align_up(k->scratch(&q), 64) + 64);
+    void *pack = aligned_alloc(64, tni_align_up(k->packed_bytes(&q, 1), 64)),
+         *scratch = aligned_alloc(64, tni_align_up(k->scratch(&q), 64) + 64);
     if (pack == NULL || scratch == NULL || in[0].data == NULL || in[1].data == NULL || in[2].data == NULL || out.data == NULL)
         exit(1);
     k->pack(&q, 1, pack);
     const void *packed[3] = {NULL, pack, NULL};
-    TnKernelCall call = {.params = &g, .in = in, .n_in = 3, .out = &out, .n_out = 1, .packed = packed, .scratch = scratch,
-                         .scratch_bytes = k->scratch(&q), .threads = threads};
+    TnKernelCall call = {.params = &g,
+                         .in = in,
+                         .n_in = 3,
+                         .out = &out,
+                         .n_out = 1,
+                         .packed = packed,
+                         .scratch = scratch,
+                         .scratch_bytes = k->scratch(&q),
+                         .threads = threads};
     Job job = {k, &call};
     double flops = 2.0 * (double)m * (double)n * (double)kk;
     BenchTime r = bench_time(run_job, &job, flops, nt, k->cpu);
@@ -64,12 +84,12 @@ static void bench(const TnKernel *k, TnThreads *threads, int64_t m, int64_t n, i
 
 int main(int argc, char **argv) {
     static const int64_t shapes[][3] = {
-        {709, 2304, 768}, {709, 768, 768}, {709, 3072, 768}, {709, 768, 3072}, /* LayoutLMv3-base */
-        {100, 1024, 1024}, {20, 3072, 768}, {20, 768, 3072},                   /* ViLBERT */
-        {578, 1152, 384}, {578, 1536, 384}, {578, 384, 1536},                  /* TrOCR-small encoder */
-        {130, 576, 192}, {130, 768, 192}, {130, 192, 768},                     /* the default OCR model's encoder */
-        {1, 768, 256}, {1, 4900, 256}, {4, 768, 256}, {4, 4900, 256},          /* its decoder */
-        {3136, 64, 64}, {3136, 256, 64}, {784, 512, 128}, {196, 1280, 320}, {196, 320, 1280}, {49, 2048, 512}, /* UniFormer-S */
+        {709, 2304, 768},  {709, 768, 768},  {709, 3072, 768}, {709, 768, 3072}, /* LayoutLMv3-base */
+        {100, 1024, 1024}, {20, 3072, 768},  {20, 768, 3072},                    /* ViLBERT */
+        {578, 1152, 384},  {578, 1536, 384}, {578, 384, 1536},                   /* TrOCR-small encoder */
+        {130, 576, 192},   {130, 768, 192},  {130, 192, 768},                    /* the default OCR model's encoder */
+        {1, 768, 256},     {1, 4900, 256},   {4, 768, 256},    {4, 4900, 256},   /* its decoder */
+        {3136, 64, 64},    {3136, 256, 64},  {784, 512, 128},  {196, 1280, 320}, {196, 320, 1280}, {49, 2048, 512}, /* UniFormer-S */
     };
     uint32_t nt = argc > 1 ? (uint32_t)atoi(argv[1]) : 1;
     const char *part = argc > 2 ? argv[2] : "";

@@ -60,8 +60,8 @@ static inline bool bench_prepare(BenchCall *b, const TnKernel *k, const void *pa
         if ((constants >> i & 1) == 0)
             known[i].data = NULL;
     }
-    TnKernelQuery q = {.op = k->op, .params = params, .in = known, .n_in = n_in, .out = b->out, .n_out = n_out,
-                       .threads = tni_threads_count(threads)};
+    TnKernelQuery q = {
+        .op = k->op, .params = params, .in = known, .n_in = n_in, .out = b->out, .n_out = n_out, .threads = tni_threads_count(threads)};
     if (k->supports != NULL && !k->supports(&q))
         return false;
     for (uint32_t i = 0; i < n_in && k->packed_bytes != NULL; i++) {
@@ -74,8 +74,15 @@ static inline bool bench_prepare(BenchCall *b, const TnKernel *k, const void *pa
     }
     size_t scratch = k->scratch != NULL ? k->scratch(&q) : 0;
     b->k = k;
-    b->call = (TnKernelCall){.params = params, .in = b->in, .n_in = n_in, .out = b->out, .n_out = n_out, .packed = b->packed,
-                             .scratch = bench_alloc(b, scratch), .scratch_bytes = scratch, .threads = threads};
+    b->call = (TnKernelCall){.params = params,
+                             .in = b->in,
+                             .n_in = n_in,
+                             .out = b->out,
+                             .n_out = n_out,
+                             .packed = b->packed,
+                             .scratch = bench_alloc(b, scratch),
+                             .scratch_bytes = scratch,
+                             .threads = threads};
     return true;
 }
 

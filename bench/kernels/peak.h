@@ -23,11 +23,10 @@ static inline uint64_t bench_thread_ns(void) {
 #define BENCH_FMA512(i) "vfmadd231ps %%zmm31, %%zmm30, %%zmm" #i "\n\t"
 #define BENCH_FMA256(i) "vfmadd231ps %%ymm15, %%ymm14, %%ymm" #i "\n\t"
 #define BENCH_TWELVE(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11)
-#define BENCH_CLOBBER \
-    "xmm14", "xmm15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11"
+#define BENCH_CLOBBER "xmm14", "xmm15", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11"
 #define BENCH_ZERO256(i) "vxorps %%ymm" #i ", %%ymm" #i ", %%ymm" #i "\n\t" /* subnormal leftovers would be slow */
 static inline double bench_peak_avx512(void) {
-    __asm__ volatile(BENCH_TWELVE(BENCH_ZERO256) "vpxord %%zmm30, %%zmm30, %%zmm30\n\tvpxord %%zmm31, %%zmm31, %%zmm31"::: BENCH_CLOBBER);
+    __asm__ volatile(BENCH_TWELVE(BENCH_ZERO256) "vpxord %%zmm30, %%zmm30, %%zmm30\n\tvpxord %%zmm31, %%zmm31, %%zmm31" ::: BENCH_CLOBBER);
     uint64_t t = bench_thread_ns();
     for (int i = 0; i < 20000; i++)
         __asm__ volatile(BENCH_TWELVE(BENCH_FMA512)::: BENCH_CLOBBER);
@@ -59,8 +58,8 @@ static inline double bench_peak(uint32_t flags) {
     return 0;
 }
 
-/* Times fn(ctx): the best of many runs in microseconds, and the 90th percentile of its rate against the peak measured just before and after, so
- * that changes of the clock cancel. flops is what one run computes. Thread time is used where there is one thread. */
+/* Times fn(ctx): the best of many runs in microseconds, and the 90th percentile of its rate against the peak measured just before and
+ * after, so that changes of the clock cancel. flops is what one run computes. Thread time is used where there is one thread. */
 typedef struct BenchTime {
     double best_us, peak_fraction, peak;
 } BenchTime;
@@ -69,7 +68,7 @@ static inline BenchTime bench_time(void (*fn)(void *ctx), void *ctx, double flop
     double fractions[REPS], total = 0, one = 1e6;
     int n = 0;
     BenchTime r = {1e30, 0, 0};
-    for (int rep = 0; rep < REPS && (rep < 7 || total < 0.6e9); rep++) {
+    for (int rep = 0; rep < REPS && (rep < 7 || total < 0.3e9); rep++) {
         double before = bench_peak(flags);
         int inner = 1 + (int)(2e5 / one);
         uint64_t t = threads > 1 ? tni_now_ns() : bench_thread_ns();

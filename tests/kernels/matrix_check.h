@@ -60,7 +60,10 @@ static inline TnTensor mc_tensor(Mc *mc, int32_t rank, const int64_t *dims, bool
         ((float *)t.data)[i] = fill ? mc_random(mc) : NAN;
     return t;
 }
-#define MC_DIMS(...) (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}
+#define MC_DIMS(...)                                                                                                                       \
+    (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]) {                                                           \
+        __VA_ARGS__                                                                                                                        \
+    }
 
 /* Runs k; inputs whose bit is set in `constants` are shown to supports(), scratch() and pack(). false when k refuses. */
 static inline bool mc_run(Mc *mc, const TnKernel *k, const void *params, TnTensor *in, uint32_t n_in, uint32_t constants, TnTensor *out,
@@ -71,8 +74,8 @@ static inline bool mc_run(Mc *mc, const TnKernel *k, const void *params, TnTenso
         if ((constants >> i & 1) == 0)
             known[i].data = NULL;
     }
-    TnKernelQuery q = {.op = k->op, .params = params, .in = known, .n_in = n_in, .out = out, .n_out = n_out,
-                       .threads = tni_threads_count(threads)};
+    TnKernelQuery q = {
+        .op = k->op, .params = params, .in = known, .n_in = n_in, .out = out, .n_out = n_out, .threads = tni_threads_count(threads)};
     if (k->supports != NULL && !k->supports(&q))
         return false;
     const void *packed[8] = {0};
@@ -86,9 +89,16 @@ static inline bool mc_run(Mc *mc, const TnKernel *k, const void *params, TnTenso
     }
     size_t scratch = k->scratch != NULL ? k->scratch(&q) : 0;
     TnError err = {0};
-    TnKernelCall call = {.params = params, .in = in, .n_in = n_in, .out = out, .n_out = n_out, .packed = packed,
-                         .scratch = scratch > 0 ? mc_alloc(mc, tni_align_up(scratch, 64), 64) : NULL, .scratch_bytes = scratch,
-                         .threads = threads, .err = &err};
+    TnKernelCall call = {.params = params,
+                         .in = in,
+                         .n_in = n_in,
+                         .out = out,
+                         .n_out = n_out,
+                         .packed = packed,
+                         .scratch = scratch > 0 ? mc_alloc(mc, tni_align_up(scratch, 64), 64) : NULL,
+                         .scratch_bytes = scratch,
+                         .threads = threads,
+                         .err = &err};
     TnStatus st = k->run(&call);
     if (st != TN_OK)
         fail_msg("%s: %s", k->name, err.message);
@@ -111,16 +121,26 @@ static inline void mc_compare(const char *what, const float *y, const double *re
 
 static inline double mc_act(uint32_t act, double alpha, double beta, double x) {
     switch (act) {
-    case TN_ACT_RELU: return x > 0 ? x : 0;
-    case TN_ACT_GELU: return 0.5 * x * erfc(-x * 0.70710678118654752440);
-    case TN_ACT_GELU_TANH: return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
-    case TN_ACT_TANH: return tanh(x);
-    case TN_ACT_SIGMOID: return 1 / (1 + exp(-x));
-    case TN_ACT_SILU: return x / (1 + exp(-x));
-    case TN_ACT_CLIP: return fmin(beta, fmax(alpha, x));
-    case TN_ACT_LEAKY_RELU: return x < 0 ? alpha * x : x;
-    case TN_ACT_HARD_SWISH: return x * fmax(0, fmin(1, x / 6 + 0.5));
-    default: return x;
+    case TN_ACT_RELU:
+        return x > 0 ? x : 0;
+    case TN_ACT_GELU:
+        return 0.5 * x * erfc(-x * 0.70710678118654752440);
+    case TN_ACT_GELU_TANH:
+        return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case TN_ACT_TANH:
+        return tanh(x);
+    case TN_ACT_SIGMOID:
+        return 1 / (1 + exp(-x));
+    case TN_ACT_SILU:
+        return x / (1 + exp(-x));
+    case TN_ACT_CLIP:
+        return fmin(beta, fmax(alpha, x));
+    case TN_ACT_LEAKY_RELU:
+        return x < 0 ? alpha * x : x;
+    case TN_ACT_HARD_SWISH:
+        return x * fmax(0, fmin(1, x / 6 + 0.5));
+    default:
+        return x;
     }
 }
 

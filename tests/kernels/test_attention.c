@@ -7,9 +7,19 @@
 #include "backend/cpu/attention/attention.h"
 
 static const TnKernel kernels[] = {
-#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                       \
-    {.name = #name_, .op = TN_OP_##op_, .cpu = cpu_, .run = run_, .supports = supports_, .scratch = scratch_, .cost = cost_, \
-     .packing = packing_, .packed_bytes = bytes_, .pack = pack_, .atol = atol_, .rtol = rtol_},
+#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                                  \
+    {.name = #name_,                                                                                                                       \
+     .op = TN_OP_##op_,                                                                                                                    \
+     .cpu = cpu_,                                                                                                                          \
+     .run = run_,                                                                                                                          \
+     .supports = supports_,                                                                                                                \
+     .scratch = scratch_,                                                                                                                  \
+     .cost = cost_,                                                                                                                        \
+     .packing = packing_,                                                                                                                  \
+     .packed_bytes = bytes_,                                                                                                               \
+     .pack = pack_,                                                                                                                        \
+     .atol = atol_,                                                                                                                        \
+     .rtol = rtol_},
 #include "backend/cpu/attention/kernels.inc"
 #undef KERNEL
 };
@@ -59,7 +69,8 @@ static void reference(const AttnCase *c, const TnAttentionParams *p, const TnTen
                 for (int64_t j = 0; j < c->sk; j++) {
                     s[j] = 0;
                     for (int64_t e = 0; e < c->d; e++)
-                        s[j] += at(&in[0], p->q_layout, p->q_off, c->h, c->d, b, h, i, e) * at(&in[1], p->k_layout, p->k_off, c->kv, c->d, b, kh, j, e);
+                        s[j] += at(&in[0], p->q_layout, p->q_off, c->h, c->d, b, h, i, e) *
+                                at(&in[1], p->k_layout, p->k_off, c->kv, c->d, b, kh, j, e);
                     s[j] = s[j] * (double)p->scale + bias_value(&in[3], b, h, i, j) + bias_value(&in[4], b, h, i, j);
                     if (c->causal && j > i + c->sk - c->sq)
                         s[j] = -INFINITY;
@@ -71,7 +82,8 @@ static void reference(const AttnCase *c, const TnAttentionParams *p, const TnTen
                     double y = 0;
                     for (int64_t j = 0; j < c->sk; j++)
                         y += s[j] * at(&in[2], p->v_layout, p->v_off, c->kv, c->dv, b, kh, j, e);
-                    int64_t o = p->out_layout == TN_LAYOUT_BHSD ? ((b * c->h + h) * c->sq + i) * c->dv + e : ((b * c->sq + i) * c->h + h) * c->dv + e;
+                    int64_t o = p->out_layout == TN_LAYOUT_BHSD ? ((b * c->h + h) * c->sq + i) * c->dv + e
+                                                                : ((b * c->sq + i) * c->h + h) * c->dv + e;
                     ref[o] = y / sum;
                 }
             }
@@ -114,8 +126,13 @@ static void make_operands(Mc *mc, const AttnCase *c, TnAttentionParams *p, TnTen
 }
 
 static void check(const AttnCase *c, TnThreads *threads) {
-    TnAttentionParams p = {.heads = (uint32_t)c->h, .kv_heads = (uint32_t)c->kv, .d_qk = (uint32_t)c->d, .d_v = (uint32_t)c->dv,
-                           .scale = 1.0f / sqrtf((float)c->d), .causal = c->causal, .out_layout = c->out_layout};
+    TnAttentionParams p = {.heads = (uint32_t)c->h,
+                           .kv_heads = (uint32_t)c->kv,
+                           .d_qk = (uint32_t)c->d,
+                           .d_v = (uint32_t)c->dv,
+                           .scale = 1.0f / sqrtf((float)c->d),
+                           .causal = c->causal,
+                           .out_layout = c->out_layout};
     Mc mc = {.rng = (uint64_t)(c->sq * 31 + c->sk)};
     TnTensor in[5] = {{0}};
     make_operands(&mc, c, &p, in);
@@ -126,8 +143,8 @@ static void check(const AttnCase *c, TnThreads *threads) {
         const TnKernel *k = &kernels[i];
         if (k->op != TN_OP_attention || (k->cpu & tni_cpu_flags()) != k->cpu)
             continue;
-        TnTensor y = c->out_layout == TN_LAYOUT_BHSD ? mc_tensor(&mc, MC_DIMS(c->b, c->h, c->sq, c->dv), false) :
-                                                       mc_tensor(&mc, MC_DIMS(c->b, c->sq, c->h * c->dv), false);
+        TnTensor y = c->out_layout == TN_LAYOUT_BHSD ? mc_tensor(&mc, MC_DIMS(c->b, c->h, c->sq, c->dv), false)
+                                                     : mc_tensor(&mc, MC_DIMS(c->b, c->sq, c->h * c->dv), false);
         TnTensor z = y;
         z.data = mc_alloc(&mc, (size_t)n * 4, 4);
         char what[160];
@@ -145,11 +162,17 @@ static void check(const AttnCase *c, TnThreads *threads) {
 static void test_attention(void **state) {
     (void)state;
     static const AttnCase cases[] = {
-        {1, 2, 2, 17, 17, 32, 32, .layout = 0}, {2, 3, 3, 33, 33, 64, 64, .layout = 4, .bias = 2}, {1, 2, 2, 5, 70, 24, 40, .layout = 1, .bias = 1},
-        {2, 4, 2, 9, 130, 16, 16, .layout = 2, .bias = 3}, {1, 4, 1, 40, 40, 64, 64, .layout = 3, .causal = 1},
-        {2, 2, 2, 100, 1, 8, 8, .layout = 0, .bias = 4}, {1, 2, 2, 1, 200, 128, 128, .layout = 1, .out_layout = TN_LAYOUT_BHSD, .bias = 2},
-        {1, 1, 1, 7, 3, 5, 3, .layout = 0, .causal = 1}, {1, 2, 2, 130, 1300, 33, 17, .layout = 1, .bias = 2, .causal = 1},
-        {1, 2, 2, 709, 709, 64, 64, .layout = 0, .bias = 2}, {3, 5, 5, 49, 49, 64, 64, .layout = 4, .out_layout = TN_LAYOUT_BHSD},
+        {1, 2, 2, 17, 17, 32, 32, .layout = 0},
+        {2, 3, 3, 33, 33, 64, 64, .layout = 4, .bias = 2},
+        {1, 2, 2, 5, 70, 24, 40, .layout = 1, .bias = 1},
+        {2, 4, 2, 9, 130, 16, 16, .layout = 2, .bias = 3},
+        {1, 4, 1, 40, 40, 64, 64, .layout = 3, .causal = 1},
+        {2, 2, 2, 100, 1, 8, 8, .layout = 0, .bias = 4},
+        {1, 2, 2, 1, 200, 128, 128, .layout = 1, .out_layout = TN_LAYOUT_BHSD, .bias = 2},
+        {1, 1, 1, 7, 3, 5, 3, .layout = 0, .causal = 1},
+        {1, 2, 2, 130, 1300, 33, 17, .layout = 1, .bias = 2, .causal = 1},
+        {1, 2, 2, 709, 709, 64, 64, .layout = 0, .bias = 2},
+        {3, 5, 5, 49, 49, 64, 64, .layout = 4, .out_layout = TN_LAYOUT_BHSD},
     };
     TnThreads *threads = mc_threads(3);
     for (size_t i = 0; i < TN_COUNT(cases); i++)
@@ -157,12 +180,14 @@ static void test_attention(void **state) {
     tni_threads_destroy(&threads);
 }
 
-static void check_step(int64_t rows, int64_t lanes_n, int64_t positions, int32_t length, int64_t h, int64_t d, bool cross, TnThreads *threads) {
+static void check_step(int64_t rows, int64_t lanes_n, int64_t positions, int32_t length, int64_t h, int64_t d, bool cross,
+                       TnThreads *threads) {
     TnAttentionStepParams p = {.heads = (uint32_t)h, .d_head = (uint32_t)d, .scale = 0.25f, .q_off = 3};
     Mc mc = {.rng = (uint64_t)length};
     int64_t w = h * d, cols = cross ? 1 : positions;
     TnTensor in[5] = {mc_tensor(&mc, MC_DIMS(rows, w + 5), true), mc_tensor(&mc, MC_DIMS(lanes_n, positions, w), true),
-                      mc_tensor(&mc, MC_DIMS(lanes_n, positions, w), true), mc_tensor(&mc, MC_DIMS(rows, cols), false), mc_tensor(&mc, MC_DIMS(1), false)};
+                      mc_tensor(&mc, MC_DIMS(lanes_n, positions, w), true), mc_tensor(&mc, MC_DIMS(rows, cols), false),
+                      mc_tensor(&mc, MC_DIMS(1), false)};
     in[3].dtype = in[4].dtype = TN_I32;
     int32_t *lanes = in[3].data;
     for (int64_t i = 0; i < rows * cols; i++)

@@ -6,9 +6,19 @@
 #include "backend/cpu/conv/conv.h"
 
 static const TnKernel kernels[] = {
-#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                       \
-    {.name = #name_, .op = TN_OP_##op_, .cpu = cpu_, .run = run_, .supports = supports_, .scratch = scratch_, .cost = cost_, \
-     .packing = packing_, .packed_bytes = bytes_, .pack = pack_, .atol = atol_, .rtol = rtol_},
+#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                                  \
+    {.name = #name_,                                                                                                                       \
+     .op = TN_OP_##op_,                                                                                                                    \
+     .cpu = cpu_,                                                                                                                          \
+     .run = run_,                                                                                                                          \
+     .supports = supports_,                                                                                                                \
+     .scratch = scratch_,                                                                                                                  \
+     .cost = cost_,                                                                                                                        \
+     .packing = packing_,                                                                                                                  \
+     .packed_bytes = bytes_,                                                                                                               \
+     .pack = pack_,                                                                                                                        \
+     .atol = atol_,                                                                                                                        \
+     .rtol = rtol_},
 #include "backend/cpu/conv/kernels.inc"
 #undef KERNEL
 };
@@ -52,9 +62,15 @@ static TnTensor image(Mc *mc, const ConvCase *c, bool last, int64_t ch, int64_t 
 }
 
 static uint32_t check(const ConvCase *c, bool last, TnThreads *threads) {
-    int64_t oh = (c->h + c->pt + c->pb - (c->kh - 1) * c->dh - 1) / c->sh + 1, ow = (c->w + c->pl + c->pr - (c->kw - 1) * c->dw - 1) / c->sw + 1;
-    TnConvParams p = {.n_spatial = c->one_d ? 1 : 2, .group = (uint32_t)c->group, .act = c->act, .act_alpha = -0.5f, .act_beta = 0.75f,
-                      .channels_last = last, .auto_pad = c->auto_pad};
+    int64_t oh = (c->h + c->pt + c->pb - (c->kh - 1) * c->dh - 1) / c->sh + 1,
+            ow = (c->w + c->pl + c->pr - (c->kw - 1) * c->dw - 1) / c->sw + 1;
+    TnConvParams p = {.n_spatial = c->one_d ? 1 : 2,
+                      .group = (uint32_t)c->group,
+                      .act = c->act,
+                      .act_alpha = -0.5f,
+                      .act_beta = 0.75f,
+                      .channels_last = last,
+                      .auto_pad = c->auto_pad};
     const int32_t two[5][2] = {{c->kh, c->kw}, {c->sh, c->sw}, {c->dh, c->dw}, {c->pt, c->pl}, {c->pb, c->pr}};
     for (uint32_t i = 0; i < p.n_spatial; i++) {
         uint32_t s = c->one_d ? 1 : i;
@@ -67,8 +83,8 @@ static uint32_t check(const ConvCase *c, bool last, TnThreads *threads) {
     Mc mc = {.rng = (uint64_t)(c->c * 13 + c->m)};
     TnTensor in[4] = {{0}};
     in[0] = image(&mc, c, last, c->c, c->h, c->w, true);
-    in[1] = c->one_d ? mc_tensor(&mc, MC_DIMS(c->m, c->c / c->group, c->kw), true) :
-                       mc_tensor(&mc, MC_DIMS(c->m, c->c / c->group, c->kh, c->kw), true);
+    in[1] = c->one_d ? mc_tensor(&mc, MC_DIMS(c->m, c->c / c->group, c->kw), true)
+                     : mc_tensor(&mc, MC_DIMS(c->m, c->c / c->group, c->kh, c->kw), true);
     if (c->bias)
         in[2] = mc_tensor(&mc, MC_DIMS(c->m), true);
     if (c->residual)
@@ -85,8 +101,9 @@ static uint32_t check(const ConvCase *c, bool last, TnThreads *threads) {
         for (uint32_t constants = 0; constants < 4; constants += 2) {
             memset(y.data, 0xff, (size_t)n * 4);
             char what[160];
-            snprintf(what, sizeof what, "%s b%lld c%lld %lldx%lld m%lld g%lld k%dx%d last %d const %u", k->name, (long long)c->b, (long long)c->c,
-                     (long long)c->h, (long long)c->w, (long long)c->m, (long long)c->group, c->kh, c->kw, last, constants);
+            snprintf(what, sizeof what, "%s b%lld c%lld %lldx%lld m%lld g%lld k%dx%d last %d const %u", k->name, (long long)c->b,
+                     (long long)c->c, (long long)c->h, (long long)c->w, (long long)c->m, (long long)c->group, c->kh, c->kw, last,
+                     constants);
             if (!mc_run(&mc, k, &p, in, 4, constants, &y, 1, NULL))
                 continue;
             ran++;

@@ -7,9 +7,19 @@
 #include "backend/cpu/gemm/kernels.h"
 
 static const TnKernel kernels[] = {
-#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                       \
-    {.name = #name_, .op = TN_OP_##op_, .cpu = cpu_, .run = run_, .supports = supports_, .scratch = scratch_, .cost = cost_, \
-     .packing = packing_, .packed_bytes = bytes_, .pack = pack_, .atol = atol_, .rtol = rtol_},
+#define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                                  \
+    {.name = #name_,                                                                                                                       \
+     .op = TN_OP_##op_,                                                                                                                    \
+     .cpu = cpu_,                                                                                                                          \
+     .run = run_,                                                                                                                          \
+     .supports = supports_,                                                                                                                \
+     .scratch = scratch_,                                                                                                                  \
+     .cost = cost_,                                                                                                                        \
+     .packing = packing_,                                                                                                                  \
+     .packed_bytes = bytes_,                                                                                                               \
+     .pack = pack_,                                                                                                                        \
+     .atol = atol_,                                                                                                                        \
+     .rtol = rtol_},
 #include "backend/cpu/gemm/kernels.inc"
 #undef KERNEL
 };
@@ -36,8 +46,13 @@ static void gemm_reference(const GemmCase *c, const TnGemmParams *g, const TnTen
 }
 
 static void check_gemm(const GemmCase *c, TnThreads *threads) {
-    TnGemmParams g = {.trans_a = c->trans_a, .trans_b = c->trans_b, .alpha = c->alpha, .beta = c->beta, .act = c->act,
-                      .act_alpha = c->act == TN_ACT_CLIP ? -0.5f : 0.1f, .act_beta = 0.75f};
+    TnGemmParams g = {.trans_a = c->trans_a,
+                      .trans_b = c->trans_b,
+                      .alpha = c->alpha,
+                      .beta = c->beta,
+                      .act = c->act,
+                      .act_alpha = c->act == TN_ACT_CLIP ? -0.5f : 0.1f,
+                      .act_beta = 0.75f};
     Mc mc = {.rng = (uint64_t)(c->m * 131 + c->n * 17 + c->k)};
     TnTensor in[4] = {{0}};
     in[0] = mc_tensor(&mc, 2, c->trans_a ? (int64_t[]){c->k, c->m} : (int64_t[]){c->m, c->k}, true);
@@ -78,13 +93,22 @@ static void check_gemm(const GemmCase *c, TnThreads *threads) {
 static void test_gemm_shapes(void **state) {
     (void)state;
     TnThreads *threads = mc_threads(3);
-    static const int64_t ms[] = {1, 2, 3, 4, 5, 6, 7, 9, 13, 14, 15, 29, 100}, ns[] = {1, 7, 16, 17, 31, 32, 33, 64, 97, 130}, ks[] = {1, 5, 16, 33, 330};
+    static const int64_t ms[] = {1, 2, 3, 4, 5, 6, 7, 9, 13, 14, 15, 29, 100}, ns[] = {1, 7, 16, 17, 31, 32, 33, 64, 97, 130},
+                         ks[] = {1, 5, 16, 33, 330};
     for (size_t i = 0; i < TN_COUNT(ms); i++)
         for (size_t j = 0; j < TN_COUNT(ns); j++)
             for (size_t l = 0; l < TN_COUNT(ks); l++) {
                 uint32_t h = (uint32_t)(i * 7 + j * 3 + l);
-                GemmCase c = {ms[i], ns[j], ks[l], .trans_a = h % 5 == 0, .trans_b = h % 3 == 0, .act = h % TN_ACT_COUNT, .bias = h % 4,
-                              .residual = h / 2 % 2, .alpha = h % 3 ? 1.0f : 0.5f, .beta = h % 2 ? 1.0f : -2.0f};
+                GemmCase c = {ms[i],
+                              ns[j],
+                              ks[l],
+                              .trans_a = h % 5 == 0,
+                              .trans_b = h % 3 == 0,
+                              .act = h % TN_ACT_COUNT,
+                              .bias = h % 4,
+                              .residual = h / 2 % 2,
+                              .alpha = h % 3 ? 1.0f : 0.5f,
+                              .beta = h % 2 ? 1.0f : -2.0f};
                 check_gemm(&c, threads);
             }
     tni_threads_destroy(&threads);
@@ -101,7 +125,8 @@ static void test_gemm_epilogues(void **state) {
             }
     GemmCase empty = {4, 8, 0, .bias = 2, .alpha = 1, .beta = 1};
     check_gemm(&empty, threads);
-    GemmCase large[] = {{709, 768, 96, .alpha = 1}, {20, 1100, 700, .alpha = 1, .bias = 2, .beta = 1}, {260, 96, 1030, .trans_a = 1, .alpha = 1}};
+    GemmCase large[] = {
+        {709, 768, 96, .alpha = 1}, {20, 1100, 700, .alpha = 1, .bias = 2, .beta = 1}, {260, 96, 1030, .trans_a = 1, .alpha = 1}};
     for (size_t i = 0; i < TN_COUNT(large); i++)
         check_gemm(&large[i], threads);
     tni_threads_destroy(&threads);

@@ -6,7 +6,9 @@
 #define SCORE_FLOATS 65536 /* most of a block's scores: an eighth of a 2 MiB L2 cache */
 #define LD_PAD 16
 
-static bool is_f32(const TnTensor *t) { return t->dtype == TN_F32; }
+static bool is_f32(const TnTensor *t) {
+    return t->dtype == TN_F32;
+}
 
 /* ---- attention ---- */
 
@@ -55,7 +57,8 @@ static bool bias_view(const TnTensor *t, const TniAttn *a, TniAttnView *v) {
 }
 
 /* Everything but pointers into scratch; false when the operands do not fit. Works for queries and calls alike. */
-static bool describe(TniAttn *a, const TnAttentionParams *p, const TnTensor *in, uint32_t n_in, const TnTensor *out, const TniGemmIsa *isa) {
+static bool describe(TniAttn *a, const TnAttentionParams *p, const TnTensor *in, uint32_t n_in, const TnTensor *out,
+                     const TniGemmIsa *isa) {
     int64_t sv = 0;
     *a = (TniAttn){.isa = isa, .h = p->heads, .kv = p->kv_heads, .d = p->d_qk, .dv = p->d_v, .scale = p->scale, .causal = p->causal != 0};
     if (a->h == 0 || a->kv == 0 || a->h % a->kv != 0 || a->d == 0 || a->dv == 0)
@@ -64,7 +67,8 @@ static bool describe(TniAttn *a, const TnAttentionParams *p, const TnTensor *in,
         p->v_layout == TN_LAYOUT_BHDS)
         return false;
     if (!view_of(&in[0], p->q_layout, p->q_off, a->h, a->d, &a->q, &a->sq) ||
-        !view_of(&in[1], p->k_layout, p->k_off, a->kv, a->d, &a->k, &a->sk) || !view_of(&in[2], p->v_layout, p->v_off, a->kv, a->dv, &a->v, &sv))
+        !view_of(&in[1], p->k_layout, p->k_off, a->kv, a->d, &a->k, &a->sk) ||
+        !view_of(&in[2], p->v_layout, p->v_off, a->kv, a->dv, &a->v, &sv))
         return false;
     a->b = in[0].dims[0];
     if (sv != a->sk || in[1].dims[0] != a->b || in[2].dims[0] != a->b)
@@ -163,7 +167,9 @@ bool tni_attention_step_supports(const TnKernelQuery *q) {
            y->dims[0] == x->dims[0] && y->dims[1] == w && tn_tensor_numel(len) == 1;
 }
 
-static size_t step_floats(const TnTensor *cache) { return tni_align_up((size_t)cache->dims[1], 16) + 16; }
+static size_t step_floats(const TnTensor *cache) {
+    return tni_align_up((size_t)cache->dims[1], 16) + 16;
+}
 
 size_t tni_attention_step_scratch(const TnKernelQuery *q) {
     return (size_t)TN_MAX(q->threads, 1u) * step_floats(&q->in[1]) * sizeof(float);
@@ -172,17 +178,30 @@ size_t tni_attention_step_scratch(const TnKernelQuery *q) {
 static TnStatus step_run(TnKernelCall *call, const TniAttnIsa *isa) {
     const TnAttentionStepParams *p = call->params;
     const TnTensor *cache = &call->in[1], *lanes = &call->in[3];
-    TniAttnStep a = {.q = (const float *)call->in[0].data + p->q_off, .k = cache->data, .v = call->in[2].data, .lanes = lanes->data,
-                     .out = call->out[0].data, .q_row = call->in[0].dims[1], .rows = call->in[0].dims[0], .lane_cols = lanes->dims[1],
-                     .positions = cache->dims[1], .length = *(const int32_t *)call->in[4].data, .heads = p->heads, .d = p->d_head,
-                     .scale = p->scale, .work = call->scratch, .work_floats = step_floats(cache)};
+    TniAttnStep a = {.q = (const float *)call->in[0].data + p->q_off,
+                     .k = cache->data,
+                     .v = call->in[2].data,
+                     .lanes = lanes->data,
+                     .out = call->out[0].data,
+                     .q_row = call->in[0].dims[1],
+                     .rows = call->in[0].dims[0],
+                     .lane_cols = lanes->dims[1],
+                     .positions = cache->dims[1],
+                     .length = *(const int32_t *)call->in[4].data,
+                     .heads = p->heads,
+                     .d = p->d_head,
+                     .scale = p->scale,
+                     .work = call->scratch,
+                     .work_floats = step_floats(cache)};
     if (a.length < 1 || a.length > a.positions)
-        return TN_RAISE(call->err, TN_ERR_RUN, "attention_step: length is %lld, expected 1 to %lld", (long long)a.length, (long long)a.positions);
+        return TN_RAISE(call->err, TN_ERR_RUN, "attention_step: length is %lld, expected 1 to %lld", (long long)a.length,
+                        (long long)a.positions);
     int64_t used = a.lane_cols > 1 ? a.length : 1;
     for (int64_t r = 0; r < a.rows; r++)
         for (int64_t j = 0; j < used; j++)
             if (a.lanes[r * a.lane_cols + j] < 0 || a.lanes[r * a.lane_cols + j] >= cache->dims[0])
-                return TN_RAISE(call->err, TN_ERR_RUN, "attention_step: lane %d of row %lld, position %lld is outside the cache's %lld lanes",
+                return TN_RAISE(call->err, TN_ERR_RUN,
+                                "attention_step: lane %d of row %lld, position %lld is outside the cache's %lld lanes",
                                 (int)a.lanes[r * a.lane_cols + j], (long long)r, (long long)j, (long long)cache->dims[0]);
     if (call->scratch_bytes < tni_threads_count(call->threads) * a.work_floats * sizeof(float))
         return TN_RAISE(call->err, TN_ERR_INTERNAL, "attention_step: %zu bytes of scratch are too few", call->scratch_bytes);
@@ -230,14 +249,22 @@ double tni_cache_append_cost(const TnKernelQuery *q) {
 }
 
 /* The functions that kernels.inc names: one set an ISA. */
-#define ATTENTION_ENTRIES(isa)                                                                                               \
-    TnStatus tni_attention_run_##isa(TnKernelCall *call) {                                                                   \
-        return attention_run(call, &tni_gemm_isa_##isa, &tni_attention_isa_##isa);                                           \
-    }                                                                                                                        \
-    size_t tni_attention_scratch_##isa(const TnKernelQuery *q) { return attention_scratch(q, &tni_gemm_isa_##isa); }         \
-    double tni_attention_cost_##isa(const TnKernelQuery *q) { return attention_cost(q, &tni_gemm_isa_##isa); }               \
-    TnStatus tni_attention_step_run_##isa(TnKernelCall *call) { return step_run(call, &tni_attention_isa_##isa); }           \
-    double tni_attention_step_cost_##isa(const TnKernelQuery *q) { return step_cost(q, &tni_gemm_isa_##isa); }
+#define ATTENTION_ENTRIES(isa)                                                                                                             \
+    TnStatus tni_attention_run_##isa(TnKernelCall *call) {                                                                                 \
+        return attention_run(call, &tni_gemm_isa_##isa, &tni_attention_isa_##isa);                                                         \
+    }                                                                                                                                      \
+    size_t tni_attention_scratch_##isa(const TnKernelQuery *q) {                                                                           \
+        return attention_scratch(q, &tni_gemm_isa_##isa);                                                                                  \
+    }                                                                                                                                      \
+    double tni_attention_cost_##isa(const TnKernelQuery *q) {                                                                              \
+        return attention_cost(q, &tni_gemm_isa_##isa);                                                                                     \
+    }                                                                                                                                      \
+    TnStatus tni_attention_step_run_##isa(TnKernelCall *call) {                                                                            \
+        return step_run(call, &tni_attention_isa_##isa);                                                                                   \
+    }                                                                                                                                      \
+    double tni_attention_step_cost_##isa(const TnKernelQuery *q) {                                                                         \
+        return step_cost(q, &tni_gemm_isa_##isa);                                                                                          \
+    }
 
 ATTENTION_ENTRIES(scalar)
 #if defined(__x86_64__)

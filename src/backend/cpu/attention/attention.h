@@ -28,8 +28,8 @@ typedef struct TniAttn {
     size_t k_floats, v_floats; /* of one (batch, kv head) */
     float *work;               /* [workers][work_floats]: scores of a block */
     size_t work_floats;
-    int64_t rows, blocks;      /* queries a block, blocks a head */
-    int64_t ld;                /* row stride of the scores, a multiple of 16 */
+    int64_t rows, blocks; /* queries a block, blocks a head */
+    int64_t ld;           /* row stride of the scores, a multiple of 16 */
 } TniAttn;
 
 /* One task of each phase: (batch, kv head) to pack; (batch, head, block of queries) to compute. */
@@ -52,11 +52,11 @@ typedef struct TniAttnStep {
     size_t work_floats;
 } TniAttnStep;
 
-#define TNI_ATTENTION_DECLARE(isa)                                    \
-    TnStatus tni_attention_run_##isa(TnKernelCall *call);             \
-    size_t tni_attention_scratch_##isa(const TnKernelQuery *q);       \
-    double tni_attention_cost_##isa(const TnKernelQuery *q);          \
-    TnStatus tni_attention_step_run_##isa(TnKernelCall *call);        \
+#define TNI_ATTENTION_DECLARE(isa)                                                                                                         \
+    TnStatus tni_attention_run_##isa(TnKernelCall *call);                                                                                  \
+    size_t tni_attention_scratch_##isa(const TnKernelQuery *q);                                                                            \
+    double tni_attention_cost_##isa(const TnKernelQuery *q);                                                                               \
+    TnStatus tni_attention_step_run_##isa(TnKernelCall *call);                                                                             \
     double tni_attention_step_cost_##isa(const TnKernelQuery *q);
 TNI_ATTENTION_DECLARE(scalar)
 TNI_ATTENTION_DECLARE(avx2)

@@ -99,9 +99,15 @@ static void compute(void *ctx, int64_t task, uint32_t worker) {
     int64_t head = b * a->kv + h / (a->h / a->kv), shift = a->sk - a->sq;
     int64_t keys = a->causal ? TN_MIN(TN_MAX(r1 + shift, 1), a->sk) : a->sk; /* those that any row of the block sees */
     float *s = a->work + (size_t)worker * a->work_floats, *sum = s + a->rows * a->ld;
-    TniGemmBlock scores = {.a = a->q.p + b * a->q.sb + h * a->q.sh + r0 * a->q.ss, .lda = a->q.ss,
-                           .b = a->k_packed + (size_t)head * a->k_floats, .ldp = a->d * a->isa->nr,
-                           .c = s, .ldc = a->ld, .m = r1 - r0, .n = tni_ceil_div(keys, a->isa->nr / 2) * (a->isa->nr / 2), .k = a->d};
+    TniGemmBlock scores = {.a = a->q.p + b * a->q.sb + h * a->q.sh + r0 * a->q.ss,
+                           .lda = a->q.ss,
+                           .b = a->k_packed + (size_t)head * a->k_floats,
+                           .ldp = a->d * a->isa->nr,
+                           .c = s,
+                           .ldc = a->ld,
+                           .m = r1 - r0,
+                           .n = tni_ceil_div(keys, a->isa->nr / 2) * (a->isa->nr / 2),
+                           .k = a->d};
     for (int i = 0; i < 2; i++)
         if (a->bias[i].p != NULL && a->bias[i].ss == a->sk && a->bias[i].sd == 1) { /* a full bias is as large as the scores: fetch ahead */
             scores.ahead = bias_at(&a->bias[i], b, h, r0);
@@ -122,8 +128,15 @@ static void compute(void *ctx, int64_t task, uint32_t worker) {
             memset(x + whole, 0, (size_t)(keys - whole) * sizeof *x);
     }
     float *y = a->out + b * a->out_sb + h * a->out_sh + r0 * a->out_ss;
-    TniGemmBlock values = {.a = s, .lda = a->ld, .b = a->v_packed + (size_t)head * a->v_floats, .ldp = a->sk * a->isa->nr,
-                           .c = y, .ldc = a->out_ss, .m = r1 - r0, .n = a->dv, .k = keys};
+    TniGemmBlock values = {.a = s,
+                           .lda = a->ld,
+                           .b = a->v_packed + (size_t)head * a->v_floats,
+                           .ldp = a->sk * a->isa->nr,
+                           .c = y,
+                           .ldc = a->out_ss,
+                           .m = r1 - r0,
+                           .n = a->dv,
+                           .k = keys};
     a->isa->block(&values);
     for (int64_t i = 0; i < r1 - r0; i++)
         scale_row(y + i * a->out_ss, a->dv, 1.0f / sum[i]);
@@ -152,7 +165,8 @@ static vf dots(const float *q, const float *const *k, int64_t d) {
 }
 
 /* y[0..n) of a head: sum over positions of p[j] * v_j, n <= 4 VL; four positions in flight. */
-static void weigh(const TniAttnStep *a, const int32_t *lanes, int64_t lane_step, int64_t off, const float *p, float f, float *y, int64_t n) {
+static void weigh(const TniAttnStep *a, const int32_t *lanes, int64_t lane_step, int64_t off, const float *p, float f, float *y,
+                  int64_t n) {
     int64_t row = a->heads * a->d;
     vf acc[2][4];
     for (int u = 0; u < 2; u++)

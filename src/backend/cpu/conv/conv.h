@@ -12,10 +12,10 @@
 
 /* A convolution with every size resolved; 1-D has h = oh = kh = 1. */
 typedef struct TniConv {
-    int64_t b, c, h, w;        /* input; c over all groups */
-    int64_t m, oh, ow;         /* output; m over all groups */
+    int64_t b, c, h, w; /* input; c over all groups */
+    int64_t m, oh, ow;  /* output; m over all groups */
     int64_t kh, kw, sh, sw, dh, dw, pt, pl;
-    int64_t group, cg, mg;     /* channels of one group */
+    int64_t group, cg, mg; /* channels of one group */
     bool channels_last;
     const float *x, *wt, *bias, *res;
     float *y;
@@ -52,13 +52,13 @@ size_t tni_conv_dw_scratch(const TnKernelQuery *q);
 size_t tni_conv_dw_packed_bytes(const TnKernelQuery *q, uint32_t i);
 void tni_conv_dw_pack(const TnKernelQuery *q, uint32_t i, void *dst);
 
-#define TNI_CONV_DECLARE(isa)                                                      \
-    TnStatus tni_conv_gemm_run_##isa(TnKernelCall *call);                          \
-    size_t tni_conv_gemm_scratch_##isa(const TnKernelQuery *q);                    \
-    double tni_conv_gemm_cost_##isa(const TnKernelQuery *q);                       \
-    size_t tni_conv_gemm_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i);   \
-    void tni_conv_gemm_pack_##isa(const TnKernelQuery *q, uint32_t i, void *dst);  \
-    TnStatus tni_conv_dw_run_##isa(TnKernelCall *call);                            \
+#define TNI_CONV_DECLARE(isa)                                                                                                              \
+    TnStatus tni_conv_gemm_run_##isa(TnKernelCall *call);                                                                                  \
+    size_t tni_conv_gemm_scratch_##isa(const TnKernelQuery *q);                                                                            \
+    double tni_conv_gemm_cost_##isa(const TnKernelQuery *q);                                                                               \
+    size_t tni_conv_gemm_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i);                                                           \
+    void tni_conv_gemm_pack_##isa(const TnKernelQuery *q, uint32_t i, void *dst);                                                          \
+    TnStatus tni_conv_dw_run_##isa(TnKernelCall *call);                                                                                    \
     double tni_conv_dw_cost_##isa(const TnKernelQuery *q);
 TNI_CONV_DECLARE(scalar)
 TNI_CONV_DECLARE(avx2)

@@ -21,7 +21,9 @@ bool tni_conv_dw_supports(const TnKernelQuery *q) {
     return describe(&v, q->params, q->in, q->n_in, &q->out[0]);
 }
 
-static size_t taps_floats(const TniConv *v) { return tni_align_up((size_t)(v->kh * v->kw * v->c), 16); }
+static size_t taps_floats(const TniConv *v) {
+    return tni_align_up((size_t)(v->kh * v->kw * v->c), 16);
+}
 
 static size_t scratch_floats(const TniConv *v, bool packed, size_t threads) {
     return v->channels_last ? (packed ? 0 : taps_floats(v)) : threads * v->work_floats;
@@ -90,9 +92,13 @@ static double dw_cost(const TnKernelQuery *q, double macs_per_ns) {
 }
 
 /* The functions that kernels.inc names: one set an ISA. */
-#define CONV_DW_ENTRIES(isa, macs)                                                                     \
-    TnStatus tni_conv_dw_run_##isa(TnKernelCall *call) { return dw_run(call, &tni_conv_isa_##isa); }   \
-    double tni_conv_dw_cost_##isa(const TnKernelQuery *q) { return dw_cost(q, macs); }
+#define CONV_DW_ENTRIES(isa, macs)                                                                                                         \
+    TnStatus tni_conv_dw_run_##isa(TnKernelCall *call) {                                                                                   \
+        return dw_run(call, &tni_conv_isa_##isa);                                                                                          \
+    }                                                                                                                                      \
+    double tni_conv_dw_cost_##isa(const TnKernelQuery *q) {                                                                                \
+        return dw_cost(q, macs);                                                                                                           \
+    }
 
 CONV_DW_ENTRIES(scalar, 1.0)
 #if defined(__x86_64__)

@@ -60,8 +60,15 @@ static void last_task(void *ctx, int64_t task, uint32_t worker) {
     epi.residual = v->res != NULL ? v->res + at : NULL;
     epi.ldr = v->m;
     TniConvGather src = {.v = v, .row0 = r0, .channel0 = g * v->cg};
-    TniGemmBlock blk = {.lda = v->c, .b = r->packed + (size_t)g * r->group_floats + c0 * r->k, .ldp = r->k * r->isa->nr, .c = v->y + at,
-                        .ldc = v->m, .m = r1 - r0, .n = c1 - c0, .k = r->k, .epi = &epi};
+    TniGemmBlock blk = {.lda = v->c,
+                        .b = r->packed + (size_t)g * r->group_floats + c0 * r->k,
+                        .ldp = r->k * r->isa->nr,
+                        .c = v->y + at,
+                        .ldc = v->m,
+                        .m = r1 - r0,
+                        .n = c1 - c0,
+                        .k = r->k,
+                        .epi = &epi};
     if (r->pointwise) {
         blk.a = v->x + r0 * v->c + g * v->cg;
     } else {
@@ -97,8 +104,16 @@ static void nchw_task(void *ctx, int64_t task, uint32_t worker) {
     epi.bias_row = v->bias != NULL ? v->bias + row : NULL;
     epi.residual = v->res != NULL ? v->res + at : NULL;
     epi.ldr = plane;
-    TniGemmBlock blk = {.a = v->wt + row * r->k, .lda = r->k, .b = panels, .ldp = r->k * r->isa->nr, .c = v->y + at, .ldc = plane,
-                        .m = m1 - m0, .n = p1 - p0, .k = r->k, .epi = &epi};
+    TniGemmBlock blk = {.a = v->wt + row * r->k,
+                        .lda = r->k,
+                        .b = panels,
+                        .ldp = r->k * r->isa->nr,
+                        .c = v->y + at,
+                        .ldc = plane,
+                        .m = m1 - m0,
+                        .n = p1 - p0,
+                        .k = r->k,
+                        .epi = &epi};
     r->isa->block(&blk);
 }
 
@@ -208,14 +223,22 @@ static void conv_pack(const TnKernelQuery *q, void *dst, const TniGemmIsa *isa) 
 }
 
 /* The functions that kernels.inc names: one set an ISA. */
-#define CONV_ENTRIES(isa)                                                                                                              \
-    TnStatus tni_conv_gemm_run_##isa(TnKernelCall *call) { return conv_run(call, &tni_gemm_isa_##isa, &tni_conv_isa_##isa); }                           \
-    size_t tni_conv_gemm_scratch_##isa(const TnKernelQuery *q) { return conv_scratch(q, &tni_gemm_isa_##isa); }                        \
-    double tni_conv_gemm_cost_##isa(const TnKernelQuery *q) { return conv_cost(q, &tni_gemm_isa_##isa); }                              \
-    size_t tni_conv_gemm_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i) { return conv_packed_bytes(q, i, &tni_gemm_isa_##isa); } \
-    void tni_conv_gemm_pack_##isa(const TnKernelQuery *q, uint32_t i, void *dst) {                                                     \
-        (void)i;                                                                                                                       \
-        conv_pack(q, dst, &tni_gemm_isa_##isa);                                                                                        \
+#define CONV_ENTRIES(isa)                                                                                                                  \
+    TnStatus tni_conv_gemm_run_##isa(TnKernelCall *call) {                                                                                 \
+        return conv_run(call, &tni_gemm_isa_##isa, &tni_conv_isa_##isa);                                                                   \
+    }                                                                                                                                      \
+    size_t tni_conv_gemm_scratch_##isa(const TnKernelQuery *q) {                                                                           \
+        return conv_scratch(q, &tni_gemm_isa_##isa);                                                                                       \
+    }                                                                                                                                      \
+    double tni_conv_gemm_cost_##isa(const TnKernelQuery *q) {                                                                              \
+        return conv_cost(q, &tni_gemm_isa_##isa);                                                                                          \
+    }                                                                                                                                      \
+    size_t tni_conv_gemm_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i) {                                                          \
+        return conv_packed_bytes(q, i, &tni_gemm_isa_##isa);                                                                               \
+    }                                                                                                                                      \
+    void tni_conv_gemm_pack_##isa(const TnKernelQuery *q, uint32_t i, void *dst) {                                                         \
+        (void)i;                                                                                                                           \
+        conv_pack(q, dst, &tni_gemm_isa_##isa);                                                                                            \
     }
 
 CONV_ENTRIES(scalar)

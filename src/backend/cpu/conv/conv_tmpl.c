@@ -53,8 +53,12 @@ TN_INLINE void pixels(const TniConv *v, const float *x, int64_t ky0, int64_t ky1
     }
 }
 
-static void pixels_8(const TniConv *v, const float *x, int64_t ky0, int64_t ky1, int64_t at) { pixels(v, x, ky0, ky1, at, PIXELS); }
-static void pixels_4(const TniConv *v, const float *x, int64_t ky0, int64_t ky1, int64_t at) { pixels(v, x, ky0, ky1, at, 4); }
+static void pixels_8(const TniConv *v, const float *x, int64_t ky0, int64_t ky1, int64_t at) {
+    pixels(v, x, ky0, ky1, at, PIXELS);
+}
+static void pixels_4(const TniConv *v, const float *x, int64_t ky0, int64_t ky1, int64_t at) {
+    pixels(v, x, ky0, ky1, at, 4);
+}
 
 /* One pixel, any tap range: VECTORS vectors of channels at a time. x: row of tap 0 and column of tap 0. */
 static void pixel(const TniConv *v, const float *x, int64_t ky0, int64_t ky1, int64_t kx0, int64_t kx1, int64_t at) {
@@ -331,8 +335,8 @@ static void pack_strided(const TniConv *v, const float *x, int64_t p, int64_t n,
 
 static void pack_pixels(const TniConv *v, const float *x, int64_t p0, int64_t p1, float *dst) {
     int64_t k = v->cg * v->kh * v->kw;
-    bool patches = VL > 1 && v->kw % VL == 0 && v->dw == 1 && v->dh == 1 && v->pt == 0 && v->pl == 0 && (v->oh - 1) * v->sh + v->kh <= v->h &&
-                   (v->ow - 1) * v->sw + v->kw <= v->w && v->sw > 1;
+    bool patches = VL > 1 && v->kw % VL == 0 && v->dw == 1 && v->dh == 1 && v->pt == 0 && v->pl == 0 &&
+                   (v->oh - 1) * v->sh + v->kh <= v->h && (v->ow - 1) * v->sw + v->kw <= v->w && v->sw > 1;
     for (int64_t p = p0; p < p1; p += PANEL, dst += k * PANEL) {
         int64_t n = TN_MIN(p1 - p, (int64_t)PANEL);
         if (patches) {
@@ -348,5 +352,8 @@ static void pack_pixels(const TniConv *v, const float *x, int64_t p0, int64_t p1
 }
 
 const TniConvIsa TN_ISA(tni_conv_isa) = {
-    .gather = gather, .pack_pixels = pack_pixels, .depthwise_last = depthwise_last, .depthwise_nchw = depthwise_nchw,
+    .gather = gather,
+    .pack_pixels = pack_pixels,
+    .depthwise_last = depthwise_last,
+    .depthwise_nchw = depthwise_nchw,
 };

@@ -19,15 +19,33 @@ static bool same_dims(const TnTensor *a, const TnTensor *b) {
 bool tni_conv_describe(TniConv *v, const TnConvParams *p, const TnTensor *in, uint32_t n_in, const TnTensor *out) {
     uint32_t ns = p->n_spatial, last = p->channels_last != 0;
     const TnTensor *x = &in[0], *w = &in[1];
-    if ((ns != 1 && ns != 2) || p->group == 0 || p->act >= TN_ACT_COUNT || x->dtype != TN_F32 || w->dtype != TN_F32 || out->dtype != TN_F32 ||
-        x->rank != (int32_t)ns + 2 || w->rank != (int32_t)ns + 2 || out->rank != (int32_t)ns + 2)
+    if ((ns != 1 && ns != 2) || p->group == 0 || p->act >= TN_ACT_COUNT || x->dtype != TN_F32 || w->dtype != TN_F32 ||
+        out->dtype != TN_F32 || x->rank != (int32_t)ns + 2 || w->rank != (int32_t)ns + 2 || out->rank != (int32_t)ns + 2)
         return false;
     const int64_t *xs = x->dims + (last ? 1 : 2), *ys = out->dims + (last ? 1 : 2);
     uint32_t a = ns - 1; /* the width's axis */
     *v = (TniConv){
-        .b = x->dims[0], .c = x->dims[last ? ns + 1 : 1], .m = out->dims[last ? ns + 1 : 1], .w = xs[a], .ow = ys[a], .kw = w->dims[2 + a],
-        .h = 1, .oh = 1, .kh = 1, .sh = 1, .dh = 1, .sw = p->stride[a], .dw = p->dilation[a], .group = p->group, .channels_last = last != 0,
-        .x = x->data, .wt = w->data, .y = out->data, .act = p->act, .act_alpha = p->act_alpha, .act_beta = p->act_beta,
+        .b = x->dims[0],
+        .c = x->dims[last ? ns + 1 : 1],
+        .m = out->dims[last ? ns + 1 : 1],
+        .w = xs[a],
+        .ow = ys[a],
+        .kw = w->dims[2 + a],
+        .h = 1,
+        .oh = 1,
+        .kh = 1,
+        .sh = 1,
+        .dh = 1,
+        .sw = p->stride[a],
+        .dw = p->dilation[a],
+        .group = p->group,
+        .channels_last = last != 0,
+        .x = x->data,
+        .wt = w->data,
+        .y = out->data,
+        .act = p->act,
+        .act_alpha = p->act_alpha,
+        .act_beta = p->act_beta,
     };
     if (ns == 2) {
         v->h = xs[0];

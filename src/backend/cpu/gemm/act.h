@@ -55,19 +55,28 @@ TN_INLINE vf vf_gelu_fast(vf x) {
 /* act is a TnAct. */
 TN_INLINE vf vf_act(uint32_t act, float alpha, float beta, vf x) {
     switch (act) {
-    case TN_ACT_RELU: return vf_max(vf_zero(), x);
-    case TN_ACT_GELU: return vf_gelu_fast(x);
-    case TN_ACT_GELU_TANH: return vf_gelu_tanh(x);
-    case TN_ACT_TANH: return vf_tanh(x);
-    case TN_ACT_SIGMOID: return vf_sigmoid(x);
-    case TN_ACT_SILU: return vf_silu(x, vf_set1(1.0f));
-    case TN_ACT_CLIP: return vf_min(vf_set1(beta), vf_max(vf_set1(alpha), x));
-    case TN_ACT_LEAKY_RELU: return vf_sel(vf_lt(x, vf_zero()), vf_mul(x, vf_set1(alpha)), x);
+    case TN_ACT_RELU:
+        return vf_max(vf_zero(), x);
+    case TN_ACT_GELU:
+        return vf_gelu_fast(x);
+    case TN_ACT_GELU_TANH:
+        return vf_gelu_tanh(x);
+    case TN_ACT_TANH:
+        return vf_tanh(x);
+    case TN_ACT_SIGMOID:
+        return vf_sigmoid(x);
+    case TN_ACT_SILU:
+        return vf_silu(x, vf_set1(1.0f));
+    case TN_ACT_CLIP:
+        return vf_min(vf_set1(beta), vf_max(vf_set1(alpha), x));
+    case TN_ACT_LEAKY_RELU:
+        return vf_sel(vf_lt(x, vf_zero()), vf_mul(x, vf_set1(alpha)), x);
     case TN_ACT_HARD_SWISH: {
         vf h = vf_fma(x, vf_set1(1.0f / 6.0f), vf_set1(0.5f));
         return vf_mul(x, vf_min(vf_set1(1.0f), vf_max(vf_zero(), h)));
     }
-    default: return x;
+    default:
+        return x;
     }
 }
 

@@ -3,11 +3,11 @@
  * What does not depend on the ISA: the cut of a product into tasks, and the cost estimate. */
 #include "backend/cpu/gemm/gemm.h"
 
-#define TASK_PANELS 6      /* columns of a task, where there are enough: a row of tiles reads its rows of A once for all of them */
-#define TASK_ROWS 768      /* more rows would push the task's part of C out of a 2 MiB L2 cache between passes through K */
-#define TASK_FLOPS 4.0e6   /* about 30 us: far above the cost of handing out a task */
-#define TASK_BYTES 262144  /* few rows: streaming B is the work */
-#define TASKS_WANTED 16    /* enough to balance, where there is enough work */
+#define TASK_PANELS 6     /* columns of a task, where there are enough: a row of tiles reads its rows of A once for all of them */
+#define TASK_ROWS 768     /* more rows would push the task's part of C out of a 2 MiB L2 cache between passes through K */
+#define TASK_FLOPS 4.0e6  /* about 30 us: far above the cost of handing out a task */
+#define TASK_BYTES 262144 /* few rows: streaming B is the work */
+#define TASKS_WANTED 16   /* enough to balance, where there is enough work */
 
 TniGemmGrid tni_gemm_grid(const TniGemmIsa *isa, int64_t m, int64_t n, int64_t k) {
     TniGemmGrid g = {.m = m, .n = n, .nr = isa->nr, .tiles = tni_ceil_div(m, isa->mr), .panels = tni_ceil_div(n, isa->nr)};

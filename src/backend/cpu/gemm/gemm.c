@@ -36,7 +36,9 @@ static void batch_index(const Product *p, int64_t b, int64_t *ia, int64_t *ib) {
     }
 }
 
-static size_t packed_floats(const Product *p) { return tni_gemm_packed_floats(p->isa, p->k, p->n); }
+static size_t packed_floats(const Product *p) {
+    return tni_gemm_packed_floats(p->isa, p->k, p->n);
+}
 
 static void pack_task(void *ctx, int64_t task, uint32_t worker) {
     (void)worker;
@@ -142,15 +144,26 @@ static TnStatus gemm_run(TnKernelCall *call, const TniGemmIsa *isa) {
     const TnGemmParams *g = call->params;
     GemmDims d = gemm_dims(g, call->in);
     Product p = {
-        .isa = isa, .a = call->in[0].data, .b = call->in[1].data, .c = call->out[0].data, .m = d.m, .n = d.n, .k = d.k,
-        .a_sm = g->trans_a ? 1 : d.k, .a_sk = g->trans_a ? d.m : 1, .b_sk = g->trans_b ? 1 : d.n, .b_sn = g->trans_b ? d.k : 1,
-        .batch = 1, .b_count = 1,
+        .isa = isa,
+        .a = call->in[0].data,
+        .b = call->in[1].data,
+        .c = call->out[0].data,
+        .m = d.m,
+        .n = d.n,
+        .k = d.k,
+        .a_sm = g->trans_a ? 1 : d.k,
+        .a_sk = g->trans_a ? d.m : 1,
+        .b_sk = g->trans_b ? 1 : d.n,
+        .b_sn = g->trans_b ? d.k : 1,
+        .batch = 1,
+        .b_count = 1,
         .epi = {.alpha = g->alpha, .beta = g->beta, .act = g->act, .act_alpha = g->act_alpha, .act_beta = g->act_beta},
     };
     const TnTensor *bias = call->n_in > 2 ? &call->in[2] : NULL, *res = call->n_in > 3 ? &call->in[3] : NULL;
     if (bias != NULL && bias->data != NULL) {
         const float *v = bias->data;
-        bool per_column = bias->rank >= 1 && bias->dims[bias->rank - 1] == d.n, per_row = bias->rank >= 2 && bias->dims[bias->rank - 2] == d.m;
+        bool per_column = bias->rank >= 1 && bias->dims[bias->rank - 1] == d.n,
+             per_row = bias->rank >= 2 && bias->dims[bias->rank - 2] == d.m;
         int64_t numel = tn_tensor_numel(bias);
         if (numel == 1) {
             p.epi.bias0 = g->beta * v[0];
@@ -167,11 +180,14 @@ static TnStatus gemm_run(TnKernelCall *call, const TniGemmIsa *isa) {
         p.epi.residual = res->data;
         p.epi.ldr = d.n;
     }
-    p.has_epi = g->alpha != 1.0f || g->act != TN_ACT_NONE || p.epi.bias != NULL || p.epi.bias_row != NULL || p.epi.bias0 != 0.0f || p.epi.residual != NULL;
+    p.has_epi = g->alpha != 1.0f || g->act != TN_ACT_NONE || p.epi.bias != NULL || p.epi.bias_row != NULL || p.epi.bias0 != 0.0f ||
+                p.epi.residual != NULL;
     return run_product(call, &p);
 }
 
-static bool is_f32(const TnTensor *t) { return t->dtype == TN_F32; }
+static bool is_f32(const TnTensor *t) {
+    return t->dtype == TN_F32;
+}
 
 static bool same_dims(const TnTensor *a, const TnTensor *b) {
     return a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof a->dims[0]) == 0;
@@ -308,22 +324,38 @@ static void matmul_pack(const TnKernelQuery *q, void *dst, const TniGemmIsa *isa
 }
 
 /* The functions that kernels.inc names: one set an ISA. */
-#define GEMM_ENTRIES(isa)                                                                                                                \
-    TnStatus tni_gemm_run_##isa(TnKernelCall *call) { return gemm_run(call, &tni_gemm_isa_##isa); }                                    \
-    size_t tni_gemm_scratch_##isa(const TnKernelQuery *q) { return gemm_scratch(q, &tni_gemm_isa_##isa); }                             \
-    double tni_gemm_cost_##isa(const TnKernelQuery *q) { return gemm_cost(q, &tni_gemm_isa_##isa); }                                   \
-    size_t tni_gemm_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i) { return gemm_packed_bytes(q, i, &tni_gemm_isa_##isa); }    \
-    void tni_gemm_pack_##isa(const TnKernelQuery *q, uint32_t i, void *dst) {                                                           \
-        (void)i;                                                                                                                         \
-        gemm_pack(q, dst, &tni_gemm_isa_##isa);                                                                                         \
-    }                                                                                                                                    \
-    TnStatus tni_matmul_run_##isa(TnKernelCall *call) { return matmul_run(call, &tni_gemm_isa_##isa); }                                \
-    size_t tni_matmul_scratch_##isa(const TnKernelQuery *q) { return matmul_scratch(q, &tni_gemm_isa_##isa); }                         \
-    double tni_matmul_cost_##isa(const TnKernelQuery *q) { return matmul_cost(q, &tni_gemm_isa_##isa); }                               \
-    size_t tni_matmul_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i) { return matmul_packed_bytes(q, i, &tni_gemm_isa_##isa); } \
-    void tni_matmul_pack_##isa(const TnKernelQuery *q, uint32_t i, void *dst) {                                                         \
-        (void)i;                                                                                                                         \
-        matmul_pack(q, dst, &tni_gemm_isa_##isa);                                                                                       \
+#define GEMM_ENTRIES(isa)                                                                                                                  \
+    TnStatus tni_gemm_run_##isa(TnKernelCall *call) {                                                                                      \
+        return gemm_run(call, &tni_gemm_isa_##isa);                                                                                        \
+    }                                                                                                                                      \
+    size_t tni_gemm_scratch_##isa(const TnKernelQuery *q) {                                                                                \
+        return gemm_scratch(q, &tni_gemm_isa_##isa);                                                                                       \
+    }                                                                                                                                      \
+    double tni_gemm_cost_##isa(const TnKernelQuery *q) {                                                                                   \
+        return gemm_cost(q, &tni_gemm_isa_##isa);                                                                                          \
+    }                                                                                                                                      \
+    size_t tni_gemm_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i) {                                                               \
+        return gemm_packed_bytes(q, i, &tni_gemm_isa_##isa);                                                                               \
+    }                                                                                                                                      \
+    void tni_gemm_pack_##isa(const TnKernelQuery *q, uint32_t i, void *dst) {                                                              \
+        (void)i;                                                                                                                           \
+        gemm_pack(q, dst, &tni_gemm_isa_##isa);                                                                                            \
+    }                                                                                                                                      \
+    TnStatus tni_matmul_run_##isa(TnKernelCall *call) {                                                                                    \
+        return matmul_run(call, &tni_gemm_isa_##isa);                                                                                      \
+    }                                                                                                                                      \
+    size_t tni_matmul_scratch_##isa(const TnKernelQuery *q) {                                                                              \
+        return matmul_scratch(q, &tni_gemm_isa_##isa);                                                                                     \
+    }                                                                                                                                      \
+    double tni_matmul_cost_##isa(const TnKernelQuery *q) {                                                                                 \
+        return matmul_cost(q, &tni_gemm_isa_##isa);                                                                                        \
+    }                                                                                                                                      \
+    size_t tni_matmul_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i) {                                                             \
+        return matmul_packed_bytes(q, i, &tni_gemm_isa_##isa);                                                                             \
+    }                                                                                                                                      \
+    void tni_matmul_pack_##isa(const TnKernelQuery *q, uint32_t i, void *dst) {                                                            \
+        (void)i;                                                                                                                           \
+        matmul_pack(q, dst, &tni_gemm_isa_##isa);                                                                                          \
     }
 
 GEMM_ENTRIES(scalar)

@@ -69,7 +69,7 @@ extern const TniGemmIsa tni_gemm_isa_scalar, tni_gemm_isa_avx2, tni_gemm_isa_avx
 
 /* The cut of an [M, N] product into tasks: mb x nb blocks of whole tiles and panels. A function of the shape alone. */
 typedef struct TniGemmGrid {
-    int64_t mb, nb;       /* blocks */
+    int64_t mb, nb; /* blocks */
     int64_t tiles, panels;
     int64_t m, n;
     int32_t nr;
@@ -78,7 +78,9 @@ TniGemmGrid tni_gemm_grid(const TniGemmIsa *isa, int64_t m, int64_t n, int64_t k
 /* Rows [*r0, *r1) and columns [*c0, *c1) of task t, column blocks outermost; c0 is a multiple of nr. */
 void tni_gemm_task(const TniGemmGrid *g, int64_t t, int64_t *r0, int64_t *r1, int64_t *c0, int64_t *c1);
 
-TN_INLINE int64_t tni_ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+TN_INLINE int64_t tni_ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 /* Floats of a packed [k, n]. */
 TN_INLINE size_t tni_gemm_packed_floats(const TniGemmIsa *isa, int64_t k, int64_t n) {
     return (size_t)tni_ceil_div(n, isa->nr) * (size_t)isa->nr * (size_t)k;

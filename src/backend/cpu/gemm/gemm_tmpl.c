@@ -132,5 +132,10 @@ static void pack_b(const TniPackB *s, int64_t p0, int64_t p1, float *dst) {
 #endif
 
 const TniGemmIsa TN_ISA(tni_gemm_isa) = {
-    .mr = TILE_MR, .nr = TILE_NR, .vl = VL, .flops_per_ns = FLOPS_PER_NS, .block = block, .pack_b = pack_b,
+    .mr = TILE_MR,
+    .nr = TILE_NR,
+    .vl = VL,
+    .flops_per_ns = FLOPS_PER_NS,
+    .block = block,
+    .pack_b = pack_b,
 };

@@ -9,11 +9,11 @@
 bool tni_gemm_supports(const TnKernelQuery *q);
 bool tni_matmul_supports(const TnKernelQuery *q);
 
-#define TNI_GEMM_DECLARE(op, isa)                                                \
-    TnStatus tni_##op##_run_##isa(TnKernelCall *call);                          \
-    size_t tni_##op##_scratch_##isa(const TnKernelQuery *q);                    \
-    double tni_##op##_cost_##isa(const TnKernelQuery *q);                       \
-    size_t tni_##op##_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i);   \
+#define TNI_GEMM_DECLARE(op, isa)                                                                                                          \
+    TnStatus tni_##op##_run_##isa(TnKernelCall *call);                                                                                     \
+    size_t tni_##op##_scratch_##isa(const TnKernelQuery *q);                                                                               \
+    double tni_##op##_cost_##isa(const TnKernelQuery *q);                                                                                  \
+    size_t tni_##op##_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i);                                                              \
     void tni_##op##_pack_##isa(const TnKernelQuery *q, uint32_t i, void *dst);
 
 TNI_GEMM_DECLARE(gemm, scalar)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Register-tile kernels and the block driver, included once per ISA file. A tile is mr rows x np panels; each panel is TILE_NV vectors
- * wide (nv), or half of that when no more columns are left. The accumulators stay in registers over the pass through K; per step the tile loads
- * np * nv vectors of B and broadcasts mr elements of A. Rows of A are read in place: three rows share an address register.
+ * wide (nv), or half of that when no more columns are left. The accumulators stay in registers over the pass through K; per step the tile
+ * loads np * nv vectors of B and broadcasts mr elements of A. Rows of A are read in place: three rows share an address register.
  *
  * Shapes: AVX-512 14 x 32 (28 of 32 registers hold sums), AVX2 6 x 16, plain C 4 x 8. With few rows two or four panels are done at
  * once, to keep enough independent sums in flight. */
@@ -104,75 +104,25 @@ static __attribute__((noinline)) void tile_finish(const Tile *t, const float *tm
         return;
     }
     switch (act) {
-    case TN_ACT_NONE: finish_rows(t, tmp, rows, width, TN_ACT_NONE); break;
-    case TN_ACT_RELU: finish_rows(t, tmp, rows, width, TN_ACT_RELU); break;
-    case TN_ACT_GELU: finish_rows(t, tmp, rows, width, TN_ACT_GELU); break;
-    case TN_ACT_SILU: finish_rows(t, tmp, rows, width, TN_ACT_SILU); break;
-    default: finish_rows(t, tmp, rows, width, act);
+    case TN_ACT_NONE:
+        finish_rows(t, tmp, rows, width, TN_ACT_NONE);
+        break;
+    case TN_ACT_RELU:
+        finish_rows(t, tmp, rows, width, TN_ACT_RELU);
+        break;
+    case TN_ACT_GELU:
+        finish_rows(t, tmp, rows, width, TN_ACT_GELU);
+        break;
+    case TN_ACT_SILU:
+        finish_rows(t, tmp, rows, width, TN_ACT_SILU);
+        break;
+    default:
+        finish_rows(t, tmp, rows, width, act);
     }
 }
 
-TN_INLINE void tile_body(Tile *t, const int mr, const int np, const int nv) {
-    const int w = np * nv;
-    vf acc[TILE_ACC];
-    TN_UNROLL
-    for (int i = 0; i < mr * w; i++)
-        acc[i] = vf_zero();
-    const ptrdiff_t s = t->lda * (ptrdiff_t)sizeof(float);
-    const char *a[5];
-    a[0] = (const char *)t->a;
-    TN_UNROLL
-    for (int i = 1; i < 5; i++)
-        a[i] = mr > 3 * i ? a[i - 1] + 3 * s : a[0];
-    const float *b[4];
-    TN_UNROLL
-    for (int p = 0; p < np; p++)
-        b[p] = t->b + p * t->ldp;
-    if (t->add) { /* partial sums may have left the near caches: fetch them while the products are made */
-        TN_UNROLL
-        for (int i = 0; i < mr; i++) {
-            TN_UNROLL
-            for (int j = 0; j < w * VL; j += 16)
-                __builtin_prefetch(t->c + i * t->ldc + j, 1, 3);
-        }
-    }
-    for (int64_t left = t->k; left > 0; left -= AHEAD_STEPS) {
-        const char *ahead = t->ahead, *ahead_end = ahead;
-        if (t->ahead_rows > 0) {
-            ahead_end += t->ahead_bytes;
-            t->ahead += t->ahead_stride;
-            t->ahead_rows--;
-        }
-        for (int64_t k = TN_MIN(left, (int64_t)AHEAD_STEPS); k > 0; k--) {
-            vf bv[8];
-            TN_UNROLL
-            for (int j = 0; j < w; j++)
-                bv[j] = vf_load(b[j / nv] + (j % nv) * VL);
-            if (VL > 1) {
-                TN_UNROLL
-                for (int p = 0; p < np; p++) {
-                    __builtin_prefetch((const char *)b[p] + B_AHEAD, 0, 3);
-                    if (TILE_NR > 16)
-                        __builtin_prefetch((const char *)b[p] + B_AHEAD + 64, 0, 3);
-                }
-                __builtin_prefetch(ahead, 0, 3);
-                ahead += ahead < ahead_end ? 64 : 0;
-            }
-            TN_UNROLL
-            for (int i = 0; i < mr; i++) {
-                vf x = vf_set1(*(const float *)(const void *)(a[i / 3] + (i % 3) * s));
-                TN_UNROLL
-                for (int j = 0; j < w; j++)
-                    acc[i * w + j] = vf_fma(x, bv[j], acc[i * w + j]);
-            }
-            TN_UNROLL
-            for (int i = 0; i < 5; i++)
-                a[i] += sizeof(float);
-            TN_UNROLL
-            for (int p = 0; p < np; p++)
-                b[p] += TILE_NR;
-        }
-    }
+/* Finishes and stores the sums of a tile, in registers where that is cheap. */
+TN_INLINE void tile_store(const Tile *t, vf *acc, const int mr, const int w) {
     const TniGemmEpi *e = t->last ? t->epi : NULL;
     if (t->n != w * VL || (e != NULL && (e->act > TN_ACT_RELU || e->bias_ld != 0))) {
         _Alignas(64) float tmp[TILE_ACC * VL];
@@ -234,12 +184,80 @@ TN_INLINE void tile_body(Tile *t, const int mr, const int np, const int nv) {
     }
 }
 
+TN_INLINE void tile_body(Tile *t, const int mr, const int np, const int nv) {
+    const int w = np * nv;
+    vf acc[TILE_ACC];
+    TN_UNROLL
+    for (int i = 0; i < mr * w; i++)
+        acc[i] = vf_zero();
+    const ptrdiff_t s = t->lda * (ptrdiff_t)sizeof(float);
+    const char *a[5];
+    a[0] = (const char *)t->a;
+    TN_UNROLL
+    for (int i = 1; i < 5; i++)
+        a[i] = mr > 3 * i ? a[i - 1] + 3 * s : a[0];
+    const float *b[4];
+    TN_UNROLL
+    for (int p = 0; p < np; p++)
+        b[p] = t->b + p * t->ldp;
+    if (t->add) { /* partial sums may have left the near caches: fetch them while the products are made */
+        TN_UNROLL
+        for (int i = 0; i < mr; i++) {
+            TN_UNROLL
+            for (int j = 0; j < w * VL; j += 16)
+                __builtin_prefetch(t->c + i * t->ldc + j, 1, 3);
+        }
+    }
+    for (int64_t left = t->k; left > 0; left -= AHEAD_STEPS) {
+        const char *ahead = (const char *)t->a, *ahead_end = ahead; /* nothing to fetch: a line that is there anyway */
+        if (t->ahead_rows > 0) {
+            ahead = t->ahead;
+            ahead_end = ahead + t->ahead_bytes;
+            t->ahead += t->ahead_stride;
+            t->ahead_rows--;
+        }
+        for (int64_t k = TN_MIN(left, (int64_t)AHEAD_STEPS); k > 0; k--) {
+            vf bv[8];
+            TN_UNROLL
+            for (int j = 0; j < w; j++)
+                bv[j] = vf_load(b[j / nv] + (j % nv) * VL);
+            if (VL > 1) {
+                TN_UNROLL
+                for (int p = 0; p < np; p++) {
+                    __builtin_prefetch((const char *)b[p] + B_AHEAD, 0, 3);
+                    if (TILE_NR > 16)
+                        __builtin_prefetch((const char *)b[p] + B_AHEAD + 64, 0, 3);
+                }
+                __builtin_prefetch(ahead, 0, 3);
+                ahead += ahead < ahead_end ? 64 : 0;
+            }
+            TN_UNROLL
+            for (int i = 0; i < mr; i++) {
+                vf x = vf_set1(*(const float *)(const void *)(a[i / 3] + (i % 3) * s));
+                TN_UNROLL
+                for (int j = 0; j < w; j++)
+                    acc[i * w + j] = vf_fma(x, bv[j], acc[i * w + j]);
+            }
+            TN_UNROLL
+            for (int i = 0; i < 5; i++)
+                a[i] += sizeof(float);
+            TN_UNROLL
+            for (int p = 0; p < np; p++)
+                b[p] += TILE_NR;
+        }
+    }
+    tile_store(t, acc, mr, w);
+}
+
 typedef void (*TileFn)(Tile *t);
 /* tile_<rows>_<panels>, panels 0 meaning half of one */
-#define TILE(mr, np) \
-    static void tile_##mr##_##np(Tile *t) { tile_body(t, mr, np == 0 ? 1 : np, np == 0 ? TILE_NV / 2 : TILE_NV); }
+#define TILE(mr, np)                                                                                                                       \
+    static void tile_##mr##_##np(Tile *t) {                                                                                                \
+        tile_body(t, mr, np == 0 ? 1 : np, np == 0 ? TILE_NV / 2 : TILE_NV);                                                               \
+    }
 #define TILE_ROWS(mr) TILE(mr, 0) TILE(mr, 1)
 
+/* clang-format off */
 TILE_ROWS(1) TILE_ROWS(2) TILE_ROWS(3) TILE_ROWS(4)
 #if VL >= 8
 TILE_ROWS(5) TILE_ROWS(6)
@@ -261,12 +279,15 @@ static const TileFn tile_table[TILE_MR][4] = {
     {tile_10_0, tile_10_1, NULL, NULL},       {tile_11_0, tile_11_1, NULL, NULL},       {tile_12_0, tile_12_1, NULL, NULL},
     {tile_13_0, tile_13_1, NULL, NULL},       {tile_14_0, tile_14_1, NULL, NULL},
 #elif VL == 8
-    {tile_1_0, tile_1_1, tile_1_2, tile_1_4}, {tile_2_0, tile_2_1, tile_2_2, NULL},     {tile_3_0, tile_3_1, tile_3_2, NULL},
-    {tile_4_0, tile_4_1, NULL, NULL},         {tile_5_0, tile_5_1, NULL, NULL},         {tile_6_0, tile_6_1, NULL, NULL},
+    {tile_1_0, tile_1_1, tile_1_2, tile_1_4}, {tile_2_0, tile_2_1, tile_2_2, NULL}, {tile_3_0, tile_3_1, tile_3_2, NULL},
+    {tile_4_0, tile_4_1, NULL, NULL},         {tile_5_0, tile_5_1, NULL, NULL},     {tile_6_0, tile_6_1, NULL, NULL},
 #else
-    {tile_1_0, tile_1_1, NULL, NULL},         {tile_2_0, tile_2_1, NULL, NULL},         {tile_3_0, tile_3_1, NULL, NULL},
+    {tile_1_0, tile_1_1, NULL, NULL},
+    {tile_2_0, tile_2_1, NULL, NULL},
+    {tile_3_0, tile_3_1, NULL, NULL},
     {tile_4_0, tile_4_1, NULL, NULL},
 #endif
 };
+/* clang-format on */
 
 #endif
