@@ -7,8 +7,8 @@ mkdir -p "$build/findings"
 run() {
     name=$(basename "$1")
     mkdir -p "$build/corpus/$name"
-    seeds=fuzz/seeds/${name#fuzz_}
-    "$1" -max_total_time="$seconds" -timeout=25 -rss_limit_mb=2560 -artifact_prefix="$build/findings/$name-" "$build/corpus/$name" \
+    seeds=fuzz/seeds/${name#fuzz_} dict=fuzz/${name#fuzz_}.dict
+    "$1" -max_total_time="$seconds" -timeout=25 -rss_limit_mb=2560 -artifact_prefix="$build/findings/$name-" $([ -f "$dict" ] && echo "-dict=$dict") "$build/corpus/$name" \
         $([ -d "$seeds" ] && echo "$seeds") > "$build/findings/$name.log" 2>&1 || { tail -40 "$build/findings/$name.log"; return 1; }
     printf '%-20s %s\n' "$name" "$(grep -o 'Done [0-9]* runs.*' "$build/findings/$name.log" | tail -1)"
 }
