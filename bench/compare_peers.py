@@ -53,6 +53,8 @@ def main() -> None:
     p.add_argument("--models", nargs="*")
     p.add_argument("--batches", type=int, nargs="+", default=[1, 4])
     p.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    p.add_argument("--tune", action="store_true", help="build plans with --tune")
+    p.add_argument("--min-runs", type=int, default=5, help="of ONNX Runtime, however long they take")
     p.add_argument("--no-generate", action="store_true")
     o = p.parse_args()
     peak = call([ROOT / "build" / "bench" / "bench_peak", "--json"])
@@ -68,13 +70,14 @@ def main() -> None:
             model = o.exports / name / "model.onnx"
             for threads in o.threads:
                 plan = folder / f"{name}.{threads}.plan"
-                subprocess.run([o.tenon, "build", model, "-o", plan, "-q", "--tune", "--threads", str(threads)], check=True)
+                subprocess.run([o.tenon, "build", model, "-o", plan, "-q", "--threads", str(threads), *(["--tune"] if o.tune else [])],
+                               check=True)
                 for batch in o.batches:
                     inputs = with_batch(o.exports / name / "inputs.0.npz", batch, folder)
                     ours, theirs = [], []
                     for _ in range(o.rounds):
                         theirs.append(call([sys.executable, ROOT / "bench/peers/ort_bench.py", model, inputs, "--threads", threads,
-                                            "--seconds", o.seconds, "--min-runs", 5]))
+                                            "--seconds", o.seconds, "--warmup", min(1, o.seconds), "--min-runs", o.min_runs]))
                         ours.append(call([o.tenon, "bench", plan, "-i", inputs, "--threads", threads, "--duration", o.seconds, "--json"])[0])
                     mine, peer = (statistics.median(r["median_ms"] for r in rows) for rows in (ours, theirs))
                     mine99, peer99 = (statistics.median(r["p99_ms"] for r in rows) for rows in (ours, theirs))
