@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Opening, binding and running plans that may be the work of an enemy: a status, never a crash. The mutator starts from plans of its own making
- * (when the input is none, and now and then), changes fields of records, and seals again, so that most inputs get past the hash. */
+ * Opening, binding and running plans that may be the work of an enemy: a status, never a crash. The mutator starts from plans of its own
+ * making (when the input is none, and now and then), changes fields of records, and seals again, so that most inputs get past the hash. */
 #include "runtime/graphs.h"
 #include "runtime/hostile.h"
 #include "runtime/make_plan.h"
@@ -73,11 +73,21 @@ static void change_field(uint8_t *data, size_t n, uint32_t *s) {
     uint32_t v;
     memcpy(&v, data + at, 4);
     switch (next(s) % 5) {
-    case 0: v = odd[next(s) % TN_COUNT(odd)]; break;
-    case 1: v += next(s) % 9 - 4; break;
-    case 2: v ^= 1u << next(s) % 32; break;
-    case 3: v = next(s) % 40; break;
-    default: memcpy(&v, data + from, 4); break;
+    case 0:
+        v = odd[next(s) % TN_COUNT(odd)];
+        break;
+    case 1:
+        v += next(s) % 9 - 4;
+        break;
+    case 2:
+        v ^= 1u << next(s) % 32;
+        break;
+    case 3:
+        v = next(s) % 40;
+        break;
+    default:
+        memcpy(&v, data + from, 4);
+        break;
     }
     memcpy(data + at, &v, 4);
 }

@@ -15,7 +15,9 @@
 #include "planner/planner.h"
 #include "shape/shape.h"
 
-TnBuildOptions tn_build_options_default(void) { return (TnBuildOptions){.size = sizeof(TnBuildOptions)}; }
+TnBuildOptions tn_build_options_default(void) {
+    return (TnBuildOptions){.size = sizeof(TnBuildOptions)};
+}
 
 /* What lives during one build. */
 typedef struct Build {
@@ -61,7 +63,8 @@ static TnStatus take_options(const TnBuildOptions *options, Build *b, TnError *e
         if (!tni_cpu_level_parse(b->o.cpu, &mask))
             return TN_RAISE(err, TN_ERR_ARGUMENT, "cpu '%s' is not one of scalar, avx2, avx512, native", b->o.cpu);
         if (strcmp(b->o.cpu, "native") != 0 && (mask & ~tni_cpu_flags()) != 0)
-            return TN_RAISE(err, TN_ERR_REQUEST, "cpu '%s' was asked for, but this machine has %s only, and kernels are verified where they are chosen",
+            return TN_RAISE(err, TN_ERR_REQUEST,
+                            "cpu '%s' was asked for, but this machine has %s only, and kernels are verified where they are chosen",
                             b->o.cpu, tni_cpu_level_name(tni_cpu_flags()));
         b->cpu_flags &= mask;
     }
@@ -122,9 +125,16 @@ static TnStatus make(Build *b, const char *path, TnError *err) {
     TN_TRY(tni_arena_create(b->alloc, &b->arena, err));
     TN_TRY(tni_plan_writer_create(b->arena, &b->writer, err));
     TN_TRY(order_samples(b, &samples, err));
-    PlannerOptions po = {.cpu_flags = b->cpu_flags, .tune = b->o.tune != 0, .threads = tni_threads_count(b->threads), .timing_cache = b->o.timing_cache,
-                         .samples = samples, .reference = b->o.reference != 0, .alloc = b->alloc, .log = b->o.log,
-                         .progress = b->o.progress, .model_hash = b->model_hash};
+    PlannerOptions po = {.cpu_flags = b->cpu_flags,
+                         .tune = b->o.tune != 0,
+                         .threads = tni_threads_count(b->threads),
+                         .timing_cache = b->o.timing_cache,
+                         .samples = samples,
+                         .reference = b->o.reference != 0,
+                         .alloc = b->alloc,
+                         .log = b->o.log,
+                         .progress = b->o.progress,
+                         .model_hash = b->model_hash};
     return tni_planner_plan(b->module, &po, b->writer, &b->header, err);
 }
 
@@ -163,7 +173,9 @@ TnStatus tn_build_memory(const char *model_path, const TnBuildOptions *options, 
     return st;
 }
 
-void tn_build_free(const TnBuildOptions *options, void *plan) { tni_free(options == NULL ? NULL : options->allocator, plan); }
+void tn_build_free(const TnBuildOptions *options, void *plan) {
+    tni_free(options == NULL ? NULL : options->allocator, plan);
+}
 
 TnStatus tn_inspect_model(const char *model_path, const TnBuildOptions *options, const char *after,
                           void (*fn)(void *ctx, const char *text, size_t n), void *ctx, TnError *err) {
@@ -208,10 +220,16 @@ void tn_reference_close(TnReference **ref) {
     *ref = NULL;
 }
 
-static const IrGraph *main_graph(const TnReference *r) { return r->b.module->graphs[0]; }
+static const IrGraph *main_graph(const TnReference *r) {
+    return r->b.module->graphs[0];
+}
 
-uint32_t tn_reference_input_count(const TnReference *ref) { return main_graph(ref)->n_inputs; }
-uint32_t tn_reference_output_count(const TnReference *ref) { return main_graph(ref)->n_outputs; }
+uint32_t tn_reference_input_count(const TnReference *ref) {
+    return main_graph(ref)->n_inputs;
+}
+uint32_t tn_reference_output_count(const TnReference *ref) {
+    return main_graph(ref)->n_outputs;
+}
 
 const char *tn_reference_input_name(const TnReference *ref, uint32_t i) {
     const IrGraph *g = main_graph(ref);
@@ -236,8 +254,9 @@ static TnStatus watch_tensor(void *ctx, IrNodeId node, uint32_t out_index, const
     return TN_OK;
 }
 
-TnStatus tn_reference_run(TnReference *ref, const TnTensor *inputs, TnTensor *outputs, void (*on_tensor)(void *ctx, const char *name, const TnTensor *t),
-                          void *ctx, TnError *err) {
+TnStatus tn_reference_run(TnReference *ref, const TnTensor *inputs, TnTensor *outputs,
+                          void (*on_tensor)(void *ctx, const char *name, const TnTensor *t), void *ctx, TnError *err) {
     Watch w = {main_graph(ref), on_tensor, ctx};
-    return tni_interp_run(ref->b.module, 0, inputs, outputs, ref->b.alloc, ref->b.threads, on_tensor == NULL ? NULL : watch_tensor, &w, err);
+    return tni_interp_run(ref->b.module, 0, inputs, outputs, ref->b.alloc, ref->b.threads, on_tensor == NULL ? NULL : watch_tensor, &w,
+                          err);
 }

@@ -47,4 +47,3 @@ TnStatus tni_api_generator_ranges(IrModule *m, TnError *err) {
     }
     return TN_OK;
 }
-

@@ -7,10 +7,10 @@
 
 #include "runtime/runtime.h"
 
-#define NEED(cond, what)                                              \
-    do {                                                              \
-        if (!(cond))                                                  \
-            return TN_RAISE(err, TN_ERR_ARGUMENT, "%s: %s", __func__, what); \
+#define NEED(cond, what)                                                                                                                   \
+    do {                                                                                                                                   \
+        if (!(cond))                                                                                                                       \
+            return TN_RAISE(err, TN_ERR_ARGUMENT, "%s: %s", __func__, what);                                                               \
     } while (0)
 
 TnPlanOptions tn_plan_options_default(void) {
@@ -123,7 +123,8 @@ TnStatus tn_plan_output(const TnPlan *plan, uint32_t i, TnIoInfo *out, TnError *
     return TN_OK;
 }
 
-static TnStatus find_name(const TnPlan *plan, const uint32_t *ids, uint32_t n, const char *name, const char *what, uint32_t *out, TnError *err) {
+static TnStatus find_name(const TnPlan *plan, const uint32_t *ids, uint32_t n, const char *name, const char *what, uint32_t *out,
+                          TnError *err) {
     char list[900];
     size_t at = 0;
     list[0] = 0;
@@ -199,8 +200,8 @@ static TnStatus check_input(const TnPlan *plan, uint32_t i, const TnTensor *t, T
     if (t->rank < 0 || t->rank > TN_MAX_RANK || !tni_shape_bytes(t->dtype, t->rank, t->dims, NULL, &bytes))
         return TN_RAISE(err, TN_ERR_SHAPE, "input '%s' has rank %d or a shape that no tensor has", name, t->rank);
     if (t->rank != v->rank)
-        return TN_RAISE(err, TN_ERR_SHAPE, "input '%s' is %s (rank %d), expected rank %d", name, tni_shape_str(have, sizeof have, t->rank, t->dims),
-                        t->rank, v->rank);
+        return TN_RAISE(err, TN_ERR_SHAPE, "input '%s' is %s (rank %d), expected rank %d", name,
+                        tni_shape_str(have, sizeof have, t->rank, t->dims), t->rank, v->rank);
     for (int32_t d = 0; d < v->rank; d++) {
         const TnDimExpr *e = &p->exprs[v->dims[d]];
         if (e->op == TN_DIM_CONST && e->value != t->dims[d])
@@ -275,8 +276,8 @@ int tn_plan_is_generator(const TnPlan *plan) {
     return plan && plan->gen;
 }
 
-TnStatus tn_context_generate(TnContext *ctx, const TnTensor *inputs, uint32_t n_inputs, const TnGenerateOptions *options, TnGenerated *results,
-                             uint32_t n_results, TnError *err) {
+TnStatus tn_context_generate(TnContext *ctx, const TnTensor *inputs, uint32_t n_inputs, const TnGenerateOptions *options,
+                             TnGenerated *results, uint32_t n_results, TnError *err) {
     TnGenerateOptions o = tn_generate_options_default();
     NEED(ctx && inputs && results, "ctx, inputs or results is NULL");
     TN_TRY(copy_options(&o, sizeof o, options, "TnGenerateOptions", err));

@@ -3,4 +3,6 @@
  * The version that the build was configured with. */
 #include "tenon/status.h"
 
-const char *tn_version(void) { return TENON_VERSION; }
+const char *tn_version(void) {
+    return TENON_VERSION;
+}

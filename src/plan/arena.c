@@ -3,8 +3,8 @@
  * Arena planning: from sizes and lives of buffers to offsets. Greedy: buffers in some order, each into the smallest gap that is free
  * throughout its life, either always from the bottom, or with a ceiling at the lower bound, to which what lies above others is pushed (a
  * chain of layers then alternates between floor and ceiling). The best of several orders is kept, and improved: the buffer that ends last
- * goes to the front of the order and all are placed again. Placing one buffer looks at every placed one, so n buffers cost n * n / 2 looks: 3,000 buffers take a few
- * milliseconds an order. */
+ * goes to the front of the order and all are placed again. Placing one buffer looks at every placed one, so n buffers cost n * n / 2 looks:
+ * 3,000 buffers take a few milliseconds an order. */
 #include "plan/plan.h"
 
 #include <stdlib.h>
@@ -169,8 +169,8 @@ static uint64_t bound(const Job *j, uint32_t n_steps, uint64_t *delta) {
     return most;
 }
 
-bool tni_plan_arena(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, bool quick, void *scratch,
-                    uint64_t *offsets, uint64_t *total, uint64_t *lower_bound) {
+bool tni_plan_arena(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, bool quick,
+                    void *scratch, uint64_t *offsets, uint64_t *total, uint64_t *lower_bound) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (sizes[i] > UINT64_MAX - PLAN_ALIGN || __builtin_add_overflow(sum, rounded(sizes[i]), &sum) || sum > INT64_MAX)

@@ -45,17 +45,9 @@ bool tni_plan_broadcast(const TnTensor *t, int32_t *rank, int64_t *dims);
 bool tni_plan_same(const TnTensor *a, const TnTensor *b);
 bool tni_plan_vector(const TnTensor *t, int64_t n); /* rank 1 of n elements */
 
-PlanRule tni_plan_rule(TnOp op);
-
-#define PLAN_RULES(X)                                                                                                                 \
-    X(unary) X(binary) X(where) X(clip) X(cast) X(pointwise) X(quantize_linear) X(dequantize_linear) X(reduce) X(arg_reduce)        \
-    X(cumsum) X(softmax) X(layer_norm) X(add_layer_norm) X(rms_norm) X(batch_norm) X(instance_norm) X(group_norm) X(matmul) X(gemm)   \
-    X(einsum) X(attention) X(attention_step) X(cache_append) X(conv) X(conv_transpose) X(pool) X(resize) X(identity) X(reshape)       \
-    X(transpose) X(concat) X(split) X(slice) X(pad) X(expand) X(tile) X(gather) X(gather_elements) X(gather_nd) X(scatter_nd)         \
-    X(scatter_elements) X(one_hot) X(trilu) X(eye_like) X(depth_to_space) X(space_to_depth) X(topk) X(nonzero) X(compress) X(unique)  \
-    X(non_max_suppression) X(roi_align) X(shape) X(size) X(constant_of_shape) X(range) X(dims)
-#define X(op) TnStatus tni_plan_rule_##op(const PlanCheck *c);
-PLAN_RULES(X)
-#undef X
+/* One rule an operator: an operator without one does not link. */
+#define OP(name, P, min_in, max_in, min_out, max_out, flags) TnStatus tni_plan_rule_##name(const PlanCheck *c);
+#include "kernel/ops.inc"
+#undef OP
 
 #endif

@@ -7,15 +7,15 @@
 #include <math.h>
 
 #define P(T) const T *p = c->params
-#define NEED(cond, i, text)                        \
-    do {                                           \
-        if (!(cond))                               \
-            return tni_plan_bad_input(c, i, text); \
+#define NEED(cond, i, text)                                                                                                                \
+    do {                                                                                                                                   \
+        if (!(cond))                                                                                                                       \
+            return tni_plan_bad_input(c, i, text);                                                                                         \
     } while (0)
-#define PARAM(cond, what, value)                                  \
-    do {                                                          \
-        if (!(cond))                                              \
-            return tni_plan_bad_param(c, what, (int64_t)(value)); \
+#define PARAM(cond, what, value)                                                                                                           \
+    do {                                                                                                                                   \
+        if (!(cond))                                                                                                                       \
+            return tni_plan_bad_param(c, what, (int64_t)(value));                                                                          \
     } while (0)
 
 #define SIZE_LIMIT (1 << 24)
@@ -27,9 +27,9 @@ typedef struct Axis {
 } Axis;
 
 static bool axis_ok(const Axis *a) {
-    return a->kernel > 0 && a->kernel < SIZE_LIMIT && a->stride > 0 && a->stride < SIZE_LIMIT && a->dilation > 0 && a->dilation < SIZE_LIMIT &&
-           a->begin >= 0 && a->begin < SIZE_LIMIT && a->end >= 0 && a->end < SIZE_LIMIT && a->auto_pad <= TN_PAD_VALID && a->n >= 0 &&
-           a->n < INT64_MAX / 4;
+    return a->kernel > 0 && a->kernel < SIZE_LIMIT && a->stride > 0 && a->stride < SIZE_LIMIT && a->dilation > 0 &&
+           a->dilation < SIZE_LIMIT && a->begin >= 0 && a->begin < SIZE_LIMIT && a->end >= 0 && a->end < SIZE_LIMIT &&
+           a->auto_pad <= TN_PAD_VALID && a->n >= 0 && a->n < INT64_MAX / 4;
 }
 
 /* Positions of the window; -1 when there is none. */
@@ -62,7 +62,8 @@ TnStatus tni_plan_rule_conv(const PlanCheck *c) {
     TnTensor y = *x;
     y.dims[ch] = w->dims[0];
     for (uint32_t i = 0; i < p->n_spatial; i++) {
-        Axis a = {x->dims[sp + (int32_t)i], w->dims[2 + i], p->stride[i], p->dilation[i], p->pads[i], p->pads[p->n_spatial + i], p->auto_pad};
+        Axis a = {x->dims[sp + (int32_t)i],  w->dims[2 + i], p->stride[i], p->dilation[i], p->pads[i],
+                  p->pads[p->n_spatial + i], p->auto_pad};
         PARAM(axis_ok(&a) && (p->kernel[i] == a.kernel || p->kernel[i] == 0), "kernel, stride, dilation or pads of axis", i);
         y.dims[sp + (int32_t)i] = windows(&a, false);
         NEED(y.dims[sp + (int32_t)i] >= 0, 0, "spatial dims not smaller than the kernel");
@@ -91,7 +92,10 @@ TnStatus tni_plan_rule_conv_transpose(const PlanCheck *c) {
         NEED(a.n < INT32_MAX, 0, "spatial dims that fit");
         int64_t full = a.stride * (a.n - 1) + p->output_pads[i] + (a.kernel - 1) * a.dilation + 1;
         bool same = p->auto_pad == TN_PAD_SAME_UPPER || p->auto_pad == TN_PAD_SAME_LOWER;
-        int64_t n = p->output_shape[i] > 0 ? p->output_shape[i] : same ? a.n * a.stride : p->auto_pad == TN_PAD_VALID ? full : full - a.begin - a.end;
+        int64_t n = p->output_shape[i] > 0        ? p->output_shape[i]
+                    : same                        ? a.n * a.stride
+                    : p->auto_pad == TN_PAD_VALID ? full
+                                                  : full - a.begin - a.end;
         NEED(n >= 0, 0, "spatial dims that leave a result");
         y.dims[2 + i] = n;
     }
@@ -100,8 +104,8 @@ TnStatus tni_plan_rule_conv_transpose(const PlanCheck *c) {
     return tni_plan_expect_like(c, 0, &y);
 }
 
-/* ONNX before opset 19 lets the last window of ceil mode start in the padding, later versions do not: either is a valid shape, since kernels
- * clip windows to the input. */
+/* ONNX before opset 19 lets the last window of ceil mode start in the padding, later versions do not: either is a valid shape, since
+ * kernels clip windows to the input. */
 static bool pool_dim_ok(const PlanCheck *c, const Axis *a, bool ceil_mode, int64_t have, int64_t *want) {
     *want = windows(a, ceil_mode);
     if (ceil_mode && *want > 0 && (a->auto_pad == TN_PAD_EXPLICIT || a->auto_pad == TN_PAD_VALID)) {
@@ -129,7 +133,8 @@ TnStatus tni_plan_rule_pool(const PlanCheck *c) {
             y.dims[sp + i] = 1;
             continue;
         }
-        Axis a = {x->dims[sp + i], p->kernel[i], p->stride[i], p->dilation[i], p->pads[i], p->pads[p->n_spatial + (uint32_t)i], p->auto_pad};
+        Axis a = {x->dims[sp + i], p->kernel[i], p->stride[i], p->dilation[i], p->pads[i], p->pads[p->n_spatial + (uint32_t)i],
+                  p->auto_pad};
         PARAM(axis_ok(&a), "kernel, stride, dilation or pads of axis", i);
         int64_t have = c->infer || c->out[0].rank != x->rank ? -1 : c->out[0].dims[sp + i];
         NEED(pool_dim_ok(c, &a, p->ceil_mode != 0, have, &y.dims[sp + i]), 0, "spatial dims not smaller than the kernel");
@@ -178,7 +183,8 @@ TnStatus tni_plan_rule_resize(const PlanCheck *c) {
 TnStatus tni_plan_rule_roi_align(const PlanCheck *c) {
     P(TnRoiAlignParams);
     const TnTensor *x = &c->in[0], *rois = &c->in[1], *ix = &c->in[2];
-    PARAM(p->output_height > 0 && p->output_height < SIZE_LIMIT && p->output_width > 0 && p->output_width < SIZE_LIMIT, "output size", p->output_height);
+    PARAM(p->output_height > 0 && p->output_height < SIZE_LIMIT && p->output_width > 0 && p->output_width < SIZE_LIMIT, "output size",
+          p->output_height);
     PARAM(p->sampling_ratio >= 0 && p->sampling_ratio < 4096, "sampling_ratio", p->sampling_ratio);
     NEED(x->rank == 4 && tni_dtype_is_float(x->dtype), 0, "floats [B, C, H, W]");
     NEED(rois->dtype == x->dtype && rois->rank == 2 && rois->dims[1] == 4, 1, "[rois, 4] of the type of input 0");

@@ -5,15 +5,15 @@
 #include "plan/check.h"
 
 #define P(T) const T *p = c->params
-#define NEED(cond, i, text)                        \
-    do {                                           \
-        if (!(cond))                               \
-            return tni_plan_bad_input(c, i, text); \
+#define NEED(cond, i, text)                                                                                                                \
+    do {                                                                                                                                   \
+        if (!(cond))                                                                                                                       \
+            return tni_plan_bad_input(c, i, text);                                                                                         \
     } while (0)
-#define PARAM(cond, what, value)                               \
-    do {                                                       \
-        if (!(cond))                                           \
-            return tni_plan_bad_param(c, what, (int64_t)(value)); \
+#define PARAM(cond, what, value)                                                                                                           \
+    do {                                                                                                                                   \
+        if (!(cond))                                                                                                                       \
+            return tni_plan_bad_param(c, what, (int64_t)(value));                                                                          \
     } while (0)
 
 TnStatus tni_plan_rule_unary(const PlanCheck *c) {
@@ -57,8 +57,9 @@ TnStatus tni_plan_rule_where(const PlanCheck *c) {
 TnStatus tni_plan_rule_clip(const PlanCheck *c) {
     for (uint32_t i = 1; i < 3; i++)
         /* Exporters write float bounds for integers; kernels convert them, so any number will do. */
-        NEED(!tni_plan_has(c, i) || ((tni_dtype_is_float(c->in[i].dtype) || tni_dtype_is_int(c->in[i].dtype)) && tn_tensor_numel(&c->in[i]) == 1), i,
-             "one number");
+        NEED(!tni_plan_has(c, i) ||
+                 ((tni_dtype_is_float(c->in[i].dtype) || tni_dtype_is_int(c->in[i].dtype)) && tn_tensor_numel(&c->in[i]) == 1),
+             i, "one number");
     return tni_plan_expect_like(c, 0, &c->in[0]);
 }
 
@@ -316,7 +317,8 @@ TnStatus tni_plan_rule_gemm(const PlanCheck *c) {
         int32_t brank = 2;
         int64_t bd[TN_MAX_RANK] = {rows, n};
         NEED(c->in[2].dtype == a->dtype, 2, "the type of input 0");
-        NEED(tni_plan_broadcast(&c->in[2], &brank, bd) && numel_from(&(TnTensor){.rank = brank, .dims = {bd[0], bd[1], bd[2], bd[3], bd[4], bd[5], bd[6], bd[7]}}, 0) == rows * n &&
+        NEED(tni_plan_broadcast(&c->in[2], &brank, bd) &&
+                 numel_from(&(TnTensor){.rank = brank, .dims = {bd[0], bd[1], bd[2], bd[3], bd[4], bd[5], bd[6], bd[7]}}, 0) == rows * n &&
                  bd[brank - 1] == n,
              2, "a bias that broadcasts to [M, N]");
     }
@@ -368,8 +370,9 @@ TnStatus tni_plan_rule_attention(const PlanCheck *c) {
         int32_t rank = 4;
         int64_t dims[TN_MAX_RANK] = {bq, p->heads, sq, sk}, want[4] = {bq, p->heads, sq, sk};
         if (tni_plan_has(c, i))
-            NEED(c->in[i].dtype == TN_F32 && tni_plan_broadcast(&c->in[i], &rank, dims) && rank == 4 && memcmp(dims, want, sizeof want) == 0, i,
-                 "float32 that broadcasts to [B, H, Sq, Sk]");
+            NEED(c->in[i].dtype == TN_F32 && tni_plan_broadcast(&c->in[i], &rank, dims) && rank == 4 &&
+                     memcmp(dims, want, sizeof want) == 0,
+                 i, "float32 that broadcasts to [B, H, Sq, Sk]");
     }
     int64_t out3[3] = {bq, sq, (int64_t)p->heads * p->d_v}, out4[4] = {bq, p->heads, sq, p->d_v};
     PARAM(p->out_layout == TN_LAYOUT_BSHD || p->out_layout == TN_LAYOUT_BHSD, "out_layout", p->out_layout);
@@ -385,8 +388,9 @@ TnStatus tni_plan_rule_attention_step(const PlanCheck *c) {
     NEED(q->dtype == TN_F32 && q->rank == 2 && (int64_t)p->q_off + w <= q->dims[1], 0, "float32 [R, W] with every head in a row");
     NEED(k->dtype == TN_F32 && k->rank == 3 && k->dims[2] == w, 1, "float32 [L, P, heads * d_head]");
     NEED(tni_plan_same(v, k), 2, "the type and shape of input 1");
-    NEED(lanes->dtype == TN_I32 && lanes->rank == 2 && lanes->dims[0] == q->dims[0] && (lanes->dims[1] == 1 || lanes->dims[1] == k->dims[1]), 3,
-         "int32 [R, P] or [R, 1]");
+    NEED(lanes->dtype == TN_I32 && lanes->rank == 2 && lanes->dims[0] == q->dims[0] &&
+             (lanes->dims[1] == 1 || lanes->dims[1] == k->dims[1]),
+         3, "int32 [R, P] or [R, 1]");
     NEED(len->dtype == TN_I32 && tn_tensor_numel(len) == 1, 4, "one int32");
     if (!c->infer) {
         int32_t n = *(const int32_t *)len->data;

@@ -7,15 +7,15 @@
 #include <math.h>
 
 #define P(T) const T *p = c->params
-#define NEED(cond, i, text)                        \
-    do {                                           \
-        if (!(cond))                               \
-            return tni_plan_bad_input(c, i, text); \
+#define NEED(cond, i, text)                                                                                                                \
+    do {                                                                                                                                   \
+        if (!(cond))                                                                                                                       \
+            return tni_plan_bad_input(c, i, text);                                                                                         \
     } while (0)
-#define PARAM(cond, what, value)                                  \
-    do {                                                          \
-        if (!(cond))                                              \
-            return tni_plan_bad_param(c, what, (int64_t)(value)); \
+#define PARAM(cond, what, value)                                                                                                           \
+    do {                                                                                                                                   \
+        if (!(cond))                                                                                                                       \
+            return tni_plan_bad_param(c, what, (int64_t)(value));                                                                          \
     } while (0)
 
 static bool is_index(const TnTensor *t) {
@@ -164,7 +164,8 @@ TnStatus tni_plan_rule_slice(const PlanCheck *c) {
         NEED(ints(&c->in[4], step, TN_MAX_RANK) == n, 4, "as many integers as input 1");
     for (int64_t i = 0; i < n; i++) {
         int32_t a;
-        NEED(tni_plan_axis(tni_plan_has(c, 3) ? axes[i] : i, y.rank, &a) && !(seen & 1u << a), tni_plan_has(c, 3) ? 3 : 1, "axes of input 0");
+        NEED(tni_plan_axis(tni_plan_has(c, 3) ? axes[i] : i, y.rank, &a) && !(seen & 1u << a), tni_plan_has(c, 3) ? 3 : 1,
+             "axes of input 0");
         seen |= 1u << a;
         int64_t s = tni_plan_has(c, 4) ? step[i] : 1;
         NEED(s != 0, 4, "steps that are not 0");
@@ -269,8 +270,8 @@ TnStatus tni_plan_rule_scatter_elements(const PlanCheck *c) {
     PARAM(p->reduction <= TN_SCATTER_MIN, "reduction", p->reduction);
     TN_TRY(elements_operand(c, axis));
     const TnTensor *u = &c->in[2];
-    NEED(u->dtype == c->in[0].dtype && u->rank == c->in[1].rank && memcmp(u->dims, c->in[1].dims, (size_t)u->rank * sizeof *u->dims) == 0, 2,
-         "the type of input 0 and the shape of input 1");
+    NEED(u->dtype == c->in[0].dtype && u->rank == c->in[1].rank && memcmp(u->dims, c->in[1].dims, (size_t)u->rank * sizeof *u->dims) == 0,
+         2, "the type of input 0 and the shape of input 1");
     return tni_plan_expect_like(c, 0, &c->in[0]);
 }
 
@@ -429,7 +430,8 @@ TnStatus tni_plan_rule_unique(const PlanCheck *c) {
 TnStatus tni_plan_rule_non_max_suppression(const PlanCheck *c) {
     const TnTensor *b = &c->in[0], *s = &c->in[1];
     NEED(b->dtype == TN_F32 && b->rank == 3 && b->dims[2] == 4, 0, "float32 [batches, boxes, 4]");
-    NEED(s->dtype == TN_F32 && s->rank == 3 && s->dims[0] == b->dims[0] && s->dims[2] == b->dims[1], 1, "float32 [batches, classes, boxes]");
+    NEED(s->dtype == TN_F32 && s->rank == 3 && s->dims[0] == b->dims[0] && s->dims[2] == b->dims[1], 1,
+         "float32 [batches, classes, boxes]");
     for (uint32_t i = 2; i < 5; i++)
         NEED(!tni_plan_has(c, i) || (tn_tensor_numel(&c->in[i]) == 1 && c->in[i].dtype == (i == 2 ? TN_I64 : TN_F32)), i, "one number");
     int64_t dims[2] = {tn_tensor_numel(s), 3};

@@ -144,8 +144,8 @@ static void range_text(char *buf, size_t n, const TnSymbol *s) {
 static void dump_text(const Plan *p, PlanOut *o) {
     View v = {.p = p, .o = o};
     char buf[128];
-    tni_plan_out(o, "plan version %" PRIu32 ", Tenon %.31s, %" PRIu64 " bytes, weights %" PRIu64 " bytes\n", p->header->version, p->header->build,
-                 p->header->file_bytes, weight_bytes(p));
+    tni_plan_out(o, "plan version %" PRIu32 ", Tenon %.31s, %" PRIu64 " bytes, weights %" PRIu64 " bytes\n", p->header->version,
+                 p->header->build, p->header->file_bytes, weight_bytes(p));
     tni_plan_out(o, "model %016" PRIx64 ", kernels %016" PRIx64 "\n", p->header->model_hash, p->header->kernel_identity);
     for (uint32_t i = 0; i < p->n_symbols; i++) {
         range_text(buf, sizeof buf, &p->symbols[i]);
@@ -222,8 +222,9 @@ static void json_program(View *v, const PlanProgram *g) {
         json_key(v->o, "name", name_of(v, i));
         tni_plan_out(v->o, ",\"dtype\":\"%s\",", tn_dtype_name((TnDtype)x->dtype));
         json_shape(v, x->rank, x->dims);
-        tni_plan_out(v->o, ",\"place\":\"%s\",\"place_arg\":%" PRIu32 ",\"offset\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"first_step\":%" PRIu32
-                           ",\"last_step\":%" PRIu32 "}",
+        tni_plan_out(v->o,
+                     ",\"place\":\"%s\",\"place_arg\":%" PRIu32 ",\"offset\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"first_step\":%" PRIu32
+                     ",\"last_step\":%" PRIu32 "}",
                      place_names[x->place], x->place_arg, x->offset, x->bytes, x->first_step, x->last_step);
     }
     tni_plan_out(v->o, "],\"steps\":[");
@@ -246,15 +247,17 @@ static void json_program(View *v, const PlanProgram *g) {
 
 static void dump_json(const Plan *p, PlanOut *o) {
     View v = {.p = p, .o = o};
-    tni_plan_out(o, "{\"version\":%" PRIu32 ",\"build\":\"%.31s\",\"file_bytes\":%" PRIu64 ",\"weights_bytes\":%" PRIu64
-                    ",\"model\":\"%016" PRIx64 "\",\"kernels\":\"%016" PRIx64 "\",\"symbols\":[",
-                 p->header->version, p->header->build, p->header->file_bytes, weight_bytes(p), p->header->model_hash, p->header->kernel_identity);
+    tni_plan_out(o,
+                 "{\"version\":%" PRIu32 ",\"build\":\"%.31s\",\"file_bytes\":%" PRIu64 ",\"weights_bytes\":%" PRIu64
+                 ",\"model\":\"%016" PRIx64 "\",\"kernels\":\"%016" PRIx64 "\",\"symbols\":[",
+                 p->header->version, p->header->build, p->header->file_bytes, weight_bytes(p), p->header->model_hash,
+                 p->header->kernel_identity);
     for (uint32_t i = 0; i < p->n_symbols; i++) {
         const TnSymbol *s = &p->symbols[i];
         tni_plan_out(o, "%s{", i ? "," : "");
         json_key(o, "name", s->name);
-        tni_plan_out(o, ",\"data_dependent\":%s,\"min\":%" PRId64 ",\"opt\":%" PRId64 ",\"max\":%" PRId64 "}", s->data_dependent ? "true" : "false",
-                     s->min, s->opt, s->max);
+        tni_plan_out(o, ",\"data_dependent\":%s,\"min\":%" PRId64 ",\"opt\":%" PRId64 ",\"max\":%" PRId64 "}",
+                     s->data_dependent ? "true" : "false", s->min, s->opt, s->max);
     }
     tni_plan_out(o, "],\"states\":[");
     for (uint32_t i = 0; i < p->n_states; i++) {

@@ -95,9 +95,9 @@ static void text_line(PlanOut *o, const Field *f, uint32_t n) {
         tni_plan_out(o, "\n    ");
         show(o, f[5]);
     } else if (n >= 7 && is(f[0], "tried")) {
-        tni_plan_out(o, "    %s %-40.*s estimate %10.*s ns  time %10.*s ns  error %9.*s  ", is(f[2], "1") ? "*" : " ", (int)TN_MIN(f[1].n, (size_t)80),
-                     f[1].s, (int)TN_MIN(f[3].n, (size_t)20), f[3].s, (int)TN_MIN(f[4].n, (size_t)20), f[4].s, (int)TN_MIN(f[5].n, (size_t)20),
-                     f[5].s);
+        tni_plan_out(o, "    %s %-40.*s estimate %10.*s ns  time %10.*s ns  error %9.*s  ", is(f[2], "1") ? "*" : " ",
+                     (int)TN_MIN(f[1].n, (size_t)80), f[1].s, (int)TN_MIN(f[3].n, (size_t)20), f[3].s, (int)TN_MIN(f[4].n, (size_t)20),
+                     f[4].s, (int)TN_MIN(f[5].n, (size_t)20), f[5].s);
         show(o, f[6]);
     } else {
         for (uint32_t i = 0; i < n; i++) {

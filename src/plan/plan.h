@@ -45,14 +45,15 @@ typedef struct PlanHeader {
     uint32_t version;
     uint32_t n_sections;
     uint64_t file_bytes;
-    uint64_t head_hash;     /* XXH3 of the bytes after the header up to the weights (or the end), seeded with the XXH3 of the header with this field 0 */
-    uint64_t weights_hash;  /* of the weights section in chunks of PLAN_HASH_CHUNK, each seeded with the hash before, the first with 0; checked on
-                             * request, not at every load; 0 when there are none */
+    uint64_t head_hash; /* XXH3 of the bytes after the header up to the weights (or the end), seeded with the XXH3 of the header with this
+                           field 0 */
+    uint64_t weights_hash;    /* of the weights section in chunks of PLAN_HASH_CHUNK, each seeded with the hash before, the first with 0;
+                               * checked on    request, not at every load; 0 when there are none */
     uint64_t kernel_identity; /* tni_kernel_identity() of the build that packed the weights */
-    uint64_t model_hash;    /* of the model file(s) */
-    uint32_t cpu_flags;     /* TN_CPU_* that the chosen kernels need */
-    uint32_t device;        /* 0 CPU */
-    char build[32];         /* version of Tenon */
+    uint64_t model_hash;      /* of the model file(s) */
+    uint32_t cpu_flags;       /* TN_CPU_* that the chosen kernels need */
+    uint32_t device;          /* 0 CPU */
+    char build[32];           /* version of Tenon */
     uint8_t reserved[32];
 } PlanHeader;
 
@@ -61,19 +62,19 @@ typedef struct PlanHeader {
 #define PLAN_WEIGHTS_ALIGN 4096u
 
 typedef struct PlanSection {
-    uint32_t kind; /* PlanSectionKind */
+    uint32_t kind;  /* PlanSectionKind */
     uint32_t count; /* records */
     uint64_t offset, bytes;
 } PlanSection;
 
 typedef enum PlanPlace {
-    PLAN_AT_ARENA,  /* offset and bytes: a slot of the program's arena, good for shapes whose tensors all fit their slots */
-    PLAN_AT_WEIGHT, /* offset in the weights section; dims are constants. Packed constants are u8 vectors */
-    PLAN_AT_INPUT,  /* place_arg = program input index */
-    PLAN_AT_STATE,  /* place_arg = state index */
-    PLAN_AT_ALIAS,  /* place_arg = value id it shares bytes with (a value of the program that is not an alias itself) */
+    PLAN_AT_ARENA,   /* offset and bytes: a slot of the program's arena, good for shapes whose tensors all fit their slots */
+    PLAN_AT_WEIGHT,  /* offset in the weights section; dims are constants. Packed constants are u8 vectors */
+    PLAN_AT_INPUT,   /* place_arg = program input index */
+    PLAN_AT_STATE,   /* place_arg = state index */
+    PLAN_AT_ALIAS,   /* place_arg = value id it shares bytes with (a value of the program that is not an alias itself) */
     PLAN_AT_DYNAMIC, /* size known only while running: from the context's growing pool */
-    PLAN_AT_PACKED, /* a constant that is stored only in packed forms: dims are constants, no data */
+    PLAN_AT_PACKED,  /* a constant that is stored only in packed forms: dims are constants, no data */
     PLAN_PLACE_COUNT
 } PlanPlace;
 
@@ -92,14 +93,16 @@ typedef struct PlanValue {
 } PlanValue;
 
 typedef struct PlanStep {
-    uint32_t name;   /* string: model node name(s) */
-    uint32_t op;     /* string: operator name (numbers may change between versions) */
-    uint32_t kernel; /* string: kernel name */
+    uint32_t name;                 /* string: model node name(s) */
+    uint32_t op;                   /* string: operator name (numbers may change between versions) */
+    uint32_t kernel;               /* string: kernel name */
     uint32_t params, params_bytes; /* offset in PARAMS */
-    uint32_t first_in, n_in;   /* in OPERANDS */
+    uint32_t first_in, n_in;       /* in OPERANDS */
     uint32_t first_out, n_out;
-    uint32_t first_packed; /* in OPERANDS: n_in ids of the packed constants (weights values), PLAN_NONE = not packed; or PLAN_NONE = no packing at all */
-    uint32_t first_symbol, n_symbols; /* in OPERANDS: n_symbols pairs (symbol, PLAN_SYMBOL_AT(output, axis)): data-dependent symbols this step defines */
+    uint32_t first_packed; /* in OPERANDS: n_in ids of the packed constants (weights values), PLAN_NONE = not packed; or PLAN_NONE = no
+                              packing at all */
+    uint32_t first_symbol,
+        n_symbols; /* in OPERANDS: n_symbols pairs (symbol, PLAN_SYMBOL_AT(output, axis)): data-dependent symbols this step defines */
 } PlanStep;
 
 typedef struct PlanProgram {
@@ -132,19 +135,32 @@ typedef struct PlanMeta {
 /* A loaded (or just built) plan: views only. */
 typedef struct Plan {
     const PlanHeader *header;
-    const char *strings;         uint64_t strings_bytes;
-    const TnDimExpr *exprs;      uint32_t n_exprs;
-    const TnSymbol *symbols;     uint32_t n_symbols;
-    const PlanProgram *programs; uint32_t n_programs;
-    const PlanValue *values;     uint32_t n_values;
-    const PlanStep *steps;       uint32_t n_steps;
-    const uint32_t *operands;    uint32_t n_operands;
-    const uint8_t *params;       uint64_t params_bytes;
-    const PlanState *states;     uint32_t n_states;
-    const PlanMeta *meta;        uint32_t n_meta;
-    const uint8_t *blobs;        uint64_t blobs_bytes;
-    const char *explain;         uint64_t explain_bytes;
-    const uint8_t *weights;      uint64_t weights_bytes;
+    const char *strings;
+    uint64_t strings_bytes;
+    const TnDimExpr *exprs;
+    uint32_t n_exprs;
+    const TnSymbol *symbols;
+    uint32_t n_symbols;
+    const PlanProgram *programs;
+    uint32_t n_programs;
+    const PlanValue *values;
+    uint32_t n_values;
+    const PlanStep *steps;
+    uint32_t n_steps;
+    const uint32_t *operands;
+    uint32_t n_operands;
+    const uint8_t *params;
+    uint64_t params_bytes;
+    const PlanState *states;
+    uint32_t n_states;
+    const PlanMeta *meta;
+    uint32_t n_meta;
+    const uint8_t *blobs;
+    uint64_t blobs_bytes;
+    const char *explain;
+    uint64_t explain_bytes;
+    const uint8_t *weights;
+    uint64_t weights_bytes;
 } Plan;
 
 /* What stands where: size of a record and name of a section ("steps"). */
@@ -176,10 +192,12 @@ typedef struct PlanWriter PlanWriter;
 TnStatus tni_plan_writer_create(TnArena *arena, PlanWriter **out, TnError *err);
 TnArena *tni_plan_writer_arena(const PlanWriter *w); /* for what fill callbacks read */
 TnStatus tni_plan_string(PlanWriter *w, const char *s, uint32_t *out, TnError *err);
-/* Appends `n` records to a section; *first gets the index of the first. STRINGS, BLOBS, EXPLAIN, PARAMS: bytes (PARAMS 8-aligned; *first = byte offset). */
+/* Appends `n` records to a section; *first gets the index of the first. STRINGS, BLOBS, EXPLAIN, PARAMS: bytes (PARAMS 8-aligned; *first =
+ * byte offset). */
 TnStatus tni_plan_append(PlanWriter *w, PlanSectionKind kind, const void *records, uint32_t n, uint32_t *first, TnError *err);
 /* Reserves `bytes` in the weights section; fill(ctx, dst) is called once at write time with a zeroed 64-byte aligned buffer. */
-TnStatus tni_plan_weight(PlanWriter *w, uint64_t bytes, TnStatus (*fill)(void *ctx, void *dst, TnError *err), void *ctx, uint64_t *offset, TnError *err);
+TnStatus tni_plan_weight(PlanWriter *w, uint64_t bytes, TnStatus (*fill)(void *ctx, void *dst, TnError *err), void *ctx, uint64_t *offset,
+                         TnError *err);
 TnStatus tni_plan_meta_add(PlanWriter *w, const char *key, const void *data, uint64_t n, TnError *err);
 /* Header fields but hashes and sizes are taken from *h. To a file (atomically) or to memory (*bytes from a, 4096-aligned). */
 TnStatus tni_plan_write_file(PlanWriter *w, const PlanHeader *h, const char *path, TnError *err);
@@ -190,7 +208,7 @@ TnStatus tni_plan_write_memory(PlanWriter *w, const PlanHeader *h, const TnAlloc
  * *total: bytes of the arena; *lower_bound: largest sum of live sizes (each rounded up to PLAN_ALIGN). scratch: tni_plan_arena_scratch
  * bytes. sizes[i] == 0: offset 0. quick: one order instead of the best of several. Returns false when the sum of sizes overflows. */
 size_t tni_plan_arena_scratch(uint32_t n, uint32_t n_steps);
-bool tni_plan_arena(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, bool quick, void *scratch,
-                    uint64_t *offsets, uint64_t *total, uint64_t *lower_bound);
+bool tni_plan_arena(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, bool quick,
+                    void *scratch, uint64_t *offsets, uint64_t *total, uint64_t *lower_bound);
 
 #endif

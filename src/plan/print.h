@@ -12,6 +12,6 @@ typedef struct PlanOut {
 } PlanOut;
 
 void tni_plan_out(PlanOut *o, const char *fmt, ...) TN_PRINTF(2, 3); /* cut at 1023 bytes */
-void tni_plan_out_string(PlanOut *o, const char *s, size_t n);      /* escaped as inside a JSON string */
+void tni_plan_out_string(PlanOut *o, const char *s, size_t n);       /* escaped as inside a JSON string */
 
 #endif

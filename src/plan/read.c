@@ -31,8 +31,8 @@ static TnStatus read_header(TnSpan b, PlanHeader *h, TnError *err) {
     if (memcmp(h->magic, PLAN_MAGIC, sizeof h->magic) != 0)
         return TN_RAISE(err, TN_ERR_PLAN, "not a plan: it does not start with '%s'", PLAN_MAGIC);
     if (h->version != PLAN_VERSION)
-        return TN_RAISE(err, TN_ERR_VERSION, "plan format version %u; this library reads version %u; build the plan again with it", h->version,
-                        PLAN_VERSION);
+        return TN_RAISE(err, TN_ERR_VERSION, "plan format version %u; this library reads version %u; build the plan again with it",
+                        h->version, PLAN_VERSION);
     if (h->file_bytes != b.n)
         return TN_RAISE(err, TN_ERR_PLAN, "the plan has %zu bytes, its header says %llu: it was cut off or written over", b.n,
                         (unsigned long long)h->file_bytes);
@@ -60,11 +60,11 @@ static TnStatus read_table(TnSpan b, const PlanHeader *h, PlanSection *table, Tn
             return TN_RAISE(err, TN_ERR_PLAN, "section %s is at byte %llu; expected the next multiple of %llu after %llu", name,
                             (unsigned long long)s->offset, (unsigned long long)align, (unsigned long long)end);
         if (s->offset > b.n || s->bytes > b.n - s->offset)
-            return TN_RAISE(err, TN_ERR_PLAN, "section %s (%llu bytes at %llu) leaves the file of %zu bytes", name, (unsigned long long)s->bytes,
-                            (unsigned long long)s->offset, b.n);
+            return TN_RAISE(err, TN_ERR_PLAN, "section %s (%llu bytes at %llu) leaves the file of %zu bytes", name,
+                            (unsigned long long)s->bytes, (unsigned long long)s->offset, b.n);
         if (s->kind != PLAN_SEC_WEIGHTS && s->bytes != (uint64_t)s->count * tni_plan_record_bytes(s->kind))
-            return TN_RAISE(err, TN_ERR_PLAN, "section %s has %llu bytes for %u records of %u", name, (unsigned long long)s->bytes, s->count,
-                            tni_plan_record_bytes(s->kind));
+            return TN_RAISE(err, TN_ERR_PLAN, "section %s has %llu bytes for %u records of %u", name, (unsigned long long)s->bytes,
+                            s->count, tni_plan_record_bytes(s->kind));
         end = s->offset + s->bytes;
         last_kind = s->kind;
     }
@@ -93,28 +93,37 @@ static TnStatus check_hashes(TnSpan b, const PlanHeader *h, const PlanSection *t
     return TN_OK;
 }
 
+/* Where a section's address, count and bytes go; 0 (the header's place) = nowhere. */
+static const struct {
+    size_t at, count, bytes;
+} views[PLAN_SEC_COUNT] = {
+    [PLAN_SEC_STRINGS] = {offsetof(Plan, strings), 0, offsetof(Plan, strings_bytes)},
+    [PLAN_SEC_EXPRS] = {offsetof(Plan, exprs), offsetof(Plan, n_exprs), 0},
+    [PLAN_SEC_SYMBOLS] = {offsetof(Plan, symbols), offsetof(Plan, n_symbols), 0},
+    [PLAN_SEC_PROGRAMS] = {offsetof(Plan, programs), offsetof(Plan, n_programs), 0},
+    [PLAN_SEC_VALUES] = {offsetof(Plan, values), offsetof(Plan, n_values), 0},
+    [PLAN_SEC_STEPS] = {offsetof(Plan, steps), offsetof(Plan, n_steps), 0},
+    [PLAN_SEC_OPERANDS] = {offsetof(Plan, operands), offsetof(Plan, n_operands), 0},
+    [PLAN_SEC_PARAMS] = {offsetof(Plan, params), 0, offsetof(Plan, params_bytes)},
+    [PLAN_SEC_STATES] = {offsetof(Plan, states), offsetof(Plan, n_states), 0},
+    [PLAN_SEC_META] = {offsetof(Plan, meta), offsetof(Plan, n_meta), 0},
+    [PLAN_SEC_BLOBS] = {offsetof(Plan, blobs), 0, offsetof(Plan, blobs_bytes)},
+    [PLAN_SEC_EXPLAIN] = {offsetof(Plan, explain), 0, offsetof(Plan, explain_bytes)},
+    [PLAN_SEC_WEIGHTS] = {offsetof(Plan, weights), 0, offsetof(Plan, weights_bytes)},
+};
+
 static void set_views(TnSpan b, const PlanHeader *h, const PlanSection *table, Plan *p) {
     memset(p, 0, sizeof *p);
     p->header = (const PlanHeader *)(const void *)b.p;
     for (uint32_t i = 0; i < h->n_sections; i++) {
-        const void *at = b.p + table[i].offset;
-        uint32_t n = table[i].count;
-        uint64_t bytes = table[i].bytes;
-        switch (table[i].kind) {
-        case PLAN_SEC_STRINGS: p->strings = at; p->strings_bytes = bytes; break;
-        case PLAN_SEC_EXPRS: p->exprs = at; p->n_exprs = n; break;
-        case PLAN_SEC_SYMBOLS: p->symbols = at; p->n_symbols = n; break;
-        case PLAN_SEC_PROGRAMS: p->programs = at; p->n_programs = n; break;
-        case PLAN_SEC_VALUES: p->values = at; p->n_values = n; break;
-        case PLAN_SEC_STEPS: p->steps = at; p->n_steps = n; break;
-        case PLAN_SEC_OPERANDS: p->operands = at; p->n_operands = n; break;
-        case PLAN_SEC_PARAMS: p->params = at; p->params_bytes = bytes; break;
-        case PLAN_SEC_STATES: p->states = at; p->n_states = n; break;
-        case PLAN_SEC_META: p->meta = at; p->n_meta = n; break;
-        case PLAN_SEC_BLOBS: p->blobs = at; p->blobs_bytes = bytes; break;
-        case PLAN_SEC_EXPLAIN: p->explain = at; p->explain_bytes = bytes; break;
-        default: p->weights = at; p->weights_bytes = bytes; break;
-        }
+        const PlanSection *s = &table[i];
+        const void *at = b.p + s->offset;
+        char *base = (char *)p;
+        memcpy(base + views[s->kind].at, &at, sizeof at);
+        if (views[s->kind].count)
+            memcpy(base + views[s->kind].count, &s->count, sizeof s->count);
+        if (views[s->kind].bytes)
+            memcpy(base + views[s->kind].bytes, &s->bytes, sizeof s->bytes);
     }
 }
 
@@ -134,8 +143,8 @@ TnStatus tni_plan_read(TnSpan bytes, bool verify_weights, const TnAllocator *a, 
     TN_TRY(tni_plan_verify(out, a, err));
     if (h.kernel_identity != tni_kernel_identity())
         return TN_RAISE(err, TN_ERR_INCOMPATIBLE,
-                        "the plan was built by Tenon %.31s with other kernels than this library (%s) has; build it again with this one", h.build,
-                        TENON_VERSION);
+                        "the plan was built by Tenon %.31s with other kernels than this library (%s) has; build it again with this one",
+                        h.build, TENON_VERSION);
     return TN_OK;
 }
 

@@ -182,8 +182,7 @@ static TnStatus check_values(const Prog *g, TnError *err) {
     }
     for (uint32_t i = 0; i < g->g->n_inputs; i++) {
         uint32_t id = g->p->operands[g->g->first_input + i];
-        if (id >= g->g->n_values || g->values[id].first_step != 0 ||
-            g->values[id].place != PLAN_AT_INPUT || g->values[id].place_arg != i)
+        if (id >= g->g->n_values || g->values[id].first_step != 0 || g->values[id].place != PLAN_AT_INPUT || g->values[id].place_arg != i)
             return BAD("%s: input %u is not an input value", g->name, i);
     }
     for (uint32_t i = 0; i < g->g->n_outputs; i++) {
@@ -269,8 +268,8 @@ static TnStatus check_control(const Prog *g, uint32_t s, TnOp op, TnError *err) 
         const PlanProgram *sub = &p->programs[c.graph[k]];
         if (op == TN_OP_if_) {
             if (sub->n_inputs != st->n_in - 1 || sub->n_outputs != st->n_out)
-                return BAD("%s: step %u: program %u has %u inputs and %u outputs; expected %u and %u", g->name, s, c.graph[k], sub->n_inputs,
-                           sub->n_outputs, st->n_in - 1, st->n_out);
+                return BAD("%s: step %u: program %u has %u inputs and %u outputs; expected %u and %u", g->name, s, c.graph[k],
+                           sub->n_inputs, sub->n_outputs, st->n_in - 1, st->n_out);
         } else if (c.n_carried > 512 || c.n_scan > 512 || c.n_carried + c.n_scan != st->n_out || st->n_in < 2 + c.n_carried ||
                    sub->n_inputs != st->n_in || sub->n_outputs != 1 + c.n_carried + c.n_scan) {
             return BAD("%s: step %u: the body %u and its loop do not fit", g->name, s, c.graph[k]);
@@ -286,15 +285,17 @@ static TnStatus check_code(const Prog *g, uint32_t s, TnOp *op, TnError *err) {
         return BAD("%s: step %u: a name lies outside the strings", g->name, s);
     const char *name = p->strings + st->op;
     if (!tni_op_find(name, op))
-        return tni_raise(err, TN_ERR_INCOMPATIBLE, "%s: step %u (%s): this library has no operator '%s'", g->name, s, p->strings + st->name, name);
+        return tni_raise(err, TN_ERR_INCOMPATIBLE, "%s: step %u (%s): this library has no operator '%s'", g->name, s, p->strings + st->name,
+                         name);
     const TnOpInfo *info = tni_op_info(*op);
     if (st->params_bytes != info->params_size || st->params % 8 || st->params > p->params_bytes ||
         st->params_bytes > p->params_bytes - st->params)
-        return BAD("%s: step %u: %u bytes of parameters at %u; %s needs %zu", g->name, s, st->params_bytes, st->params, name, info->params_size);
+        return BAD("%s: step %u: %u bytes of parameters at %u; %s needs %zu", g->name, s, st->params_bytes, st->params, name,
+                   info->params_size);
     if (st->n_in < info->min_in || st->n_in > info->max_in || st->n_out < info->min_out || st->n_out > info->max_out)
         return BAD("%s: step %u: %s with %u inputs and %u outputs", g->name, s, name, st->n_in, st->n_out);
-    if (!operand_range(p, st->first_in, st->n_in) || !operand_range(p, st->first_out, st->n_out) ||
-        st->n_symbols > p->n_operands || !operand_range(p, st->first_symbol, 2 * (uint64_t)st->n_symbols))
+    if (!operand_range(p, st->first_in, st->n_in) || !operand_range(p, st->first_out, st->n_out) || st->n_symbols > p->n_operands ||
+        !operand_range(p, st->first_symbol, 2 * (uint64_t)st->n_symbols))
         return BAD("%s: step %u: operands lie outside the table", g->name, s);
     if (info->flags & TN_OPF_CONTROL)
         return TN_OK;
@@ -305,8 +306,8 @@ static TnStatus check_code(const Prog *g, uint32_t s, TnOp *op, TnError *err) {
     if (k->op != *op)
         return BAD("%s: step %u: kernel %s does not compute %s", g->name, s, k->name, name);
     if (k->cpu & ~tni_cpu_flags())
-        return tni_raise(err, TN_ERR_INCOMPATIBLE, "%s: step %u: kernel %s needs %s; this machine has %s; build the plan again here", g->name, s,
-                         k->name, tni_cpu_level_name(k->cpu), tni_cpu_level_name(tni_cpu_flags()));
+        return tni_raise(err, TN_ERR_INCOMPATIBLE, "%s: step %u: kernel %s needs %s; this machine has %s; build the plan again here",
+                         g->name, s, k->name, tni_cpu_level_name(k->cpu), tni_cpu_level_name(tni_cpu_flags()));
     return TN_OK;
 }
 

@@ -325,8 +325,8 @@ fail:
 }
 
 /* Everything before the weights as one image. */
-static TnStatus make_head(PlanWriter *w, const PlanHeader *h, const TnAllocator *a, uint8_t **out, uint64_t *head_bytes, uint64_t *file_bytes,
-                          TnError *err) {
+static TnStatus make_head(PlanWriter *w, const PlanHeader *h, const TnAllocator *a, uint8_t **out, uint64_t *head_bytes,
+                          uint64_t *file_bytes, TnError *err) {
     PlanSection table[PLAN_SEC_COUNT];
     PlanHeader head = *h;
     head.n_sections = lay_out(w, table, head_bytes, file_bytes);

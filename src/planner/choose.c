@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Choosing kernels: candidates from the registry, cheapest estimate first; each is run on the case and compared with the reference before it
- * may be timed or chosen. Cases with the same operator, parameters and shapes are decided once. */
+ * Choosing kernels: candidates from the registry, cheapest estimate first; each is run on the case and compared with the reference before
+ * it may be timed or chosen. Cases with the same operator, parameters and shapes are decided once. */
 #include "backend/registry.h"
 #include "planner/internal.h"
 
@@ -141,12 +141,8 @@ static TnStatus borrow(Pn *pn, const TnKernel *k, const PnCase *c, Borrowed *b, 
         b->packed[i] = b->copies[c->n_in + i];
     }
     b->scratch_bytes = k->scratch ? k->scratch(&q) : 0;
-    if (b->scratch_bytes) {
-        b->scratch = tni_alloc_aligned(pn->alloc, b->scratch_bytes, 64);
-        if (!b->scratch)
-            return TN_OOM(err, b->scratch_bytes);
-    }
-    return TN_OK;
+    b->scratch = tni_alloc_aligned(pn->alloc, b->scratch_bytes, 64); /* never NULL, so that kernels may add to it */
+    return b->scratch ? TN_OK : TN_OOM(err, b->scratch_bytes);
 }
 
 static void give_back(Pn *pn, const PnCase *c, Borrowed *b) {
@@ -164,9 +160,19 @@ TnStatus tni_planner_call(Pn *pn, const TnKernel *k, const PnCase *c, TnTensor *
     TnStatus st = borrow(pn, k, c, &b, err);
     uint64_t began = tni_now_ns();
     for (uint32_t r = 0; st == TN_OK && r < repeat && (r < 3 || tni_now_ns() - began < 20000000u); r++) {
-        TnKernelCall call = {.params = c->params, .in = b.in, .n_in = c->n_in, .out = out, .n_out = c->n_out,
-                             .packed = k->packed_bytes ? b.packed : NULL, .scratch = b.scratch, .scratch_bytes = b.scratch_bytes,
-                             .threads = pn->threads, .dim_values = c->dims, .resize = resize, .host = &host, .err = err};
+        TnKernelCall call = {.params = c->params,
+                             .in = b.in,
+                             .n_in = c->n_in,
+                             .out = out,
+                             .n_out = c->n_out,
+                             .packed = k->packed_bytes ? b.packed : NULL,
+                             .scratch = b.scratch,
+                             .scratch_bytes = b.scratch_bytes,
+                             .threads = pn->threads,
+                             .dim_values = c->dims,
+                             .resize = resize,
+                             .host = &host,
+                             .err = err};
         uint64_t t = tni_now_ns();
         st = k->run(&call);
         t = tni_now_ns() - t;
@@ -293,7 +299,8 @@ static TnStatus list_candidates(Pn *pn, const PnCase *c, PnChoice *choice, TnErr
         const TnKernel *k = i < n_all ? &all[i] : &pn->o->extra[i - n_all];
         if (k->op != c->op || (k->cpu & ~pn->cpu) || (k->supports && !k->supports(&q)))
             continue;
-        choice->tried[choice->n_tried++] = (PnTried){.kernel = k, .cost = k->cost ? k->cost(&q) : -1, .time = -1, .error = -1, .note = "not needed"};
+        choice->tried[choice->n_tried++] =
+            (PnTried){.kernel = k, .cost = k->cost ? k->cost(&q) : -1, .time = -1, .error = -1, .note = "not needed"};
     }
     qsort(choice->tried, choice->n_tried, sizeof *choice->tried, cheaper);
     return choice->n_tried ? TN_OK
@@ -320,8 +327,8 @@ static TnStatus try_one(Pn *pn, PnCase *c, Oracle *o, PnTried *t, uint64_t sig, 
         return TN_OK;
     t->note = close_enough(c, o, t->kernel, &t->error) ? "ok" : "too inexact";
     if (strcmp(t->note, "ok") != 0) {
-        tni_log(pn->o->log, TN_LOG_WARNING, "kernel %s is too inexact for node '%s' (error %.3g of the largest value) and is not used", t->kernel->name,
-                c->name, t->error);
+        tni_log(pn->o->log, TN_LOG_WARNING, "kernel %s is too inexact for node '%s' (error %.3g of the largest value) and is not used",
+                t->kernel->name, c->name, t->error);
         return TN_OK;
     }
     if (repeat > 1) {
@@ -366,7 +373,8 @@ static TnStatus decide(Pn *pn, PnCase *c, PnChoice *choice, Oracle *o, TnError *
     }
     choice->kernel = best->kernel;
     choice->verified = true;
-    choice->reason = pn->o->tune ? "fastest of those that agree with the reference" : "cheapest estimate of those that agree with the reference";
+    choice->reason =
+        pn->o->tune ? "fastest of those that agree with the reference" : "cheapest estimate of those that agree with the reference";
     c->done = last == best && c->op != TN_OP_cache_append;
     return TN_OK;
 }

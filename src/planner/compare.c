@@ -169,7 +169,10 @@ bool tni_planner_crop(const PnCase *c, uint32_t part, TnTensor *in, TnTensor *ou
         TnOp op;
         bool (*crop)(const PnCase *c, uint32_t part, TnTensor *in, TnTensor *out, double max_macs);
     } table[] = {
-        {TN_OP_gemm, crop_gemm}, {TN_OP_matmul, crop_matmul}, {TN_OP_conv, crop_conv}, {TN_OP_attention, crop_attention},
+        {TN_OP_gemm, crop_gemm},
+        {TN_OP_matmul, crop_matmul},
+        {TN_OP_conv, crop_conv},
+        {TN_OP_attention, crop_attention},
     };
     copy_case(c, in, out);
     for (size_t i = 0; i < TN_COUNT(table); i++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * From decisions to records: symbols, expressions, states, programs, values, steps, constants (equal ones once, packed where the kernel wants
- * it, the plain form only where somebody reads it). In: graphs with kernels and places. Out: the sections of the writer. */
+ * From decisions to records: symbols, expressions, states, programs, values, steps, constants (equal ones once, packed where the kernel
+ * wants it, the plain form only where somebody reads it). In: graphs with kernels and places. Out: the sections of the writer. */
 #include "planner/internal.h"
 
 #include <stdio.h>

@@ -55,8 +55,8 @@ static void shapes(const Pn *pn, const IrGraph *g, const IrNode *n, char *buf, s
     }
 }
 
-static TnStatus explain_step(Pn *pn, PlanWriter *w, const PnGraph *pg, uint32_t k, const PnChoice **seen, char (*where)[160], uint32_t *n_seen,
-                             TnError *err) {
+static TnStatus explain_step(Pn *pn, PlanWriter *w, const PnGraph *pg, uint32_t k, const PnChoice **seen, char (*where)[160],
+                             uint32_t *n_seen, TnError *err) {
     Text t = {.n = 0};
     char num[16], buf[1200];
     const PnChoice *c = pg->choice[k];

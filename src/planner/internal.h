@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the files of the planner share. The order of work (planner.c): states and outputs get values of their own; the graph is run step by step
- * on sample inputs, choosing and verifying a kernel for each step (run.c, choose.c, compare.c, timing.c); lives, views and slots
+ * What the files of the planner share. The order of work (planner.c): states and outputs get values of their own; the graph is run step by
+ * step on sample inputs, choosing and verifying a kernel for each step (run.c, choose.c, compare.c, timing.c); lives, views and slots
  * (memory.c); records and packed constants (emit.c). */
 #ifndef TENON_PLANNER_INTERNAL_H
 #define TENON_PLANNER_INTERNAL_H
@@ -38,23 +38,23 @@ typedef struct PnGraph {
     uint32_t program;
     const PnChoice **choice; /* [n_nodes] */
     /* memory.c */
-    uint32_t *root;          /* [n_values]: value whose bytes it shares, itself if none */
-    uint32_t *place;         /* [n_values]: PlanPlace */
+    uint32_t *root;  /* [n_values]: value whose bytes it shares, itself if none */
+    uint32_t *place; /* [n_values]: PlanPlace */
     uint32_t *place_arg;
-    uint32_t *first, *last;  /* of roots: the life of all that share it */
+    uint32_t *first, *last; /* of roots: the life of all that share it */
     uint32_t *own_first, *own_last;
     uint64_t *offset, *bytes;
     uint64_t arena_bytes, arena_lower_bound;
-    uint32_t (*defines)[2];  /* data-dependent symbols: symbol, PLAN_SYMBOL_AT */
-    uint32_t *first_define;  /* [n_nodes + 1] */
-    uint8_t *late;           /* [n_values] */
+    uint32_t (*defines)[2]; /* data-dependent symbols: symbol, PLAN_SYMBOL_AT */
+    uint32_t *first_define; /* [n_nodes + 1] */
+    uint8_t *late;          /* [n_values] */
 } PnGraph;
 
 typedef struct PnState {
     const char *name; /* "state:..." */
     IrGraphId graph;
-    IrValueId value;  /* the first that has the name */
-    TnTensor sample;  /* run.c */
+    IrValueId value; /* the first that has the name */
+    TnTensor sample; /* run.c */
 } PnState;
 
 typedef struct Pn {
@@ -76,23 +76,23 @@ typedef struct Pn {
     bool is_generator;
     int64_t *symbols, *opt; /* values of symbols and expressions on the samples */
     uint8_t *symbol_known, *opt_known;
-    uint8_t *guessed; /* [n_symbols]: opt is ours to choose: 1 a picture's side, 2 a length, 3 a number of samples */
+    uint8_t *guessed;     /* [n_symbols]: opt is ours to choose: 1 a picture's side, 2 a length, 3 a number of samples */
     bool strict, gave_up; /* run.c: stop at the first step that cannot run */
     size_t steps_done, steps_all;
 } Pn;
 
-#define PN_ALLOC(pn, p, n, err)                                                         \
-    do {                                                                                \
-        (p) = tni_arena_calloc((pn)->arena, (size_t)(n) + 1, sizeof *(p));              \
-        if (!(p))                                                                       \
-            return TN_OOM((err), ((size_t)(n) + 1) * sizeof *(p));                      \
+#define PN_ALLOC(pn, p, n, err)                                                                                                            \
+    do {                                                                                                                                   \
+        (p) = tni_arena_calloc((pn)->arena, (size_t)(n) + 1, sizeof *(p));                                                                 \
+        if (!(p))                                                                                                                          \
+            return TN_OOM((err), ((size_t)(n) + 1) * sizeof *(p));                                                                         \
     } while (0)
 
 /* ---- prepare.c: programs, states, outputs ---- */
 TnStatus tni_planner_prepare(Pn *pn, TnError *err);
 bool tni_planner_is_state(const char *name);
 uint32_t tni_planner_find_state(const Pn *pn, const char *name); /* PLAN_NONE: none */
-bool tni_planner_aligned(const void *p, TnDtype t);               /* for elements of t */
+bool tni_planner_aligned(const void *p, TnDtype t);              /* for elements of t */
 
 /* ---- run.c ---- */
 /* Runs all graphs on samples and chooses a kernel for every node. */
@@ -110,7 +110,8 @@ void tni_planner_guess(Pn *pn, uint32_t guess);
 bool tni_planner_dims(const Pn *pn, const IrValue *v, TnTensor *t);
 /* Memory from pn->alloc for t, filled with values that suit an input of this name: floats in [-1, 1), small integers, masks of ones. */
 TnStatus tni_planner_fill(const Pn *pn, TnTensor *t, const char *name, uint64_t seed, TnError *err);
-/* Tensor for graph input i of a top graph: the caller's sample, a state, a control input of a decoder, or tni_planner_fill. *owned: free it. */
+/* Tensor for graph input i of a top graph: the caller's sample, a state, a control input of a decoder, or tni_planner_fill. *owned: free
+ * it. */
 TnStatus tni_planner_sample(Pn *pn, PnGraph *pg, uint32_t i, TnTensor *t, uint8_t *owned, TnError *err);
 TnStatus tni_planner_state_samples(Pn *pn, TnError *err);
 
@@ -133,16 +134,16 @@ TnStatus tni_planner_choose(Pn *pn, PnCase *c, const PnChoice **out, TnError *er
 /* The choice when nothing can be run: the reference kernel with this reason. */
 TnStatus tni_planner_choose_reference(Pn *pn, TnOp op, const char *reason, const PnChoice **out, TnError *err);
 TnStatus tni_planner_choices_init(Pn *pn, TnError *err);
-/* Runs a kernel once on a case, packing its constants and giving it scratch. out: [n_out]. ns (may be NULL): time of the call. repeat: calls at
- * most this many times or until 20 ms are used up, *ns is the smallest time. */
+/* Runs a kernel once on a case, packing its constants and giving it scratch. out: [n_out]. ns (may be NULL): time of the call. repeat:
+ * calls at most this many times or until 20 ms are used up, *ns is the smallest time. */
 TnStatus tni_planner_call(Pn *pn, const TnKernel *k, const PnCase *c, TnTensor *out, uint32_t repeat, double *ns, TnError *err);
 void tni_planner_query(const Pn *pn, const PnCase *c, TnTensor *in, TnKernelQuery *q);
 
 /* ---- compare.c ---- */
 /* y against the reference within the kernel's tolerance; *error: largest difference over the largest |ref|. */
 bool tni_planner_close(const TnTensor *ref, const TnTensor *y, double atol, double rtol, double *error);
-/* A part of a case that the reference can compute in reasonable time: views of the same memory, nothing copied. Part 0 and 1: beginning and end.
- * false: no such part (part 0 then is the whole). */
+/* A part of a case that the reference can compute in reasonable time: views of the same memory, nothing copied. Part 0 and 1: beginning and
+ * end. false: no such part (part 0 then is the whole). */
 bool tni_planner_crop(const PnCase *c, uint32_t part, TnTensor *in, TnTensor *out, double max_macs);
 
 /* ---- timing.c ---- */

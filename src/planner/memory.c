@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Memory of one graph: which step defines which data-dependent symbol, which values share bytes (views, in place), their lives, and slots of the
- * arena at the largest shapes of the ranges. In: a graph in order. Out: place, life and slot of every value. */
+ * Memory of one graph: which step defines which data-dependent symbol, which values share bytes (views, in place), their lives, and slots
+ * of the arena at the largest shapes of the ranges. In: a graph in order. Out: place, life and slot of every value. */
 #include "planner/internal.h"
 
 static bool dims_equal(const IrModule *m, const IrValue *a, const IrValue *b) {
@@ -151,8 +151,8 @@ static void share_all(const Pn *pn, PnGraph *pg) {
         pg->first[v] = pg->own_first[v];
         pg->last[v] = pg->own_last[v];
     }
-    /* In order of the steps: when step k looks at a root, everything made so far that shares it is known, and what will be made from it later
-     * keeps it alive by its own last use. */
+    /* In order of the steps: when step k looks at a root, everything made so far that shares it is known, and what will be made from it
+     * later keeps it alive by its own last use. */
     for (uint32_t k = 0; k < g->n_nodes; k++) {
         const IrNode *n = &g->nodes[k];
         uint32_t flags = tni_op_info(n->op)->flags;

@@ -119,8 +119,9 @@ static TnStatus check_inferred(const IrModule *m, const IrGraph *g, TnError *err
         for (int32_t d = 0; ok && d < x->rank; d++)
             ok = x->dims[d] < m->n_exprs;
         if (!ok)
-            return TN_RAISE(err, x->dtype == TN_STRING ? TN_ERR_UNSUPPORTED : TN_ERR_INTERNAL, "tensor '%s' of graph '%s' has type %s and %s", x->name,
-                            g->name, tn_dtype_name(x->dtype), x->rank < 0 ? "no known rank" : "dims that are not known");
+            return TN_RAISE(err, x->dtype == TN_STRING ? TN_ERR_UNSUPPORTED : TN_ERR_INTERNAL,
+                            "tensor '%s' of graph '%s' has type %s and %s", x->name, g->name, tn_dtype_name(x->dtype),
+                            x->rank < 0 ? "no known rank" : "dims that are not known");
     }
     return TN_OK;
 }
@@ -130,7 +131,8 @@ bool tni_planner_aligned(const void *p, TnDtype t) {
     return (uintptr_t)p % TN_MIN(size, (uintptr_t)8) == 0;
 }
 
-/* Model files do not align constants. Small ones, whose contents kernels and rules look at, are copied; large ones are where they are read. */
+/* Model files do not align constants. Small ones, whose contents kernels and rules look at, are copied; large ones are where they are read.
+ */
 static TnStatus align_constants(Pn *pn, IrGraph *g, TnError *err) {
     for (uint32_t v = 0; v < g->n_values; v++) {
         TnTensor t;

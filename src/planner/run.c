@@ -77,8 +77,15 @@ static TnStatus output_dims(Pn *pn, const Env *e, uint32_t k, const PnCase *c, T
         if (n->out[i] != TN_NO_VALUE)
             tni_planner_dims(pn, &e->pg->g->values[n->out[i]], &c->out[i]);
     }
-    PlanCheck pc = {.op = n->op, .params = n->params, .in = c->in, .n_in = c->n_in, .out = c->out, .n_out = c->n_out,
-                    .n_exprs = pn->m->n_exprs, .infer = true, .err = err};
+    PlanCheck pc = {.op = n->op,
+                    .params = n->params,
+                    .in = c->in,
+                    .n_in = c->n_in,
+                    .out = c->out,
+                    .n_out = c->n_out,
+                    .n_exprs = pn->m->n_exprs,
+                    .infer = true,
+                    .err = err};
     if (tni_op_info(n->op)->flags & TN_OPF_DATA_SHAPE)
         return TN_OK;
     if (defines) {
@@ -281,7 +288,8 @@ static TnStatus all_reference(Pn *pn, TnError *err) {
         for (uint32_t k = 0; k < pn->graphs[i].g->n_nodes; k++)
             if (!pn->graphs[i].choice[k])
                 TN_TRY(tni_planner_choose_reference(pn, pn->graphs[i].g->nodes[k].op,
-                                                    pn->o->reference ? "only reference kernels were asked for" : "it never ran on the sample inputs",
+                                                    pn->o->reference ? "only reference kernels were asked for"
+                                                                     : "it never ran on the sample inputs",
                                                     &pn->graphs[i].choice[k], err));
     return TN_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the planner runs a graph on: shapes at the opt of the ranges and made-up values, or the caller's samples. Fixed seeds: the same model
- * gives the same plan. */
+ * What the planner runs a graph on: shapes at the opt of the ranges and made-up values, or the caller's samples. Fixed seeds: the same
+ * model gives the same plan. */
 #include "base/dtype.h"
 #include "planner/internal.h"
 

@@ -72,8 +72,8 @@ static TnStatus load(Pn *pn, const TnFileMap *map, TnError *err) {
     const char *s = (const char *)map->data, *end = s + map->n;
     size_t head = strlen(c->head);
     if (map->n < head || memcmp(s, c->head, head) != 0) {
-        tni_log(pn->o->log, TN_LOG_WARNING, "timing cache '%s' is damaged or of another machine, build or number of threads; it is replaced",
-                pn->o->timing_cache);
+        tni_log(pn->o->log, TN_LOG_WARNING,
+                "timing cache '%s' is damaged or of another machine, build or number of threads; it is replaced", pn->o->timing_cache);
         return TN_OK;
     }
     for (s += head; s < end;) {

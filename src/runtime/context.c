@@ -4,11 +4,11 @@
 #include "runtime/runtime.h"
 
 /* Zeroed array of n elements in the context's arena, or out of memory. */
-#define TAKE(p, n)                                                                          \
-    do {                                                                                    \
-        (p) = tni_arena_calloc(ctx->mem, (size_t)(n) + 1, sizeof *(p));                     \
-        if (!(p))                                                                           \
-            return TN_OOM(err, ((size_t)(n) + 1) * sizeof *(p));                            \
+#define TAKE(p, n)                                                                                                                         \
+    do {                                                                                                                                   \
+        (p) = tni_arena_calloc(ctx->mem, (size_t)(n) + 1, sizeof *(p));                                                                    \
+        if (!(p))                                                                                                                          \
+            return TN_OOM(err, ((size_t)(n) + 1) * sizeof *(p));                                                                           \
     } while (0)
 
 TnStatus tni_rt_grow(const TnContext *ctx, RtBuffer *b, size_t bytes, bool zero, TnError *err) {

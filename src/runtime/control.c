@@ -2,9 +2,7 @@
  *
  * if_ and loop: programs called by steps. The called frame is bound to the actual operands, so its shapes may differ from call to call;
  * results are copied into the caller's tensors, carried values into blocks of the pool that take turns. */
-#include "runtime/runtime.h"
-
-#include <stdio.h>
+#include "runtime/bind.h"
 
 /* A tensor in a block of the pool that can grow. */
 typedef struct Held {
@@ -34,7 +32,8 @@ static TnStatus deliver(TnContext *ctx, RtFrame *f, uint32_t s, uint32_t i, cons
     const char *name = ctx->plan->p.strings + v->name;
     char a[96], b[96];
     if ((TnDtype)v->dtype != t->dtype)
-        return TN_RAISE(err, TN_ERR_TYPE, "output '%s' is %s, expected %s", name, tn_dtype_name(t->dtype), tn_dtype_name((TnDtype)v->dtype));
+        return TN_RAISE(err, TN_ERR_TYPE, "output '%s' is %s, expected %s", name, tn_dtype_name(t->dtype),
+                        tn_dtype_name((TnDtype)v->dtype));
     if (v->place == PLAN_AT_DYNAMIC) {
         TN_TRY(tni_rt_place_dynamic(ctx, f, id, t->rank, t->dims, err));
     } else if (!tni_plan_same(&f->t[id], t) || v->place != PLAN_AT_ARENA) {
@@ -86,7 +85,8 @@ static TnStatus scan_append(TnContext *ctx, Held *h, const TnTensor *t, int64_t 
     size_t row = tn_tensor_bytes(t), have, need;
     if (t->rank >= TN_MAX_RANK)
         return TN_RAISE(err, TN_ERR_SHAPE, "a scan output of rank %d", t->rank + 1);
-    if (iteration > 0 && (h->t.dtype != t->dtype || h->t.rank != t->rank + 1 || memcmp(h->t.dims + 1, t->dims, (size_t)t->rank * sizeof *t->dims) != 0))
+    if (iteration > 0 &&
+        (h->t.dtype != t->dtype || h->t.rank != t->rank + 1 || memcmp(h->t.dims + 1, t->dims, (size_t)t->rank * sizeof *t->dims) != 0))
         return TN_RAISE(err, TN_ERR_SHAPE, "a scan output changes its shape in iteration %lld", (long long)iteration);
     if (!tni_mul_size(row, (size_t)iteration, &have) || !tni_add_size(have, row, &need))
         return TN_OOM(err, row);
@@ -188,9 +188,5 @@ TnStatus tni_rt_control(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
     TnStatus status = f->prog->rt[s].op == TN_OP_if_ ? run_if(ctx, f, s, &p, err) : run_loop(ctx, f, s, &p, err);
     if (status == TN_OK)
         status = tni_rt_define_symbols(ctx, f, s, err);
-    if (status != TN_OK && err) {
-        tni_error_prefix(err, status, "node '%s'", tni_rt_step_name(f, ctx, s));
-        snprintf(err->node, sizeof err->node, "%s", tni_rt_step_name(f, ctx, s));
-    }
-    return status;
+    return tni_rt_name_step(ctx, f, s, status, err);
 }

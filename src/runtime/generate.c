@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Generation (plan/generation.h): encoder once, decoder once a token over the rows that are still active. In: the encoder's inputs. Out: tokens
- * and log probabilities a line. A row's cache is found through its lane table, so choosing other parents copies a row of integers and
- * never a cache, and lines that are finished simply stop being rows. */
+ * Generation (plan/generation.h): encoder once, decoder once a token over the rows that are still active. In: the encoder's inputs. Out:
+ * tokens and log probabilities a line. A row's cache is found through its lane table, so choosing other parents copies a row of integers
+ * and never a cache, and lines that are finished simply stop being rows. */
 #include "runtime/generation.h"
 
 #include <math.h>
@@ -135,9 +135,16 @@ static TnStatus log_softmax(TnContext *ctx, Gen *s, const float *logits, TnError
     TnTensor shape = x;
     shape.data = NULL;
     TnKernelQuery q = {TN_OP_softmax, &p, &shape, 1, &y, 1, tni_threads_count(ctx->threads)};
-    TN_TRY(tni_rt_grow(ctx, &s->scratch, s->log_softmax->scratch ? s->log_softmax->scratch(&q) : 0, false, err));
-    TnKernelCall call = {.params = &p, .in = &x, .n_in = 1, .out = &y, .n_out = 1, .scratch = s->scratch.p, .scratch_bytes = s->scratch.cap,
-                         .threads = ctx->threads, .err = err};
+    TN_TRY(tni_rt_grow(ctx, &s->scratch, TN_MAX(s->log_softmax->scratch ? s->log_softmax->scratch(&q) : 0, (size_t)64), false, err));
+    TnKernelCall call = {.params = &p,
+                         .in = &x,
+                         .n_in = 1,
+                         .out = &y,
+                         .n_out = 1,
+                         .scratch = s->scratch.p,
+                         .scratch_bytes = s->scratch.cap,
+                         .threads = ctx->threads,
+                         .err = err};
     return s->log_softmax->run(&call);
 }
 
@@ -151,7 +158,8 @@ TnStatus tni_rt_gen_step(TnContext *ctx, Gen *s, uint32_t at, TnError *err) {
     size_t v = s->g->g.vocab_size;
     if (y->dtype != TN_F32 || tn_tensor_numel(y) != (int64_t)s->n_rows * (int64_t)v || y->dims[0] != s->n_rows) {
         char text[96];
-        return TN_RAISE(err, TN_ERR_PLAN, "logits are %s; expected %u rows of %zu", tni_shape_str(text, sizeof text, y->rank, y->dims), s->n_rows, v);
+        return TN_RAISE(err, TN_ERR_PLAN, "logits are %s; expected %u rows of %zu", tni_shape_str(text, sizeof text, y->rank, y->dims),
+                        s->n_rows, v);
     }
     memcpy(s->scores, y->data, s->n_rows * v * sizeof(float));
     return log_softmax(ctx, s, s->scores, err);
@@ -219,7 +227,8 @@ static TnStatus allocate(TnContext *ctx, Gen *s, TnError *err) {
     Carver c = {NULL, 0, false};
     carve_all(&c, ctx, s);
     if (c.overflow)
-        return TN_RAISE(err, TN_ERR_REQUEST, "%u lines with %u beams of %u tokens do not fit into memory", s->lines, s->beams, s->max_length);
+        return TN_RAISE(err, TN_ERR_REQUEST, "%u lines with %u beams of %u tokens do not fit into memory", s->lines, s->beams,
+                        s->max_length);
     TN_TRY(tni_rt_grow(ctx, &s->block, c.at, false, err));
     c = (Carver){s->block.p, 0, false};
     carve_all(&c, ctx, s);
@@ -258,12 +267,14 @@ static TnStatus read_options(const TnContext *ctx, Gen *s, const TnGenerateOptio
     s->early = o->early_stopping < 0 ? g->early_stopping : (uint32_t)o->early_stopping;
     s->min_new = TN_MAX(o->min_new_tokens, g->min_new_tokens);
     if (s->max_length < 2 || s->max_length > g->max_positions + 1)
-        return TN_RAISE(err, TN_ERR_REQUEST, "max_length %u; this model can make lines of 2 to %u tokens", s->max_length, g->max_positions + 1);
+        return TN_RAISE(err, TN_ERR_REQUEST, "max_length %u; this model can make lines of 2 to %u tokens", s->max_length,
+                        g->max_positions + 1);
     uint32_t most = g->max_beams ? g->max_beams : 1024;
     if (s->beams > most)
         return TN_RAISE(err, TN_ERR_REQUEST, "num_beams %u; this plan allows 1 to %u", s->beams, most);
     if (s->early > PLAN_EARLY_NEVER)
-        return TN_RAISE(err, TN_ERR_ARGUMENT, "early_stopping %d; expected -1 (the plan's), 0 (no), 1 (yes) or 2 (never)", o->early_stopping);
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "early_stopping %d; expected -1 (the plan's), 0 (no), 1 (yes) or 2 (never)",
+                        o->early_stopping);
     if (!isfinite(s->length_penalty))
         return TN_RAISE(err, TN_ERR_ARGUMENT, "length_penalty %g is not finite", (double)s->length_penalty);
     s->n_keep = TN_MAX(2u, 1 + g->n_eos) * s->beams;
@@ -274,9 +285,11 @@ static TnStatus read_options(const TnContext *ctx, Gen *s, const TnGenerateOptio
     uint32_t limits[2] = {s->g->sym_lanes, s->g->sym_rows};
     for (uint32_t i = 0; i < 2; i++)
         if (limits[i] != PLAN_NONE && lanes > (uint64_t)p->symbols[limits[i]].max)
-            return TN_RAISE(err, TN_ERR_REQUEST, "%u lines with %u beams need %llu %s; this plan was built for at most %lld; rebuild with --shapes %s=1:%llu:%llu",
-                            s->lines, s->beams, (unsigned long long)lanes, p->symbols[limits[i]].name, (long long)p->symbols[limits[i]].max,
-                            p->symbols[limits[i]].name, (unsigned long long)lanes, (unsigned long long)lanes);
+            return TN_RAISE(
+                err, TN_ERR_REQUEST,
+                "%u lines with %u beams need %llu %s; this plan was built for at most %lld; rebuild with --shapes %s=1:%llu:%llu", s->lines,
+                s->beams, (unsigned long long)lanes, p->symbols[limits[i]].name, (long long)p->symbols[limits[i]].max,
+                p->symbols[limits[i]].name, (unsigned long long)lanes, (unsigned long long)lanes);
     return lanes > INT32_MAX ? TN_RAISE(err, TN_ERR_REQUEST, "%u lines with %u beams", s->lines, s->beams) : TN_OK;
 }
 

@@ -23,9 +23,9 @@ typedef struct GenCandidate {
 } GenCandidate;
 
 typedef struct GenLine {
-    GenSequence *running; /* [beams] */
-    GenSequence *next;    /* [beams]: being made from running */
-    GenSequence *done;    /* [beams]: finished, best first */
+    GenSequence *running;  /* [beams] */
+    GenSequence *next;     /* [beams]: being made from running */
+    GenSequence *done;     /* [beams]: finished, best first */
     uint32_t n_done, lane; /* first lane of the line */
     bool active;
 } GenLine;
@@ -39,14 +39,14 @@ struct RtGeneration {
     /* memory of the call; grows */
     RtBuffer block;
     GenLine *line;
-    GenSequence **row; /* [rows]: the sequence of each active row */
+    GenSequence **row;  /* [rows]: the sequence of each active row */
     uint32_t *row_line; /* [rows] */
     uint32_t n_rows;
     int32_t *where, *lanes, *cross_lanes;
     int64_t *tokens, *position; /* as int64, or seen as int32 */
     int32_t length, cross_length;
-    float *scores;   /* [rows, V]: logits, then what processors made of them */
-    float *log_probs; /* [rows, V] */
+    float *scores;      /* [rows, V]: logits, then what processors made of them */
+    float *log_probs;   /* [rows, V] */
     GenCandidate *best; /* [rows, n_keep] */
     TnTensor *inputs;   /* of the decoder */
     int64_t *preset;    /* [n_symbols] */

@@ -37,8 +37,12 @@ static TnStatus find_controls(const TnPlan *plan, RtGenerator *g, TnError *err) 
         int32_t rank;
         bool wide; /* int64 allowed */
     } table[] = {
-        {"tokens", &g->tokens, 2, true},   {"positions", &g->positions, 1, true},     {"where", &g->where, 2, false},
-        {"lanes", &g->lanes, 2, false},    {"length", &g->length, 1, false},          {"cross_lanes", &g->cross_lanes, 2, false},
+        {"tokens", &g->tokens, 2, true},
+        {"positions", &g->positions, 1, true},
+        {"where", &g->where, 2, false},
+        {"lanes", &g->lanes, 2, false},
+        {"length", &g->length, 1, false},
+        {"cross_lanes", &g->cross_lanes, 2, false},
         {"cross_length", &g->cross_length, 1, false},
     };
     uint32_t found = 0;

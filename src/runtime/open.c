@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Opening plans: from checked views to tables that binding walks: kernels found by name, which dims a program reads, which of them are known
- * only while running. In: bytes. Out: an immutable TnPlan shared by contexts. */
+ * Opening plans: from checked views to tables that binding walks: kernels found by name, which dims a program reads, which of them are
+ * known only while running. In: bytes. Out: an immutable TnPlan shared by contexts. */
 #include "backend/registry.h"
 #include "runtime/runtime.h"
 
-#define OOM_IF_NULL(p, n)           \
-    do {                            \
-        if (!(p))                   \
-            return TN_OOM(err, n);  \
+#define OOM_IF_NULL(p, n)                                                                                                                  \
+    do {                                                                                                                                   \
+        if (!(p))                                                                                                                          \
+            return TN_OOM(err, n);                                                                                                         \
     } while (0)
 
 /* Marks what the marked expressions are made of: operands have smaller ids, so one pass downwards is enough. */
@@ -64,7 +64,8 @@ static bool dims_params_late(const Plan *p, const RtProgram *r, const PlanStep *
 /* late, check_run and the sizes of tables. */
 static TnStatus prepare_step(const Plan *p, RtProgram *r, RtStep *rt, const PlanStep *st, TnError *err) {
     rt->data_mask = tni_plan_data_operands(rt->op);
-    rt->late = st->n_symbols > 0 || (tni_op_info(rt->op)->flags & TN_OPF_DATA_SHAPE) || (rt->op == TN_OP_dims && dims_params_late(p, r, st));
+    rt->late =
+        st->n_symbols > 0 || (tni_op_info(rt->op)->flags & TN_OPF_DATA_SHAPE) || (rt->op == TN_OP_dims && dims_params_late(p, r, st));
     for (uint32_t i = 0; i < st->n_in + st->n_out; i++) {
         uint32_t id = p->operands[i < st->n_in ? st->first_in + i : st->first_out + (i - st->n_in)];
         if (id == PLAN_NONE)
@@ -74,7 +75,8 @@ static TnStatus prepare_step(const Plan *p, RtProgram *r, RtStep *rt, const Plan
         if (i >= st->n_in || i >= 32 || !(rt->data_mask & 1u << i))
             continue;
         if (place == PLAN_AT_PACKED)
-            return TN_RAISE(err, TN_ERR_PLAN, "node '%s': operand %u decides shapes or addresses, but has no plain form", p->strings + st->name, i);
+            return TN_RAISE(err, TN_ERR_PLAN, "node '%s': operand %u decides shapes or addresses, but has no plain form",
+                            p->strings + st->name, i);
         rt->check_run |= place != PLAN_AT_WEIGHT;
     }
     r->max_in = TN_MAX(r->max_in, st->n_in);
@@ -117,7 +119,8 @@ static TnStatus prepare_program(TnPlan *plan, uint32_t index, uint8_t *defined, 
         r->n_slots += place == PLAN_AT_ARENA;
         r->dynamic |= place == PLAN_AT_DYNAMIC;
         if (r->late_value[i] && place != PLAN_AT_DYNAMIC && place != PLAN_AT_ALIAS)
-            return TN_RAISE(err, TN_ERR_PLAN, "%s: value %u has dims known only while running, but a fixed place", p->strings + r->g->name, i);
+            return TN_RAISE(err, TN_ERR_PLAN, "%s: value %u has dims known only while running, but a fixed place", p->strings + r->g->name,
+                            i);
     }
     for (uint32_t s = 0; s < r->g->n_steps; s++)
         TN_TRY(prepare_step(p, r, &plan->steps[r->g->first_step + s], &r->steps[s], err));

@@ -2,9 +2,7 @@
  *
  * Running a bound frame: one loop over its steps. Kernels are called without checks; what depends on contents is checked where
  * contents are made while running. */
-#include "runtime/runtime.h"
-
-#include <stdio.h>
+#include "runtime/bind.h"
 
 /* Where a resize callback finds its frame again. */
 typedef struct Host {
@@ -53,11 +51,7 @@ static TnStatus call_kernel(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err
     TnStatus status = rt->check_run ? tni_rt_check_step(ctx, f, s, err) : TN_OK;
     if (status == TN_OK)
         status = c->kernel->run(&call);
-    if (status != TN_OK && err) {
-        tni_error_prefix(err, status, "node '%s'", tni_rt_step_name(f, ctx, s));
-        snprintf(err->node, sizeof err->node, "%s", tni_rt_step_name(f, ctx, s));
-    }
-    return status;
+    return tni_rt_name_step(ctx, f, s, status, err);
 }
 
 static void show_step(TnContext *ctx, const RtFrame *f, uint32_t s, uint64_t ns) {
@@ -161,8 +155,8 @@ static TnStatus copy_outputs(const TnContext *ctx, const RtFrame *f, TnError *er
         if (!u->data || u->data == f->t[id].data)
             continue;
         if (u->cap < f->bytes[id])
-            return TN_RAISE(err, TN_ERR_SHAPE, "output '%s' has %llu bytes, its buffer only %zu", ctx->plan->p.strings + f->prog->values[id].name,
-                            (unsigned long long)f->bytes[id], u->cap);
+            return TN_RAISE(err, TN_ERR_SHAPE, "output '%s' has %llu bytes, its buffer only %zu",
+                            ctx->plan->p.strings + f->prog->values[id].name, (unsigned long long)f->bytes[id], u->cap);
         if (f->bytes[id])
             memmove(u->data, f->t[id].data, (size_t)f->bytes[id]);
     }
@@ -176,13 +170,15 @@ TnStatus tni_rt_run(TnContext *ctx, TnError *err) {
         tni_rt_release(ctx, &ctx->frames[i]); /* what a failed run left behind */
     for (uint32_t i = 0; i < f->prog->g->n_inputs; i++)
         if (ctx->inputs[i].dtype == TN_UNDEFINED)
-            return TN_RAISE(err, TN_ERR_STATE, "input '%s' has not been set", ctx->plan->p.strings + f->prog->values[f->prog->inputs[i]].name);
+            return TN_RAISE(err, TN_ERR_STATE, "input '%s' has not been set",
+                            ctx->plan->p.strings + f->prog->values[f->prog->inputs[i]].name);
     for (uint32_t i = 0; i < f->prog->g->n_inputs; i++)
         if (in_context(ctx, ctx->inputs[i].data, tn_tensor_bytes(&ctx->inputs[i])))
-            return TN_RAISE(err, TN_ERR_ARGUMENT,
-                            "input '%s' lies in this context's own memory (an output of an earlier run), which the run writes over; copy it, or give "
-                            "that output a buffer of its own",
-                            ctx->plan->p.strings + f->prog->values[f->prog->inputs[i]].name);
+            return TN_RAISE(
+                err, TN_ERR_ARGUMENT,
+                "input '%s' lies in this context's own memory (an output of an earlier run), which the run writes over; copy it, or give "
+                "that output a buffer of its own",
+                ctx->plan->p.strings + f->prog->values[f->prog->inputs[i]].name);
     TN_TRY(tni_rt_bind(ctx, f, ctx->inputs, NULL, NULL, err));
     TN_TRY(place_outputs(ctx, f, err));
     TN_TRY(tni_rt_run_frame(ctx, f, err));

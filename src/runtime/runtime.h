@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Loading and running plans. A plan is shared and immutable; a context has a frame for each program (programs call only later ones and never
- * themselves, so one is enough), an arena that its top programs share, scratch, states and a pool for tensors whose size is known only
- * while running. Binding turns shapes into addresses and checks every step with numbers; running then only calls kernels. */
+ * Loading and running plans. A plan is shared and immutable; a context has a frame for each program (programs call only later ones and
+ * never themselves, so one is enough), an arena that its top programs share, scratch, states and a pool for tensors whose size is known
+ * only while running. Binding turns shapes into addresses and checks every step with numbers; running then only calls kernels. */
 #ifndef TENON_RUNTIME_RUNTIME_H
 #define TENON_RUNTIME_RUNTIME_H
 
@@ -70,7 +70,7 @@ typedef struct RtBlock {
 
 typedef struct RtCall {
     TnTensor *in, *out;
-    const void **packed; /* NULL: none */
+    const void **packed;    /* NULL: none */
     const TnKernel *kernel; /* the plan's, or one that can do the bound shapes when that one cannot; NULL: control */
     bool skip;              /* a view: nothing to do */
 } RtCall;
@@ -151,8 +151,8 @@ TnStatus tni_rt_pool_take(TnContext *ctx, size_t bytes, uint32_t *block, TnError
 void tni_rt_pool_give(TnContext *ctx, uint32_t *block); /* PLAN_NONE allowed; set to PLAN_NONE */
 
 /* ---- bind.c ---- */
-/* Binds a frame to inputs (in the program's order). preset: values of symbols by index where known is set, which inputs override; both NULL:
- * none. Cheap when nothing but addresses changed. Errors name the input and the symbol. */
+/* Binds a frame to inputs (in the program's order). preset: values of symbols by index where known is set, which inputs override; both
+ * NULL: none. Cheap when nothing but addresses changed. Errors name the input and the symbol. */
 TnStatus tni_rt_bind(TnContext *ctx, RtFrame *f, const TnTensor *inputs, const int64_t *preset, const uint8_t *known, TnError *err);
 /* A step whose operands became known while running. */
 TnStatus tni_rt_bind_late(TnContext *ctx, RtFrame *f, uint32_t step, TnError *err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Greedy and beam search. Beam search as transformers 5 defines it, line by line: of all continuations of the running beams the best
- * (stop tokens + 1) * beams are looked at; those among the first `beams` that stop enter the finished list with score / length^penalty; the best that
- * do not stop run on; a line ends when its finished list is full and nothing that runs can improve it (how that is judged is
+ * (stop tokens + 1) * beams are looked at; those among the first `beams` that stop enter the finished list with score / length^penalty; the
+ * best that do not stop run on; a line ends when its finished list is full and nothing that runs can improve it (how that is judged is
  * early_stopping), or at max_length, where everything stops. */
 #include "runtime/generation.h"
 

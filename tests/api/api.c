@@ -16,18 +16,18 @@
 #include "tenon/runtime.h"
 
 #define MODEL TN_SOURCE_DIR "/tests/fixtures/trocr_encoder_ts17_dynamic/model.onnx"
-#define OK(expr)                                                                    \
-    do {                                                                            \
-        TnStatus ok_st = (expr);                                                    \
-        if (ok_st != TN_OK)                                                         \
-            fail_msg("%s: %s: %s", #expr, tn_status_name(ok_st), err.message);      \
+#define OK(expr)                                                                                                                           \
+    do {                                                                                                                                   \
+        TnStatus ok_st = (expr);                                                                                                           \
+        if (ok_st != TN_OK)                                                                                                                \
+            fail_msg("%s: %s: %s", #expr, tn_status_name(ok_st), err.message);                                                             \
     } while (0)
-#define FAILS(status, text, expr)                                                                     \
-    do {                                                                                              \
-        TnError err = {0};                                                                            \
-        TnStatus fails_st = (expr);                                                                   \
-        if (fails_st != (status) || err.code != (status) || strstr(err.message, (text)) == NULL)      \
-            fail_msg("%s: %s: %s", #expr, tn_status_name(fails_st), err.message);                     \
+#define FAILS(status, text, expr)                                                                                                          \
+    do {                                                                                                                                   \
+        TnError err = {0};                                                                                                                 \
+        TnStatus fails_st = (expr);                                                                                                        \
+        if (fails_st != (status) || err.code != (status) || strstr(err.message, (text)) == NULL)                                           \
+            fail_msg("%s: %s: %s", #expr, tn_status_name(fails_st), err.message);                                                          \
     } while (0)
 
 static char plan_path[64];
@@ -173,12 +173,12 @@ static void mistakes_at_build_leave_nothing_behind(void **state) {
     (void)state;
     char path[] = "/tmp/tenon-api-bad.plan";
     TnBuildOptions o;
-#define BAD_OPTION(status, text, field, value)                \
-    do {                                                      \
-        o = tn_build_options_default();                       \
-        o.field = value;                                      \
-        FAILS(status, text, tn_build_file(MODEL, path, &o, &err)); \
-        assert_int_equal(access(path, F_OK), -1);             \
+#define BAD_OPTION(status, text, field, value)                                                                                             \
+    do {                                                                                                                                   \
+        o = tn_build_options_default();                                                                                                    \
+        o.field = value;                                                                                                                   \
+        FAILS(status, text, tn_build_file(MODEL, path, &o, &err));                                                                         \
+        assert_int_equal(access(path, F_OK), -1);                                                                                          \
     } while (0)
     BAD_OPTION(TN_ERR_ARGUMENT, "cpu", cpu, "pentium");
     BAD_OPTION(TN_ERR_NAME, "batch", shapes, "bitch=1:2:3");

@@ -79,7 +79,8 @@ static void modules_survive_every_fault(void **state) {
     TnTensor mlp[1] = {make_tensor(TN_F32, 2, (int64_t[]){3, 16}, 1)};
     TnTensor vision[2] = {make_tensor(TN_F32, 4, (int64_t[]){2, 3, 16, 16}, 1), make_tensor(TN_I64, 2, (int64_t[]){2, 16}, 2)};
     TnTensor dynamic[1] = {make_tensor(TN_F32, 2, (int64_t[]){4, 6}, 3)};
-    TnTensor control[3] = {make_tensor(TN_F32, 2, (int64_t[]){2, 4}, 5), {.data = &flag, .dtype = TN_BOOL}, {.data = &trips, .dtype = TN_I64}};
+    TnTensor control[3] = {
+        make_tensor(TN_F32, 2, (int64_t[]){2, 4}, 5), {.data = &flag, .dtype = TN_BOOL}, {.data = &trips, .dtype = TN_I64}};
     TnTensor lines[1] = {make_tensor(TN_F32, 3, (int64_t[]){2, 5, 16}, 6)};
     sweep(make_mlp, mlp, 1);
     sweep(make_vision, vision, 2);

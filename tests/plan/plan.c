@@ -83,10 +83,18 @@ static void damage(uint8_t *bytes, size_t head, uint32_t *seed) {
     memcpy(&v, bytes + at, 4);
     noise(seed);
     switch ((*seed >> 8) % 4) {
-    case 0: v = odd[(*seed >> 12) % TN_COUNT(odd)]; break;
-    case 1: v += (*seed >> 12) % 5 - 2; break;
-    case 2: v ^= 1u << (*seed >> 12) % 32; break;
-    default: memcpy(&v, bytes + sizeof(PlanHeader) + (*seed >> 4) % ((head - sizeof(PlanHeader)) / 4) * 4, 4); break;
+    case 0:
+        v = odd[(*seed >> 12) % TN_COUNT(odd)];
+        break;
+    case 1:
+        v += (*seed >> 12) % 5 - 2;
+        break;
+    case 2:
+        v ^= 1u << (*seed >> 12) % 32;
+        break;
+    default:
+        memcpy(&v, bytes + sizeof(PlanHeader) + (*seed >> 4) % ((head - sizeof(PlanHeader)) / 4) * 4, 4);
+        break;
     }
     memcpy(bytes + at, &v, 4);
 }
@@ -195,8 +203,8 @@ static void dumps_show_everything(void **state) {
 
 /* ---- arena ---- */
 
-static void check_arena(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, bool quick, uint64_t *total,
-                        uint64_t *bound) {
+static void check_arena(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, bool quick,
+                        uint64_t *total, uint64_t *bound) {
     uint64_t *offsets = calloc(n + 1, sizeof *offsets);
     void *scratch = malloc(tni_plan_arena_scratch(n, n_steps));
     assert_true(tni_plan_arena(n, n_steps, sizes, first, last, quick, scratch, offsets, total, bound));
@@ -282,14 +290,10 @@ static void files_hold_what_memory_holds(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(written_plans_are_read),
-        cmocka_unit_test(every_truncation_is_noticed),
-        cmocka_unit_test(every_flipped_bit_is_noticed),
-        cmocka_unit_test(sealed_damage_is_harmless),
-        cmocka_unit_test(plans_of_others_are_refused),
-        cmocka_unit_test(dumps_show_everything),
-        cmocka_unit_test(arenas_are_tight_and_apart),
-        cmocka_unit_test(files_hold_what_memory_holds),
+        cmocka_unit_test(written_plans_are_read),       cmocka_unit_test(every_truncation_is_noticed),
+        cmocka_unit_test(every_flipped_bit_is_noticed), cmocka_unit_test(sealed_damage_is_harmless),
+        cmocka_unit_test(plans_of_others_are_refused),  cmocka_unit_test(dumps_show_everything),
+        cmocka_unit_test(arenas_are_tight_and_apart),   cmocka_unit_test(files_hold_what_memory_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,9 +153,8 @@ static void check_parts(TnOp op, const void *params, TnTensor *in, uint32_t n_in
         free(in[i].data);
 }
 
-#define T(seed, ...) \
-    make_tensor(TN_F32, (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}, seed)
-#define SHAPE(...) \
+#define T(seed, ...) make_tensor(TN_F32, (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}, seed)
+#define SHAPE(...)                                                                                                                         \
     ((TnTensor){.dtype = TN_F32, .rank = (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dims = {__VA_ARGS__}})
 
 static void parts_are_parts(void **state) {
@@ -166,10 +165,19 @@ static void parts_are_parts(void **state) {
     check_parts(TN_OP_matmul, NULL, (TnTensor[]){T(1, 6, 9, 12), T(2, 6, 12, 20)}, 2, &SHAPE(6, 9, 20), true);
     check_parts(TN_OP_matmul, NULL, (TnTensor[]){T(1, 6, 9, 12), T(2, 12, 20)}, 2, &SHAPE(6, 9, 20), true);
     TnConvParams cp = {.n_spatial = 2, .group = 1, .kernel = {3, 3}, .stride = {1, 1}, .dilation = {1, 1}, .pads = {1, 1, 1, 1}};
-    check_parts(TN_OP_conv, &cp, (TnTensor[]){T(1, 2, 4, 8, 8), T(2, 10, 4, 3, 3), T(3, 10), T(4, 2, 10, 8, 8)}, 4, &SHAPE(2, 10, 8, 8), true);
-    TnAttentionParams ap = {.heads = 2, .kv_heads = 2, .d_qk = 4, .d_v = 4, .scale = 0.5f, .q_layout = TN_LAYOUT_BSHD, .k_layout = TN_LAYOUT_BSHD,
-                            .v_layout = TN_LAYOUT_BSHD, .out_layout = TN_LAYOUT_BSHD};
-    check_parts(TN_OP_attention, &ap, (TnTensor[]){T(1, 3, 9, 8), T(2, 3, 9, 8), T(3, 3, 9, 8), T(4, 3, 1, 9, 9)}, 4, &SHAPE(3, 9, 8), true);
+    check_parts(TN_OP_conv, &cp, (TnTensor[]){T(1, 2, 4, 8, 8), T(2, 10, 4, 3, 3), T(3, 10), T(4, 2, 10, 8, 8)}, 4, &SHAPE(2, 10, 8, 8),
+                true);
+    TnAttentionParams ap = {.heads = 2,
+                            .kv_heads = 2,
+                            .d_qk = 4,
+                            .d_v = 4,
+                            .scale = 0.5f,
+                            .q_layout = TN_LAYOUT_BSHD,
+                            .k_layout = TN_LAYOUT_BSHD,
+                            .v_layout = TN_LAYOUT_BSHD,
+                            .out_layout = TN_LAYOUT_BSHD};
+    check_parts(TN_OP_attention, &ap, (TnTensor[]){T(1, 3, 9, 8), T(2, 3, 9, 8), T(3, 3, 9, 8), T(4, 3, 1, 9, 9)}, 4, &SHAPE(3, 9, 8),
+                true);
 }
 
 /* ---- the timing cache ---- */

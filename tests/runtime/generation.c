@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The generation loop on a tiny encoder-decoder: batches against single lines, one beam against greedy, finished lines that leave, an exhaustive
- * search as the oracle of beams, rules and limits. (tests/hf compares whole checkpoints with transformers.) */
+ * The generation loop on a tiny encoder-decoder: batches against single lines, one beam against greedy, finished lines that leave, an
+ * exhaustive search as the oracle of beams, rules and limits. (tests/hf compares whole checkpoints with transformers.) */
 #include "runtime/plan_harness.h"
 
 typedef struct Session {
@@ -31,7 +31,8 @@ static void close_session(Session *s) {
 }
 
 static TnGenerateOptions options(uint32_t beams, uint32_t length) {
-    return (TnGenerateOptions){.size = sizeof(TnGenerateOptions), .max_length = length, .num_beams = beams, .length_penalty = NAN, .early_stopping = -1};
+    return (TnGenerateOptions){
+        .size = sizeof(TnGenerateOptions), .max_length = length, .num_beams = beams, .length_penalty = NAN, .early_stopping = -1};
 }
 
 /* A result that outlives the context's next call. */
@@ -117,8 +118,8 @@ static void greedy_scores_are_sums(void **state) {
     close_session(&s);
 }
 
-/* With as many beams as there are prefixes, beam search is exhaustive: its answer for 3 tokens is the best of all 20 * 20 continuations, found
- * here with greedy calls that are forced to start with each token. */
+/* With as many beams as there are prefixes, beam search is exhaustive: its answer for 3 tokens is the best of all 20 * 20 continuations,
+ * found here with greedy calls that are forced to start with each token. */
 static void beams_find_the_best(void **state) {
     (void)state;
     Session s, forced;
@@ -238,11 +239,11 @@ static void damaged_generation_entries_are_refused(void **state) {
     TnError err = {0};
     OK(tni_plan_generation_read(&g, sizeof g, &out, &err));
     assert_int_equal(tni_plan_generation_read(&g, sizeof g - 1, &out, &err), TN_ERR_PLAN);
-#define BREAK(field, value)                                                               \
-    do {                                                                                  \
-        PlanGeneration bad = tiny_generation();                                           \
-        bad.field = value;                                                                \
-        assert_int_equal(tni_plan_generation_read(&bad, sizeof bad, &out, &err), TN_ERR_PLAN); \
+#define BREAK(field, value)                                                                                                                \
+    do {                                                                                                                                   \
+        PlanGeneration bad = tiny_generation();                                                                                            \
+        bad.field = value;                                                                                                                 \
+        assert_int_equal(tni_plan_generation_read(&bad, sizeof bad, &out, &err), TN_ERR_PLAN);                                             \
     } while (0)
     BREAK(version, 2);
     BREAK(start_id, 20);

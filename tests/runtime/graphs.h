@@ -63,8 +63,7 @@ static inline IrValueId input(Make *k, const char *name, TnDtype t, int32_t rank
         k->g->values[v].dims[d] = dims[d];
     return v;
 }
-#define INPUT(k, name, t, ...) \
-    input(k, name, t, (int32_t)(sizeof((TnDim[]){__VA_ARGS__}) / sizeof(TnDim)), (TnDim[]){__VA_ARGS__})
+#define INPUT(k, name, t, ...) input(k, name, t, (int32_t)(sizeof((TnDim[]){__VA_ARGS__}) / sizeof(TnDim)), (TnDim[]){__VA_ARGS__})
 
 static inline IrValueId weights(Make *k, int32_t rank, const int64_t *dims, float scale) {
     IrValueId v = 0;
@@ -81,8 +80,7 @@ static inline IrValueId weights(Make *k, int32_t rank, const int64_t *dims, floa
     free(p);
     return v;
 }
-#define WEIGHTS(k, scale, ...) \
-    weights(k, (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}, scale)
+#define WEIGHTS(k, scale, ...) weights(k, (int32_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__}, scale)
 
 static inline IrValueId ints(Make *k, int32_t rank, int64_t n, const int64_t *p) {
     IrValueId v = 0;
@@ -93,12 +91,13 @@ static inline IrValueId ints(Make *k, int32_t rank, int64_t n, const int64_t *p)
 #define INTS(k, ...) ints(k, 1, (int64_t)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
 #define INT(k, v) ints(k, 0, 1, (int64_t[]){v})
 
-static inline IrValueId nodes(Make *k, TnOp op, const void *params, uint32_t n_in, const IrValueId *in, uint32_t n_out, const char *const *names,
-                              IrValueId *out) {
+static inline IrValueId nodes(Make *k, TnOp op, const void *params, uint32_t n_in, const IrValueId *in, uint32_t n_out,
+                              const char *const *names, IrValueId *out) {
     for (uint32_t i = 0; i < n_out; i++)
         out[i] = 0;
     if (!k->failed)
-        try_(k, tni_ir_node_add(k->m, k->g, op, names && names[0] ? names[0] : tni_op_info(op)->name, params, in, n_in, names, n_out, out, &k->err));
+        try_(k, tni_ir_node_add(k->m, k->g, op, names && names[0] ? names[0] : tni_op_info(op)->name, params, in, n_in, names, n_out, out,
+                                &k->err));
     return n_out ? out[0] : 0;
 }
 
@@ -106,7 +105,7 @@ static inline IrValueId node(Make *k, TnOp op, const char *name, const void *par
     IrValueId out;
     return nodes(k, op, params, n_in, in, 1, (const char *const[]){name}, &out);
 }
-#define NODE(k, op, name, params, ...) \
+#define NODE(k, op, name, params, ...)                                                                                                     \
     node(k, TN_OP_##op, name, params, (uint32_t)(sizeof((IrValueId[]){__VA_ARGS__}) / sizeof(IrValueId)), (IrValueId[]){__VA_ARGS__})
 
 static inline void output(Make *k, IrValueId v) {
@@ -149,14 +148,25 @@ static inline IrModule *make_vision(const TnAllocator *a) {
     IrValueId ids = INPUT(&k, "ids", TN_I64, sym(&k, "batch"), num(&k, 16));
     TnConvParams cp = {.n_spatial = 2, .group = 1, .kernel = {4, 4}, .stride = {4, 4}, .dilation = {1, 1}};
     IrValueId h = NODE(&k, conv, "patches", &cp, x, WEIGHTS(&k, 0.2f, 24, 3, 4, 4), WEIGHTS(&k, 1, 24));
-    IrValueId pooled = NODE(&k, pool, "pool", &((TnPoolParams){.kind = TN_POOL_MAX, .n_spatial = 2, .kernel = {2, 2}, .stride = {2, 2}, .dilation = {1, 1}}), h);
+    IrValueId pooled =
+        NODE(&k, pool, "pool",
+             &((TnPoolParams){.kind = TN_POOL_MAX, .n_spatial = 2, .kernel = {2, 2}, .stride = {2, 2}, .dilation = {1, 1}}), h);
     h = NODE(&k, reshape, "tokens", &((TnReshapeParams){.kind = TN_RESHAPE_SHAPE}), h, INTS(&k, 0, 24, 16));
     h = NODE(&k, transpose, "bsd", &((TnTransposeParams){.n = 3, .perm = {0, 2, 1}}), h);
     IrValueId e = NODE(&k, gather, "embed", &((TnAxisParams){.axis = 0}), WEIGHTS(&k, 1, 10, 24), ids);
     h = NODE(&k, binary, "embedded", ADD, h, e);
     IrValueId qkv = NODE(&k, gemm, "qkv", GEMM, h, WEIGHTS(&k, 0.3f, 24, 72), WEIGHTS(&k, 0.1f, 72));
-    TnAttentionParams ap = {.heads = 3, .kv_heads = 3, .d_qk = 8, .d_v = 8, .scale = 0.35f, .q_layout = TN_LAYOUT_BSHD, .k_layout = TN_LAYOUT_BSHD,
-                            .v_layout = TN_LAYOUT_BSHD, .out_layout = TN_LAYOUT_BSHD, .k_off = 24, .v_off = 48};
+    TnAttentionParams ap = {.heads = 3,
+                            .kv_heads = 3,
+                            .d_qk = 8,
+                            .d_v = 8,
+                            .scale = 0.35f,
+                            .q_layout = TN_LAYOUT_BSHD,
+                            .k_layout = TN_LAYOUT_BSHD,
+                            .v_layout = TN_LAYOUT_BSHD,
+                            .out_layout = TN_LAYOUT_BSHD,
+                            .k_off = 24,
+                            .v_off = 48};
     IrValueId y = NODE(&k, attention, "attention", &ap, qkv, qkv, qkv);
     y = NODE(&k, binary, "residual", ADD, y, h);
     IrValueId first = NODE(&k, slice, "cls", NULL, y, INTS(&k, 0), INTS(&k, 1), INTS(&k, 1));
@@ -205,7 +215,8 @@ static inline IrModule *make_control(const TnAllocator *a) {
     output(&k, NODE(&k, binary, "shift", ADD, t, WEIGHTS(&k, 1, 4)));
     graph(&k, "body");
     IrValueId iteration = input(&k, "i", TN_I64, 0, NULL), cond = input(&k, "c", TN_BOOL, 0, NULL);
-    IrValueId sum = input(&k, "sum_in", TN_F32, 2, (TnDim[]){n, num(&k, 4)}), captured = input(&k, "cap", TN_F32, 2, (TnDim[]){n, num(&k, 4)});
+    IrValueId sum = input(&k, "sum_in", TN_F32, 2, (TnDim[]){n, num(&k, 4)}),
+              captured = input(&k, "cap", TN_F32, 2, (TnDim[]){n, num(&k, 4)});
     IrValueId fi = NODE(&k, cast, "fi", &((TnCastParams){.to = TN_F32, .saturate = 1}), iteration);
     IrValueId next = NODE(&k, binary, "next", ADD, sum, captured);
     IrValueId row = NODE(&k, binary, "row", MUL, next, fi);
@@ -263,9 +274,23 @@ static inline void make_decoder(Make *k) {
 }
 
 static inline PlanGeneration tiny_generation(void) {
-    PlanGeneration g = {.version = PLAN_GENERATION_VERSION, .bytes = sizeof g, .encoder = "encoder", .decoder = "decoder", .start_id = 0, .pad_id = 1,
-                        .n_eos = 1, .eos_id = {2}, .max_length = 9, .max_positions = 12, .num_beams = 1, .length_penalty = 1, .vocab_size = 20,
-                        .n_layers = 1, .repetition_penalty = 1, .forced_bos_id = -1, .forced_eos_id = -1};
+    PlanGeneration g = {.version = PLAN_GENERATION_VERSION,
+                        .bytes = sizeof g,
+                        .encoder = "encoder",
+                        .decoder = "decoder",
+                        .start_id = 0,
+                        .pad_id = 1,
+                        .n_eos = 1,
+                        .eos_id = {2},
+                        .max_length = 9,
+                        .max_positions = 12,
+                        .num_beams = 1,
+                        .length_penalty = 1,
+                        .vocab_size = 20,
+                        .n_layers = 1,
+                        .repetition_penalty = 1,
+                        .forced_bos_id = -1,
+                        .forced_eos_id = -1};
     return g;
 }
 

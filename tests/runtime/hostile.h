@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A plan that may be the work of an enemy is opened, bound and run on inputs of its own declaration; whatever happens must be a status. Memory
- * is capped, so that a plan which asks for much is told so by the allocator. Shared by tests and fuzzing. */
+ * A plan that may be the work of an enemy is opened, bound and run on inputs of its own declaration; whatever happens must be a status.
+ * Memory is capped, so that a plan which asks for much is told so by the allocator. Shared by tests and fuzzing. */
 #ifndef TENON_TESTS_HOSTILE_H
 #define TENON_TESTS_HOSTILE_H
 
@@ -75,7 +75,8 @@ static inline int hostile_run(const uint8_t *bytes, size_t n) {
         if (plan->gen) {
             TnGenerated r[8];
             TnGenerateOptions g = {.size = sizeof g, .max_length = 4, .num_beams = 2, .length_penalty = 1, .early_stopping = 0};
-            if (n_in > 0 && in[0].rank > 0 && in[0].dims[0] <= 8 && tni_rt_generate(ctx, in, n_in, &g, r, (uint32_t)in[0].dims[0], &err) == TN_OK)
+            if (n_in > 0 && in[0].rank > 0 && in[0].dims[0] <= 8 &&
+                tni_rt_generate(ctx, in, n_in, &g, r, (uint32_t)in[0].dims[0], &err) == TN_OK)
                 far = 2;
         }
     }

@@ -22,13 +22,13 @@
 #include "shape/shape.h"
 
 /* Fails the test with the error's text. */
-#define OK(expr)                                                                     \
-    do {                                                                             \
-        TnStatus ok_st = (expr);                                                     \
-        if (ok_st != TN_OK) {                                                        \
-            print_error("%s: %s: %s\n", #expr, tn_status_name(ok_st), err.message);  \
-            fail();                                                                  \
-        }                                                                            \
+#define OK(expr)                                                                                                                           \
+    do {                                                                                                                                   \
+        TnStatus ok_st = (expr);                                                                                                           \
+        if (ok_st != TN_OK) {                                                                                                              \
+            print_error("%s: %s: %s\n", #expr, tn_status_name(ok_st), err.message);                                                        \
+            fail();                                                                                                                        \
+        }                                                                                                                                  \
     } while (0)
 
 /* ---- building and running ---- */

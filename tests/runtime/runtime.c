@@ -72,7 +72,8 @@ static void control(bool reference) {
     open_session(&s, make_control, reference, NULL);
     for (int64_t trips = 0; trips < 5; trips++) {
         uint8_t flag = trips & 1;
-        TnTensor in[3] = {make_tensor(TN_F32, 2, (int64_t[]){2 + trips, 4}, 5), {.data = &flag, .dtype = TN_BOOL}, {.data = &trips, .dtype = TN_I64}};
+        TnTensor in[3] = {
+            make_tensor(TN_F32, 2, (int64_t[]){2 + trips, 4}, 5), {.data = &flag, .dtype = TN_BOOL}, {.data = &trips, .dtype = TN_I64}};
         run_and_compare(s.b.m, s.ctx, in, 1e-6);
         free(in[0].data);
     }
@@ -286,7 +287,7 @@ static void wrong_inputs_are_named(void **state) {
     assert_non_null(strstr(err.message, "node 'embed'"));
     assert_string_equal(err.node, "embed");
     ((int64_t *)in[1].data)[5] = 7;
-    OK(tni_rt_run(s.ctx, &err)); /* a failed run leaves the context usable */
+    OK(tni_rt_run(s.ctx, &err));            /* a failed run leaves the context usable */
     s.ctx->inputs[0].data = s.ctx->arena.p; /* an earlier output as input would be computed over */
     assert_int_equal(tni_rt_run(s.ctx, &err), TN_ERR_ARGUMENT);
     assert_non_null(strstr(err.message, "lies in this context's own memory"));
@@ -319,7 +320,8 @@ typedef struct Seen {
     bool found;
 } Seen;
 
-static void see(void *ctx, uint32_t step, const char *node, const char *op, const char *kernel, const char *value, const TnTensor *t, uint64_t ns) {
+static void see(void *ctx, uint32_t step, const char *node, const char *op, const char *kernel, const char *value, const TnTensor *t,
+                uint64_t ns) {
     Seen *s = ctx;
     (void)step, (void)op, (void)kernel, (void)ns;
     s->n++;
