@@ -41,6 +41,7 @@ extern "C" {
     X(TN_ERR_MEMORY, 300, "memory", "memory could not be allocated")                                 \
     X(TN_ERR_IO, 301, "io", "a file could not be opened, read or written")                           \
     X(TN_ERR_THREAD, 302, "thread", "a thread could not be started")                                 \
+    X(TN_ERR_DEVICE, 303, "device", "the GPU, its driver or one of its libraries failed or is missing")  \
     X(TN_ERR_INTERNAL, 400, "internal", "a fault of Tenon itself; please report it")
 
 typedef enum TnStatus {

@@ -12,7 +12,7 @@
 
 static const TnKernel table[] = {
 #define KERNEL(op, name, cpu, run, supports, scratch, cost, packing, packed_bytes, pack, atol, rtol)                                       \
-    {#name, TN_OP_##op, cpu, run, supports, scratch, cost, packing, packed_bytes, pack, atol, rtol},
+    {#name, TN_OP_##op, cpu, run, supports, scratch, cost, packing, packed_bytes, pack, atol, rtol, 0, 0, 0, 0, NULL},
 #include "backend/ref/kernels.inc"
 #include "backend/cpu/families.inc"
 #undef KERNEL

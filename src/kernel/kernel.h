@@ -45,6 +45,11 @@ typedef struct TnKernelCall {
     size_t scratch_bytes;
     TnThreads *threads;  /* NULL: one thread */
     const int64_t *dim_values; /* values of the symbolic dimensions (only for op dims) */
+    /* Kernels of a device (TnKernel.device): tensor data, packed constants and scratch are device memory and must not be followed by the
+     * host; everything else (params, TnTensor structs, the packed array, dim_values) is host memory. The kernel enqueues on stream and returns;
+     * it neither synchronises nor allocates, so that it may be captured in a graph. */
+    struct TnStream *stream;
+    struct TnModule *code; /* the loaded form of what source() made; NULL: none */
     /* DATA_SHAPE operators: called once per output with the final dims before its data is written; sets out[i].dims and .data. */
     TnStatus (*resize)(struct TnKernelCall *call, uint32_t i, int32_t rank, const int64_t *dims);
     void *host; /* for resize */
@@ -63,6 +68,7 @@ typedef struct TnKernelQuery {
     const TnTensor *out;
     uint32_t n_out;
     uint32_t threads;
+    const struct TnDeviceInfo *device; /* kernel/device.h; NULL: the CPU */
 } TnKernelQuery;
 
 /* A row of a kernels.inc. */
@@ -78,6 +84,15 @@ typedef struct TnKernel {
     size_t (*packed_bytes)(const TnKernelQuery *q, uint32_t i); /* 0: input i is not packed */
     void (*pack)(const TnKernelQuery *q, uint32_t i, void *dst); /* q->in[i].data -> dst (64-byte aligned) */
     double atol, rtol; /* contract: |y - ref| <= atol * max|ref| + rtol * |ref| on finite data */
+    uint32_t device;   /* TnDeviceKind of the memory that it works on */
+    uint32_t arch_min, arch_max; /* device: compute capability x 10 (90 = 9.0) it needs; arch_max 0: any newer */
+    uint32_t math;     /* TN_MATH_* liberties it takes; chosen only where the plan allows all of them */
+    /* Code generated for this very step: writes NUL-terminated source of entry "tenon_step" to dst (at most cap bytes), returns its length
+     * without the NUL; dst NULL: the length only. The planner compiles it, the plan carries binary and source. NULL: none. */
+    size_t (*source)(const TnKernelQuery *q, char *dst, size_t cap);
 } TnKernel;
+
+typedef enum TnDeviceKind { TN_DEVICE_CPU, TN_DEVICE_CUDA } TnDeviceKind;
+#define TN_MATH_TF32 1u /* f32 products of operands rounded to 10 bits of mantissa, summed in f32 */
 
 #endif

@@ -20,7 +20,7 @@
 #include "kernel/kernel.h"
 
 #define PLAN_MAGIC "TENONPLN"
-#define PLAN_VERSION 1u
+#define PLAN_VERSION 2u
 #define PLAN_NONE UINT32_MAX
 
 typedef enum PlanSectionKind {
@@ -52,9 +52,12 @@ typedef struct PlanHeader {
     uint64_t kernel_identity; /* tni_kernel_identity() of the build that packed the weights */
     uint64_t model_hash;      /* of the model file(s) */
     uint32_t cpu_flags;       /* TN_CPU_* that the chosen kernels need */
-    uint32_t device;          /* 0 CPU */
+    uint32_t device;          /* TnDeviceKind: CPU, or the device that steps and values may name */
     char build[32];           /* version of Tenon */
-    uint8_t reserved[32];
+    uint32_t arch;            /* device: compute capability x 10 that kernels were chosen for */
+    uint32_t math;            /* TN_MATH_* that kernels may use */
+    uint64_t device_identity; /* identity of the device library whose kernels packed the weights */
+    uint8_t reserved[16];
 } PlanHeader;
 
 #define PLAN_HASH_CHUNK (1u << 20)
@@ -87,6 +90,9 @@ typedef struct PlanValue {
     uint32_t first_step, last_step; /* life: written by first, last read by last (program-relative); inputs and constants first = 0; outputs
                                      * last = n_steps. The life of an alias is within that of what it shares */
     uint32_t is_output;             /* also a program output */
+    uint32_t device;                /* TnDeviceKind: the memory it lies in. Inputs and outputs of a program that nobody calls: the device's,
+                                     * if a step there reads or writes them (the runtime brings them over) */
+    uint32_t pad;
     TnDim dims[TN_MAX_RANK];
     uint64_t offset; /* arena or weights; a multiple of PLAN_ALIGN */
     uint64_t bytes;  /* arena: size of the slot, 0 when a range is unlimited (the runtime plans); weights: bytes stored, those of dims */
@@ -103,7 +109,16 @@ typedef struct PlanStep {
                               packing at all */
     uint32_t first_symbol,
         n_symbols; /* in OPERANDS: n_symbols pairs (symbol, PLAN_SYMBOL_AT(output, axis)): data-dependent symbols this step defines */
+    uint32_t device; /* TnDeviceKind that runs it: all its operands lie there, but for copy, which goes between the two memories */
+    uint32_t code;   /* value id (u8 vector in the weights, host memory) of a PlanCode and what follows it, PLAN_NONE = none */
 } PlanStep;
+
+/* Generated code of a step: this, then the binary, then the source (NUL-terminated). */
+typedef struct PlanCode {
+    uint32_t arch; /* compute capability x 10 of the binary */
+    uint32_t pad;
+    uint64_t binary_bytes, source_bytes; /* source with its NUL; binary 0: compile the source when loading */
+} PlanCode;
 
 typedef struct PlanProgram {
     uint32_t name; /* string: "main", "encoder", "decoder", bodies "main/Loop_3" */
@@ -114,6 +129,7 @@ typedef struct PlanProgram {
     uint32_t pad;
     uint64_t arena_bytes;       /* at the ranges' maximum; 0 when a range is unlimited */
     uint64_t arena_lower_bound; /* largest sum of live tensors at that shape */
+    uint64_t device_arena_bytes, device_arena_lower_bound; /* the same of values in the device's memory, which has its own arena */
 } PlanProgram;
 
 typedef struct PlanState {
