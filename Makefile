@@ -36,7 +36,7 @@ docs: build
 check: test-deps build
 	@tools/check/run.sh
 
-test: check test-release test-python
+test: check test-release test-python test-clang test-sanitized test-fuzz
 	@echo "all tests passed"
 
 test-release: test-deps build
