@@ -27,6 +27,9 @@ typedef struct TnOpInfo {
 const TnOpInfo *tni_op_info(TnOp op);
 /* false when no operator has this name. */
 bool tni_op_find(const char *name, TnOp *out);
+/* Bit i: operand i is host memory even for kernels of a device, because its contents decide dims or addresses and are needed to launch (see
+ * TnKernelCall.stream). 0 for most operators. */
+uint32_t tni_op_host_inputs(TnOp op);
 const char *tni_unary_name(uint32_t fn); /* NULL when out of range */
 const char *tni_binary_name(uint32_t fn);
 const char *tni_reduce_name(uint32_t fn);
@@ -47,7 +50,10 @@ typedef struct TnKernelCall {
     const int64_t *dim_values; /* values of the symbolic dimensions (only for op dims) */
     /* Kernels of a device (TnKernel.device): tensor data, packed constants and scratch are device memory and must not be followed by the
      * host; everything else (params, TnTensor structs, the packed array, dim_values) is host memory. The kernel enqueues on stream and returns;
-     * it neither synchronises nor allocates, so that it may be captured in a graph. */
+     * it neither synchronises nor allocates, so that it may be captured in a graph.
+     * Exceptions: the operands in tni_op_host_inputs(op) (slice bounds, pads, shapes, k, depth, ...) are host memory, and their contents are read
+     * while run() is called: work that was captured holds for these contents only. A DATA_SHAPE operator may synchronise once, to learn its
+     * counts before it calls resize; it cannot be captured. */
     struct TnStream *stream;
     struct TnModule *code; /* the loaded form of what source() made; NULL: none */
     /* DATA_SHAPE operators: called once per output with the final dims before its data is written; sets out[i].dims and .data. */

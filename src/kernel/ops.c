@@ -68,6 +68,27 @@ bool tni_op_find(const char *name, TnOp *out) {
     return false;
 }
 
+static const uint32_t host_inputs[TN_OP_COUNT] = {
+    [TN_OP_cumsum] = 1u << 1,                                /* axis */
+    [TN_OP_resize] = 1u << 1 | 1u << 2 | 1u << 3,            /* roi, scales, sizes */
+    [TN_OP_reshape] = 1u << 1,                               /* shape */
+    [TN_OP_split] = 1u << 1,                                 /* sizes */
+    [TN_OP_slice] = 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4,   /* starts, ends, axes, steps */
+    [TN_OP_pad] = 1u << 1 | 1u << 3,                         /* pads, axes; the value stays where the data is */
+    [TN_OP_expand] = 1u << 1,                                /* shape */
+    [TN_OP_tile] = 1u << 1,                                  /* repeats */
+    [TN_OP_one_hot] = 1u << 1,                               /* depth */
+    [TN_OP_trilu] = 1u << 1,                                 /* k */
+    [TN_OP_topk] = 1u << 1,                                  /* k */
+    [TN_OP_non_max_suppression] = 1u << 2,                   /* max_output_boxes_per_class; the thresholds stay where the data is */
+    [TN_OP_constant_of_shape] = 1u << 0,                     /* shape */
+    [TN_OP_range] = 1u << 0 | 1u << 1 | 1u << 2,             /* start, limit, delta */
+};
+
+uint32_t tni_op_host_inputs(TnOp op) {
+    return op < TN_OP_COUNT ? host_inputs[op] : 0;
+}
+
 const char *tni_unary_name(uint32_t fn) {
     return fn < TN_UNARY_COUNT ? unary_names[fn] : NULL;
 }
