@@ -53,11 +53,14 @@ typedef struct TnBinaryParams {
     uint32_t fn; /* TnBinaryFn */
 } TnBinaryParams;
 
+/* copy: y = x, in another memory (host, device); made by the planner where a step reads what lies elsewhere. */
+
 /* clip: in x, min (optional scalar), max (optional scalar). where: in condition (bool), x, y. */
 
 typedef struct TnCastParams {
     uint32_t to;       /* TnDtype */
-    uint32_t saturate; /* fp8 targets; 1 unless the model says 0 */
+    uint32_t saturate; /* fp8 targets; 1 unless the model says 0. 2 (made by precision, for f16 and bf16 targets): finite values beyond the
+                        * largest finite number of the target become that number; infinities and NaN stay */
 } TnCastParams;
 
 /* A chain of pointwise operators in one pass over memory, f32 only. A register machine: registers 0..n_in-1 hold the inputs,

@@ -42,6 +42,10 @@ TnStatus tni_plan_rule_identity(const PlanCheck *c) {
     return tni_plan_expect_like(c, 0, &c->in[0]);
 }
 
+TnStatus tni_plan_rule_copy(const PlanCheck *c) {
+    return tni_plan_expect_like(c, 0, &c->in[0]);
+}
+
 /* Dims of a RESHAPE from the contents of operand 1 (inferring only). */
 static TnStatus reshape_dims(const PlanCheck *c, const TnReshapeParams *p) {
     int64_t v[TN_MAX_RANK], known = 1, numel = tn_tensor_numel(&c->in[0]);

@@ -16,6 +16,10 @@ TnStatus tni_shape_identity(ShapeRule *r) {
     return TN_OK;
 }
 
+TnStatus tni_shape_copy(ShapeRule *r) {
+    return tni_shape_identity(r);
+}
+
 /* Entries of the target shape as dims; *infer: position of -1 (or of the only unknown one), -1 when there is none. */
 static TnStatus target_dims(ShapeRule *r, const TnReshapeParams *p, const ShapeKnown *k, TnDim *dims, int32_t *infer) {
     const IrValue *x = in_at(r, 0);

@@ -83,7 +83,7 @@ static bool simplify(const RefCopy *in, RefCopy *out) {
     return true;
 }
 
-void tni_ref_copy(const RefCopy *copy) {
+void tni_ref_copy_box(const RefCopy *copy) {
     RefCopy c;
     if (!simplify(copy, &c))
         return;

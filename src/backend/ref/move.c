@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Moving data without looking at it: identity, reshape, transpose, concat, split, slice, pad, expand, tile, trilu, eye_like,
+ * Moving data without looking at it: identity, copy, reshape, transpose, concat, split, slice, pad, expand, tile, trilu, eye_like,
  * depth_to_space, space_to_depth, one_hot. Any element type. */
 #include "backend/ref/ref.h"
 
@@ -17,6 +17,11 @@ TnStatus tni_ref_identity(TnKernelCall *call) {
     return copy_all(call, "identity");
 }
 
+/* Between memories only the runtime can copy; within one this is it. */
+TnStatus tni_ref_copy(TnKernelCall *call) {
+    return copy_all(call, "copy");
+}
+
 TnStatus tni_ref_reshape(TnKernelCall *call) {
     return copy_all(call, "reshape");
 }
@@ -29,7 +34,7 @@ static void gather_box(const TnTensor *x, const TnTensor *y, int64_t src_first, 
         c.dims[d] = y->dims[d];
         c.src_strides[d] = src_strides[d];
     }
-    tni_ref_copy(&c);
+    tni_ref_copy_box(&c);
 }
 
 TnStatus tni_ref_transpose(TnKernelCall *call) {
@@ -62,7 +67,7 @@ static void copy_part(const TnTensor *part, const TnTensor *whole, int32_t axis,
     c.dst = into_whole ? whole->data : part->data;
     c.src = into_whole ? part->data : whole->data;
     *(into_whole ? &c.dst_first : &c.src_first) = from * strides[axis];
-    tni_ref_copy(&c);
+    tni_ref_copy_box(&c);
 }
 
 static bool fits(const TnTensor *part, const TnTensor *whole, int32_t axis, int64_t from) {
@@ -200,7 +205,7 @@ static TnStatus depth_space(TnKernelCall *call, const char *op, bool to_space, b
         c.dst_strides[d] = to_space ? ws[d] : ds[d];
         c.src_strides[d] = to_space ? ds[d] : ws[d];
     }
-    tni_ref_copy(&c);
+    tni_ref_copy_box(&c);
     return TN_OK;
 }
 
@@ -232,7 +237,7 @@ TnStatus tni_ref_tile(TnKernelCall *call) {
         c.dst_strides[2 * d + 1] = ys[d];
         c.src_strides[2 * d + 1] = xs[d];
     }
-    tni_ref_copy(&c);
+    tni_ref_copy_box(&c);
     return TN_OK;
 }
 

@@ -55,7 +55,7 @@ typedef struct RefCopy {
     int64_t dst_first, src_first;                                 /* elements */
     int64_t dst_strides[REF_MAX_DIMS], src_strides[REF_MAX_DIMS]; /* elements */
 } RefCopy;
-void tni_ref_copy(const RefCopy *c);
+void tni_ref_copy_box(const RefCopy *c);
 /* n consecutive elements. */
 void tni_ref_copy_run(uint32_t bits, void *dst, int64_t dst_first, const void *src, int64_t src_first, int64_t n);
 /* Every element [first, first + n) of dst becomes element 0 of src. */
