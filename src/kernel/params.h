@@ -63,8 +63,9 @@ typedef struct TnCastParams {
                         * largest finite number of the target become that number; infinities and NaN stay */
 } TnCastParams;
 
-/* A chain of pointwise operators in one pass over memory, f32 only. A register machine: registers 0..n_in-1 hold the inputs,
- * instruction i writes register code[i].dst; the last instruction's dst is the output. Inputs broadcast against the output. */
+/* A chain of pointwise operators in one pass over memory; inputs and output have one type, f32, f16 or bf16. A register machine (registers
+ * are f32 or wider): registers 0..n_in-1 hold the inputs, instruction i writes register code[i].dst; the last instruction's dst is the
+ * output. Inputs broadcast against the output. */
 #define TN_PW_MAX_CODE 24
 #define TN_PW_MAX_REGS 16
 typedef enum TnPwOp { TN_PW_UNARY, TN_PW_BINARY, TN_PW_WHERE, TN_PW_CLIP, TN_PW_CONST } TnPwOp;
@@ -151,8 +152,8 @@ typedef struct TnEinsumParams {
  *   TN_LAYOUT_BSHD: [B, S, W]; head h of token s is the D elements at offset off + h * D of its row of W elements;
  *                   rank 4 [B, S, H, D] is the same with off = 0.
  *   TN_LAYOUT_BHSD: [B, H, S, D], off = 0. TN_LAYOUT_BHDS (k only): [B, H, D, S], off = 0.
- * in 3, 4 (optional): additive f32 biases, rank <= 4, broadcastable to [B, H, Sq, Sk]; finite or -inf. A row with every score -inf
- *   gives NaN as softmax does.
+ * in 3, 4 (optional): additive biases, f32 or the type of q, rank <= 4, broadcastable to [B, H, Sq, Sk]; finite or -inf. A row with every
+ *   score -inf gives NaN as softmax does.
  * out: [B, Sq, H * Dv] (TN_LAYOUT_BSHD; rank 3) or [B, H, Sq, Dv] (TN_LAYOUT_BHSD).
  * causal: key j is visible to query i when j <= i + Sk - Sq.
  * kv_heads divides heads (grouped queries): query head h reads k/v head h / (heads / kv_heads). */
@@ -169,7 +170,7 @@ typedef struct TnAttentionParams {
 
 /* One query token per row against cached keys and values; the heart of generation.
  * in: q [R, H*D] (R rows = lines x beams that are still active)
- *     k_cache, v_cache [L, P, H*D] f32 state: L physical lanes, P positions
+ *     k_cache, v_cache [L, P, H*D] state of q's type: L physical lanes, P positions
  *     lanes [R, P] i32: physical lane that holds position p of row r (self-attention), or [R, 1]: one lane for all positions (cross)
  *     length [1] i32: number of valid positions (the same for all rows)
  * out y [R, H*D] */

@@ -53,8 +53,8 @@ TnStatus tni_shape_attention(ShapeRule *r) {
         TN_TRY(tni_shape_rule_equal(r, q->dims[0], in_at(r, i)->dims[0], "batches of the operands"));
     TnDim scores[4] = {q->dims[0], d_num(r, p->heads), sq, sk};
     for (uint32_t i = 3; i < 5; i++) {
-        if (in_at(r, i) != NULL)
-            TN_TRY(tni_shape_rule_type(r, i, T_BIT(TN_F32)));
+        if (in_at(r, i) != NULL) /* float32, or the type of q */
+            TN_TRY(tni_shape_rule_type(r, i, T_BIT(TN_F32) | T_BIT(q->dtype)));
         TN_TRY(tni_shape_rule_broadcasts_to(r, i, 4, scores));
     }
     if (p->out_layout == TN_LAYOUT_BSHD) {
@@ -73,14 +73,14 @@ TnStatus tni_shape_attention_step(ShapeRule *r) {
     const TnAttentionStepParams *p = r->n->params;
     const IrValue *q = in_at(r, 0), *lanes = in_at(r, 3);
     int64_t w, width = (int64_t)TN_MIN(p->heads, (uint32_t)MOST) * TN_MIN(p->d_head, (uint32_t)MOST);
-    TN_TRY(tni_shape_rule_type(r, 0, T_BIT(TN_F32)));
+    TN_TRY(tni_shape_rule_type(r, 0, T_FUSED));
     TN_TRY(tni_shape_rule_rank(r, 0, 2, 2));
     if (p->heads < 1 || p->d_head < 1 || p->heads > MOST || p->d_head > MOST || !tni_ir_dim_is_const(r->m, q->dims[1], &w) ||
         p->q_off + width > w)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "%" PRIu32 " heads of %" PRIu32 " at column %" PRIu32 " do not fit the rows of q",
                                    p->heads, p->d_head, p->q_off);
     for (uint32_t i = 1; i < 3; i++) {
-        TN_TRY(tni_shape_rule_type(r, i, T_BIT(TN_F32)));
+        TN_TRY(tni_shape_rule_same_type(r, i, 0));
         TN_TRY(tni_shape_rule_rank(r, i, 3, 3));
         TN_TRY(tni_shape_rule_equal(r, in_at(r, i)->dims[2], d_num(r, width), "width of a cache and heads times head size"));
     }
@@ -90,7 +90,7 @@ TnStatus tni_shape_attention_step(ShapeRule *r) {
     TN_TRY(tni_shape_rule_scalar(r, 4));
     TN_TRY(tni_shape_rule_equal(r, lanes->dims[0], q->dims[0], "rows of lanes and of q"));
     TnDim dims[2] = {q->dims[0], d_num(r, width)};
-    tni_shape_rule_set(r, 0, TN_F32, 2, dims);
+    tni_shape_rule_set(r, 0, q->dtype, 2, dims);
     return TN_OK;
 }
 
@@ -98,8 +98,8 @@ TnStatus tni_shape_cache_append(ShapeRule *r) {
     const TnCacheAppendParams *p = r->n->params;
     const IrValue *x = in_at(r, 0), *cache = in_at(r, 1), *where = in_at(r, 2);
     int64_t w;
-    TN_TRY(tni_shape_rule_type(r, 0, T_BIT(TN_F32)));
-    TN_TRY(tni_shape_rule_type(r, 1, T_BIT(TN_F32)));
+    TN_TRY(tni_shape_rule_type(r, 0, T_FUSED));
+    TN_TRY(tni_shape_rule_same_type(r, 1, 0));
     TN_TRY(tni_shape_rule_type(r, 2, T_BIT(TN_I32)));
     TN_TRY(tni_shape_rule_rank(r, 0, 2, 2));
     TN_TRY(tni_shape_rule_rank(r, 1, 3, 3));

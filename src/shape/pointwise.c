@@ -194,7 +194,8 @@ TnStatus tni_shape_pointwise(ShapeRule *r) {
     if (p->n_in != r->n->n_in || p->n_code < 1 || p->n_code > TN_PW_MAX_CODE || !pointwise_code_ok(p))
         return tni_shape_rule_fail(r, TN_ERR_GRAPH, "the fused code is not valid");
     for (uint32_t i = 0; i < r->n->n_in; i++) {
-        TN_TRY(tni_shape_rule_type(r, i, T_BIT(TN_F32)));
+        TN_TRY(tni_shape_rule_type(r, i, T_FUSED));
+        TN_TRY(tni_shape_rule_same_type(r, i, 0));
         if (i == 0)
             tni_shape_rule_like(r, 0, in_at(r, 0));
         else

@@ -46,6 +46,7 @@ typedef TnStatus (*ShapeFn)(ShapeRule *r);
 /* ---- element types as sets ---- */
 #define T_BIT(t) (1u << (t))
 #define T_FLOAT (T_BIT(TN_F32) | T_BIT(TN_F64) | T_BIT(TN_F16) | T_BIT(TN_BF16))
+#define T_FUSED (T_BIT(TN_F32) | T_BIT(TN_F16) | T_BIT(TN_BF16)) /* operators that passes make */
 #define T_FP8 (T_BIT(TN_F8E4M3FN) | T_BIT(TN_F8E4M3FNUZ) | T_BIT(TN_F8E5M2) | T_BIT(TN_F8E5M2FNUZ))
 #define T_SIGNED (T_BIT(TN_I8) | T_BIT(TN_I16) | T_BIT(TN_I32) | T_BIT(TN_I64))
 #define T_UNSIGNED (T_BIT(TN_U8) | T_BIT(TN_U16) | T_BIT(TN_U32) | T_BIT(TN_U64))
