@@ -86,6 +86,10 @@ typedef struct TnDeviceLibrary {
 
     /* Names a span of the host's time for profilers (NVTX); a NULL name ends it. */
     void (*range)(const char *name);
+
+    /* Makes d the calling thread's device, as every function above with a device or stream does: to be called by a thread that runs kernels of
+     * a device without such a call before. */
+    TnStatus (*activate)(TnDevice *d, TnError *err);
 } TnDeviceLibrary;
 
 /* The one symbol a device library exports. */
