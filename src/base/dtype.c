@@ -118,8 +118,12 @@ uint16_t tni_f32_to_f16(float f) {
         return (uint16_t)(sign | 0x7e00u | (a >> 13 & 0x3ffu));
     if (a == 0x7f800000u)
         return (uint16_t)(sign | 0x7c00u);
-    uint32_t mag = small_round(&half, f);
-    return (uint16_t)(sign | TN_MIN(mag, 0x7c00u));
+    if (a < 0x38800000u) /* below 2^-14: an ulp of 0.5 is the step of the subnormals, so that the addition rounds (to 2^-14 at most) */
+        return (uint16_t)(sign | (bits_of(float_of(a) + 0.5f) - bits_of(0.5f)));
+    if (a >= 0x47800000u) /* 65536 and more */
+        return (uint16_t)(sign | 0x7c00u);
+    a += 0xfffu + (a >> 13 & 1u); /* to nearest even in the 10 bits that stay; a carry into the exponent is right, up to infinity */
+    return (uint16_t)(sign | ((a >> 13) - ((127u - 15u) << 10)));
 }
 
 float tni_f16_to_f32(uint16_t h) {
