@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Time of gemm kernels against the floor, 2 M N K / peak. Usage: bench_gemm [threads [kernel-name-part [M N K [act]]]]
+ * Time of gemm kernels against the floor, 2 M N K / peak. Usage: bench_gemm [threads [kernel-name-part [M N K [act [copies]]]]]
  * Each line: shape, kernel, best time, GFLOP/s, and the 90th percentile of the rate against the peak of the moment. */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "backend/cpu/gemm/kernels.h"
-#include "peak.h"
+#include "bench_ops.h"
 
 static const TnKernel kernels[] = {
 #define KERNEL(op_, name_, cpu_, run_, supports_, scratch_, cost_, packing_, bytes_, pack_, atol_, rtol_)                                  \
@@ -26,60 +23,44 @@ static const TnKernel kernels[] = {
 #undef KERNEL
 };
 
-static float *random_floats(int64_t n) {
-    float *p = aligned_alloc(64, tni_align_up((size_t)n * 4, 64));
-    for (int64_t i = 0; p != NULL && i < n; i++)
-        p[i] = (float)(i * 2654435761u % 2000u) * 1e-3f - 1.0f;
-    return p;
-}
-
+/* A call whose packed weights rotate through copies, as the layers of a model do: `copies` of them do not fit in the caches together. */
 typedef struct Job {
-    const TnKernel *k;
-    TnKernelCall *call;
+    BenchCall b;
+    const void *copy[64];
+    int copies, next;
 } Job;
 
 static void run_job(void *ctx) {
     Job *j = ctx;
-    j->k->run(j->call);
+    j->b.packed[1] = j->copy[j->next];
+    j->next = (j->next + 1) % j->copies;
+    bench_call(&j->b);
 }
 
-static void bench(const TnKernel *k, TnThreads *threads, int64_t m, int64_t n, int64_t kk, uint32_t act) {
+static void bench(const TnKernel *k, TnThreads *threads, int64_t m, int64_t n, int64_t kk, uint32_t act, int copies) {
     TnGemmParams g = {.alpha = 1, .beta = 1, .act = act};
-    TnTensor in[3] = {{.dtype = TN_F32, .rank = 2, .dims = {m, kk}},
-                      {.dtype = TN_F32, .rank = 2, .dims = {kk, n}},
-                      {.dtype = TN_F32, .rank = 1, .dims = {n}}};
-    TnTensor out = {.dtype = TN_F32, .rank = 2, .dims = {m, n}};
-    for (int i = 0; i < 3; i++)
-        in[i].data = random_floats(tn_tensor_numel(&in[i]));
-    out.data = random_floats(m * n);
-    uint32_t nt = tni_threads_count(threads);
-    TnKernelQuery q = {.op = k->op, .params = &g, .in = in, .n_in = 3, .out = &out, .n_out = 1, .threads = nt};
-    void *pack = aligned_alloc(64, tni_align_up(k->packed_bytes(&q, 1), 64)),
-         *scratch = aligned_alloc(64, tni_align_up(k->scratch(&q), 64) + 64);
-    if (pack == NULL || scratch == NULL || in[0].data == NULL || in[1].data == NULL || in[2].data == NULL || out.data == NULL)
-        exit(1);
-    k->pack(&q, 1, pack);
-    const void *packed[3] = {NULL, pack, NULL};
-    TnKernelCall call = {.params = &g,
-                         .in = in,
-                         .n_in = 3,
-                         .out = &out,
-                         .n_out = 1,
-                         .packed = packed,
-                         .scratch = scratch,
-                         .scratch_bytes = k->scratch(&q),
-                         .threads = threads};
-    Job job = {k, &call};
+    Job j = {.copies = copies};
+    j.b.in[0] = bench_tensor(&j.b, 2, (int64_t[]){m, kk});
+    j.b.in[1] = bench_tensor(&j.b, 2, (int64_t[]){kk, n});
+    j.b.in[2] = bench_tensor(&j.b, 1, &n);
+    j.b.out[0] = bench_tensor(&j.b, 2, (int64_t[]){m, n});
+    if (!bench_prepare(&j.b, k, &g, 3, 2, 1, threads))
+        return;
+    TnKernelQuery q = {.op = k->op, .params = &g, .in = j.b.in, .n_in = 3, .out = j.b.out, .n_out = 1, .threads = 1};
+    size_t bytes = k->packed_bytes(&q, 1);
+    j.copy[0] = j.b.packed[1];
+    for (int i = 1; i < copies; i++) {
+        void *p = bench_alloc(&j.b, bytes);
+        memcpy(p, j.copy[0], bytes);
+        j.copy[i] = p;
+    }
     double flops = 2.0 * (double)m * (double)n * (double)kk;
-    BenchTime r = bench_time(run_job, &job, flops, nt, k->cpu);
-    printf("%5lld %5lld %5lld act %u  %-24s t=%u  %9.1f us  %6.1f GFLOP/s  p90 %5.1f%% of peak (%.1f)\n", (long long)m, (long long)n,
-           (long long)kk, act, k->name, nt, r.best_us, flops / r.best_us * 1e-3, 100 * r.peak_fraction, r.peak);
+    uint32_t nt = tni_threads_count(threads);
+    BenchTime r = bench_time(run_job, &j, flops, nt, k->cpu);
+    printf("%5lld %5lld %5lld act %u copies %d  %-24s t=%u  %9.1f us  %6.1f GFLOP/s  p90 %5.1f%% of peak (%.1f)\n", (long long)m,
+           (long long)n, (long long)kk, act, copies, k->name, nt, r.best_us, flops / r.best_us * 1e-3, 100 * r.peak_fraction, r.peak);
     fflush(stdout);
-    for (int i = 0; i < 3; i++)
-        free(in[i].data);
-    free(out.data);
-    free(pack);
-    free(scratch);
+    bench_free(&j.b);
 }
 
 int main(int argc, char **argv) {
@@ -101,11 +82,12 @@ int main(int argc, char **argv) {
         if (k->op != TN_OP_gemm || (k->cpu & tni_cpu_flags()) != k->cpu || strstr(k->name, part) == NULL)
             continue;
         if (argc > 5) {
-            bench(k, threads, atoll(argv[3]), atoll(argv[4]), atoll(argv[5]), argc > 6 ? (uint32_t)atoi(argv[6]) : 0);
+            bench(k, threads, atoll(argv[3]), atoll(argv[4]), atoll(argv[5]), argc > 6 ? (uint32_t)atoi(argv[6]) : 0,
+                  argc > 7 ? TN_MIN(TN_MAX(atoi(argv[7]), 1), 64) : 1);
             continue;
         }
         for (size_t s = 0; s < TN_COUNT(shapes); s++)
-            bench(k, threads, shapes[s][0], shapes[s][1], shapes[s][2], TN_ACT_NONE);
+            bench(k, threads, shapes[s][0], shapes[s][1], shapes[s][2], TN_ACT_NONE, 1);
     }
     tni_threads_destroy(&threads);
     return 0;

@@ -15,7 +15,7 @@ typedef struct BenchCall {
     TnKernelCall call;
     TnTensor in[8], out[2];
     const void *packed[8];
-    void *owned[24];
+    void *owned[80];
     uint32_t n_owned;
 } BenchCall;
 

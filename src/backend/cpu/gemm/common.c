@@ -3,6 +3,7 @@
  * What does not depend on the ISA: the cut of a product into tasks, and the cost estimate. */
 #include "backend/cpu/gemm/gemm.h"
 
+#define FEW_TILES 8       /* so few rows of A stay near the core whatever the columns */
 #define TASK_PANELS 6     /* columns of a task, where there are enough: a row of tiles reads its rows of A once for all of them */
 #define TASK_ROWS 768     /* more rows would push the task's part of C out of a 2 MiB L2 cache between passes through K */
 #define TASK_FLOPS 4.0e6  /* about 30 us: far above the cost of handing out a task */
@@ -13,7 +14,8 @@ TniGemmGrid tni_gemm_grid(const TniGemmIsa *isa, int64_t m, int64_t n, int64_t k
     TniGemmGrid g = {.m = m, .n = n, .nr = isa->nr, .tiles = tni_ceil_div(m, isa->mr), .panels = tni_ceil_div(n, isa->nr)};
     double flops = 2.0 * (double)m * (double)n * (double)k, bytes = 4.0 * (double)n * (double)k;
     double want = TN_MIN(TN_MAX(flops / TASK_FLOPS, bytes / TASK_BYTES), (double)TASKS_WANTED);
-    g.nb = TN_MAX(TN_MIN(g.panels / TASK_PANELS, (int64_t)want), 1);
+    int64_t least = g.tiles > FEW_TILES ? TASK_PANELS : m < 4 ? 4 : 2; /* panels: tiles of up to 3 rows take four at once */
+    g.nb = TN_MAX(TN_MIN(g.panels / least, (int64_t)want), 1);
     if (g.nb > 1 && g.nb % 2 != 0) /* an odd number of equal tasks leaves one of two threads idle at the end */
         g.nb--;
     g.mb = tni_ceil_div(m, TASK_ROWS);

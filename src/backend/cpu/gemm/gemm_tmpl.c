@@ -3,6 +3,8 @@
  * One ISA's block driver and packing; included by scalar.c, avx2.c and avx512.c. */
 #include "backend/cpu/gemm/tile_tmpl.h"
 
+#define FEW_TILES 16
+
 /* All panels of one row of tiles. */
 static void tile_row(Tile *t, int64_t rows, int64_t n, float *c, const float *b) {
     const TileFn *fn = tile_table[rows - 1];
@@ -17,27 +19,36 @@ static void tile_row(Tile *t, int64_t rows, int64_t n, float *c, const float *b)
             t->col = j;
             t->c = c + j;
             t->b = b + j / TILE_NR * t->ldp;
+            if (t->panel_ahead_rows > 0) {
+                t->ahead = (const char *)(t->b + t->panel_ahead);
+                t->ahead_rows = t->panel_ahead_rows;
+            }
             fn[w](t);
             j += t->n;
         }
     }
 }
 
-/* What row i of tiles should fetch meanwhile: what the caller wants, or the rows of A of the next row of tiles. */
+/* What row i of tiles should fetch meanwhile: what the caller wants; with few rows, where B is most of the traffic, B for the next pass;
+ * else the rows of A of the next row of tiles. */
 static void look_ahead(Tile *t, const TniGemmBlock *blk, int64_t i, int64_t tiles, int64_t k0, int64_t kc) {
-    int64_t r0 = blk->m * i / tiles, r1 = blk->m * (i + 1) / tiles, r2 = blk->m * (i + 2) / tiles;
+    int64_t r0 = blk->m * i / tiles, r1 = blk->m * (i + 1) / tiles, r2 = blk->m * (i + 2) / tiles, row = AHEAD_STEPS * 64;
+    t->panel_ahead_rows = 0;
+    t->ahead_rows = 0;
+    t->ahead_stride = t->ahead_bytes = row;
     if (blk->ahead != NULL) {
         t->ahead = (const char *)(blk->ahead + r0 * blk->ahead_row);
-        t->ahead_stride = t->ahead_bytes = AHEAD_STEPS * 64;
-        t->ahead_rows = tni_ceil_div((r1 - r0) * blk->ahead_row * (int64_t)sizeof(float), AHEAD_STEPS * 64);
+        t->ahead_rows = tni_ceil_div((r1 - r0) * blk->ahead_row * (int64_t)sizeof(float), row);
+    } else if (tiles <= FEW_TILES && i > 0 && !t->last) { /* the first row waits for this pass's B, the others share out the next one's */
+        int64_t rows = tni_ceil_div(kc * TILE_NR * (int64_t)sizeof(float), row), from = rows * (i - 1) / (tiles - 1);
+        t->panel_ahead = kc * TILE_NR + from * row / (int64_t)sizeof(float);
+        t->panel_ahead_rows = rows * i / (tiles - 1) - from;
     } else if (blk->a != NULL && (i + 1 < tiles || !t->last)) {
         bool wrap = i + 1 == tiles; /* the first rows of the next pass */
         t->ahead = (const char *)(wrap ? blk->a + k0 + kc : blk->a + r1 * blk->lda + k0);
         t->ahead_stride = blk->lda * (ptrdiff_t)sizeof(float);
         t->ahead_bytes = t->k * (ptrdiff_t)sizeof(float);
         t->ahead_rows = wrap ? r1 - r0 : r2 - r1;
-    } else {
-        t->ahead_rows = 0;
     }
 }
 

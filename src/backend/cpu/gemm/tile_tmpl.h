@@ -37,10 +37,14 @@ typedef struct Tile {
     int64_t row, col; /* within the block, for the epilogue */
     bool add, last;   /* add: c holds a partial sum; last: K is complete, run the epilogue */
     const TniGemmEpi *epi;
-    /* Memory that will be needed soon: rows of some bytes. Tiles fetch it a line per step, a row every AHEAD_STEPS, and count it off. */
+    /* Memory that will be needed soon: rows of at most AHEAD_STEPS lines. A tile fetches one line a step, a row every AHEAD_STEPS, and
+     * counts it off. */
     const char *ahead;
     ptrdiff_t ahead_stride, ahead_bytes;
     int64_t ahead_rows;
+    /* Instead, where not 0: for each panel so many rows of AHEAD_STEPS lines from b + panel_ahead on. */
+    int64_t panel_ahead_rows;
+    ptrdiff_t panel_ahead;
 } Tile;
 
 /* Adds, finishes and stores a tile of any shape from tmp [rows][width]: the path of ragged columns and of costly activations. act is a
@@ -228,7 +232,7 @@ TN_INLINE void tile_body(Tile *t, const int mr, const int np, const int nv) {
                     if (TILE_NR > 16)
                         __builtin_prefetch((const char *)b[p] + B_AHEAD + 64, 0, 3);
                 }
-                __builtin_prefetch(ahead, 0, 3);
+                __builtin_prefetch(ahead, 0, 2);
                 ahead += ahead < ahead_end ? 64 : 0;
             }
             TN_UNROLL
