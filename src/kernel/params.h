@@ -65,7 +65,8 @@ typedef struct TnCastParams {
 
 /* A chain of pointwise operators in one pass over memory; inputs and output have one type, f32, f16 or bf16. A register machine (registers
  * are f32 or wider): registers 0..n_in-1 hold the inputs, instruction i writes register code[i].dst; the last instruction's dst is the
- * output. Inputs broadcast against the output. */
+ * output. Inputs broadcast against the output. A finite result beyond the largest finite number of an f16 or bf16 output becomes that number,
+ * so that masks stay finite. (Kernels of a device also take operands of different types of these, and bool as 0 and 1.) */
 #define TN_PW_MAX_CODE 24
 #define TN_PW_MAX_REGS 16
 typedef enum TnPwOp { TN_PW_UNARY, TN_PW_BINARY, TN_PW_WHERE, TN_PW_CLIP, TN_PW_CONST } TnPwOp;

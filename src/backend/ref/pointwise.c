@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * unary, binary, where, clip, and pointwise programs. */
+#include <math.h>
+
 #include "backend/ref/ref.h"
 
 #define GRAIN 16384
@@ -188,6 +190,14 @@ static void step(const TnPwInstr *in, int64_t n, double (*r)[REF_BLOCK]) {
     }
 }
 
+/* The result as a narrower float holds it: finite numbers beyond its largest become that one, so that masks stay finite. */
+static void limit(TnDtype t, int64_t n, double *y) {
+    const double most = t == TN_F16 ? 65504.0 : t == TN_BF16 ? 0x1.fep127 : (double)INFINITY;
+    for (int64_t i = 0; i < n && !isinf(most); i++)
+        if (isfinite((float)y[i]))
+            y[i] = y[i] > most ? most : y[i] < -most ? -most : y[i];
+}
+
 static void program_range(void *ctx, int64_t first, int64_t last, uint32_t worker) {
     (void)worker;
     const Pointwise *p = ctx;
@@ -200,7 +210,9 @@ static void program_range(void *ctx, int64_t first, int64_t last, uint32_t worke
             tni_ref_view_f64(&p->in[k], i, n, r[k]);
         for (uint32_t k = 0; k < prog->n_code; k++)
             step(&prog->code[k], n, r);
-        tni_ref_store_f64(y->dtype, y->data, i, 1, n, r[prog->code[prog->n_code - 1].dst]);
+        double *result = r[prog->code[prog->n_code - 1].dst];
+        limit(y->dtype, n, result);
+        tni_ref_store_f64(y->dtype, y->data, i, 1, n, result);
     }
 }
 
