@@ -10,7 +10,10 @@
  *     tn_context_output(ctx, 0, &y, &err);         // valid until the next run of ctx
  *
  * A plan is immutable and may be used by any number of contexts in any threads; it must outlive them. One context is used by one thread at a
- * time. Nothing is allocated while running once a context has seen its largest shapes. Results do not depend on the number of threads. */
+ * time. Nothing is allocated while running once a context has seen its largest shapes. Results do not depend on the number of threads.
+ *
+ * A plan for a GPU is used in the same way: inputs are copied to it, outputs back. To leave tensors there, or to run without waiting, see
+ * "Devices" below. */
 #ifndef TENON_RUNTIME_H
 #define TENON_RUNTIME_H
 
@@ -29,10 +32,13 @@ typedef struct TnPlanOptions {
     const TnAllocator *allocator; /* NULL: malloc */
     const TnLog *log;             /* NULL: silent */
     int32_t verify_weights;       /* 1: check the weights' hash too (reads the whole file) */
+    int32_t device_index;         /* plans for a GPU: which one of this machine, from 0; -1: the first */
+    int32_t inspect;              /* 1: only to look at (dump, explain, inputs, metadata): no GPU is needed, contexts cannot be made */
 } TnPlanOptions;
 TN_API TnPlanOptions tn_plan_options_default(void);
 
-/* Maps and checks a plan. Errors: IO, PLAN (damaged: what and where), VERSION, INCOMPATIBLE, MEMORY. */
+/* Maps and checks a plan; one for a GPU opens it and copies its constants there. Errors: IO, PLAN (damaged: what and where), VERSION,
+ * INCOMPATIBLE (other kernels, CPU or GPU), DEVICE (no driver, no such GPU), MEMORY. */
 TN_API TnStatus tn_plan_open(const char *path, const TnPlanOptions *options, TnPlan **out, TnError *err);
 /* bytes: 8-byte aligned, must outlive the plan. */
 TN_API TnStatus tn_plan_open_memory(const void *bytes, size_t n, const TnPlanOptions *options, TnPlan **out, TnError *err);
@@ -74,15 +80,67 @@ TN_API void tn_context_destroy(TnContext **ctx);
 TN_API TnStatus tn_context_set_input(TnContext *ctx, uint32_t i, const TnTensor *t, TnError *err);
 /* Optional: where output i shall be written; t->data must hold the output's bytes, t->dims are ignored. NULL t: into the context's memory. */
 TN_API TnStatus tn_context_set_output(TnContext *ctx, uint32_t i, const TnTensor *t, size_t capacity_bytes, TnError *err);
+/* Runs and waits for the results. Errors: STATE (an input has not been set), SHAPE, RUN (node, reason), MEMORY, DEVICE (the context cannot be
+ * used any more; others can). */
 TN_API TnStatus tn_context_run(TnContext *ctx, TnError *err);
-/* View of output i of the last run; valid until the next run or destroy. */
+/* View of output i of the last run; valid until the next run or destroy. Memory of the host, unless tn_context_output_on_device says not. */
 TN_API TnStatus tn_context_output(TnContext *ctx, uint32_t i, TnTensor *out, TnError *err);
-/* Called after every step of following runs with its outputs (NULL: off). Never changes what runs or where tensors lie. */
+/* Called after every step of following runs with its outputs (NULL: off), which lie in host memory. Never changes what runs or where tensors
+ * lie. nanoseconds: of the step alone; on a GPU by its own clock. */
 typedef void (*TnStepFn)(void *ctx, uint32_t step, const char *node_name, const char *op, const char *kernel, const char *value_name,
                          const TnTensor *t, uint64_t nanoseconds);
 TN_API void tn_context_on_step(TnContext *ctx, TnStepFn fn, void *fn_ctx);
-/* Bytes this context holds: arena, scratch and pool. */
+/* Bytes of host memory that this context holds: arena, scratch and pool. */
 TN_API size_t tn_context_bytes(const TnContext *ctx);
+/* Makes everything that is made once a shape (memory; on a GPU the graph of the program), with the inputs that are set, so that following
+ * runs with these shapes find it. Takes the time of a few runs. Errors: those of tn_context_run. */
+TN_API TnStatus tn_context_warm(TnContext *ctx, TnError *err);
+
+/* ---- Devices ----
+ *
+ * For plans whose device is a GPU (tn_plan_device); on a plan for the CPU these calls give TN_ERR_REQUEST unless they say otherwise. A device
+ * pointer is memory of the GPU that the plan was opened on. */
+
+/* What a plan runs on. Static and plan-owned strings. */
+typedef struct TnDeviceDescription {
+    const char *kind; /* "cpu", "cuda" */
+    const char *name; /* "NVIDIA H200"; "" for the CPU, and when the plan was opened to be looked at */
+    uint32_t index;
+    uint32_t capability;     /* compute capability x 10 of the GPU (90), 0 for the CPU */
+    uint32_t plan_capability; /* that the plan was built for */
+    uint32_t driver, runtime; /* versions, 13000 = 13.0 */
+    uint64_t memory_bytes;
+    double bytes_per_second, half_flops, tf32_flops, float_flops; /* ceilings, for comparison with what is reached; 0 = unknown */
+} TnDeviceDescription;
+TN_API TnStatus tn_plan_device(const TnPlan *plan, TnDeviceDescription *out, TnError *err);
+
+/* Memory of the plan's GPU, 256-byte aligned, for callers that have no CUDA of their own. Free it before the plan is closed. Errors: MEMORY
+ * (bytes asked for and free), DEVICE. */
+TN_API TnStatus tn_device_alloc(TnPlan *plan, size_t bytes, void **out, TnError *err);
+TN_API void tn_device_free(TnPlan *plan, void *device_pointer); /* NULL allowed */
+/* Copies between host and device memory on ctx's stream and waits. */
+TN_API TnStatus tn_device_write(TnContext *ctx, void *device_pointer, const void *src, size_t bytes, TnError *err);
+TN_API TnStatus tn_device_read(TnContext *ctx, void *dst, const void *device_pointer, size_t bytes, TnError *err);
+
+/* As tn_context_set_input with t->data a device pointer: nothing is copied. Its contents must be there when the stream reaches the run, and stay
+ * until it is over. Best 256-byte aligned. Errors: those of set_input; ARGUMENT when data is not memory of this GPU. */
+TN_API TnStatus tn_context_bind_input_device(TnContext *ctx, uint32_t i, const TnTensor *t, TnError *err);
+/* Output i stays on the GPU: at t->data (device memory of capacity_bytes; computed there when it is 64-byte aligned and no other operand's, else
+ * copied), or, t NULL, in the context's own memory, valid until the next run. tn_context_set_output undoes it. */
+TN_API TnStatus tn_context_bind_output_device(TnContext *ctx, uint32_t i, const TnTensor *t, size_t capacity_bytes, TnError *err);
+/* 1: the data of tn_context_output(i) is a device pointer. */
+TN_API int tn_context_output_on_device(const TnContext *ctx, uint32_t i);
+/* Work goes to this cudaStream_t (NULL: the context's own stream again), which must live as long as it is set and must not be capturing. Waits
+ * for what was enqueued before. */
+TN_API TnStatus tn_context_set_stream(TnContext *ctx, void *cuda_stream, TnError *err);
+/* Enqueues a run and returns, as a rule before it is over: set inputs in host memory have been read, device outputs are there when the stream
+ * gets to them, everything else after tn_context_synchronize, which also gives the errors of the run itself. One run is in flight at a time: the
+ * next call of ctx waits for it. On a plan for the CPU it is tn_context_run. */
+TN_API TnStatus tn_context_run_async(TnContext *ctx, TnError *err);
+/* Waits for tn_context_run_async; TN_OK when nothing was enqueued. Errors: those of tn_context_run. */
+TN_API TnStatus tn_context_synchronize(TnContext *ctx, TnError *err);
+/* Bytes of device memory that this context holds; the plan's constants are not among them. 0 on a plan for the CPU. */
+TN_API size_t tn_context_device_bytes(const TnContext *ctx);
 
 /* Generation: plans of encoder-decoder models carry the loop. tn_plan_is_generator tells. */
 typedef struct TnGenerateOptions {

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "runtime/runtime.h"
+#include "runtime/device.h"
 
 #define NEED(cond, what)                                                                                                                   \
     do {                                                                                                                                   \
@@ -14,7 +14,7 @@
     } while (0)
 
 TnPlanOptions tn_plan_options_default(void) {
-    return (TnPlanOptions){.size = sizeof(TnPlanOptions)};
+    return (TnPlanOptions){.size = sizeof(TnPlanOptions), .device_index = -1};
 }
 
 TnContextOptions tn_context_options_default(void) {
@@ -221,6 +221,16 @@ TnStatus tn_context_set_input(TnContext *ctx, uint32_t i, const TnTensor *t, TnE
         return TN_RAISE(err, TN_ERR_ARGUMENT, "input %" PRIu32 " of %" PRIu32, i, ctx->plan->programs[0].g->n_inputs);
     TN_TRY(check_input(ctx->plan, i, t, err));
     ctx->inputs[i] = *t;
+    ctx->input_on_device[i] = 0;
+    return TN_OK;
+}
+
+static TnStatus check_output(const TnPlan *plan, uint32_t i, const TnTensor *t, TnError *err) {
+    const PlanValue *v = &plan->programs[0].values[plan->programs[0].outputs[i]];
+    NEED(t->data, "the tensor has no data");
+    if (t->dtype != (TnDtype)v->dtype)
+        return TN_RAISE(err, TN_ERR_TYPE, "output '%s' is %s, the buffer is for %s", plan->p.strings + v->name,
+                        tn_dtype_name((TnDtype)v->dtype), tn_dtype_name(t->dtype));
     return TN_OK;
 }
 
@@ -229,15 +239,11 @@ TnStatus tn_context_set_output(TnContext *ctx, uint32_t i, const TnTensor *t, si
     if (i >= ctx->plan->programs[0].g->n_outputs)
         return TN_RAISE(err, TN_ERR_ARGUMENT, "output %" PRIu32 " of %" PRIu32, i, ctx->plan->programs[0].g->n_outputs);
     if (!t) {
-        ctx->user[i] = (RtUserOut){NULL, 0};
+        ctx->user[i] = (RtUserOut){NULL, 0, false};
         return TN_OK;
     }
-    NEED(t->data, "the tensor has no data");
-    const PlanValue *v = &ctx->plan->programs[0].values[ctx->plan->programs[0].outputs[i]];
-    if (t->dtype != (TnDtype)v->dtype)
-        return TN_RAISE(err, TN_ERR_TYPE, "output '%s' is %s, the buffer is for %s", ctx->plan->p.strings + v->name,
-                        tn_dtype_name((TnDtype)v->dtype), tn_dtype_name(t->dtype));
-    ctx->user[i] = (RtUserOut){t->data, capacity_bytes};
+    TN_TRY(check_output(ctx->plan, i, t, err));
+    ctx->user[i] = (RtUserOut){t->data, capacity_bytes, false};
     return TN_OK;
 }
 
@@ -253,6 +259,10 @@ TnStatus tn_context_output(TnContext *ctx, uint32_t i, TnTensor *out, TnError *e
         return TN_RAISE(err, TN_ERR_ARGUMENT, "output %" PRIu32 " of %" PRIu32, i, f->prog->g->n_outputs);
     if (!ctx->ran)
         return TN_RAISE(err, TN_ERR_STATE, "there is no output before a successful tn_context_run");
+    if (ctx->device) {
+        *out = tni_rt_device_output(ctx, i);
+        return TN_OK;
+    }
     *out = f->t[f->prog->outputs[i]];
     if (ctx->user[i].data)
         out->data = ctx->user[i].data;
@@ -268,6 +278,132 @@ void tn_context_on_step(TnContext *ctx, TnStepFn fn, void *fn_ctx) {
 
 size_t tn_context_bytes(const TnContext *ctx) {
     return ctx ? tni_rt_context_bytes(ctx) : 0;
+}
+
+TnStatus tn_context_warm(TnContext *ctx, TnError *err) {
+    NEED(ctx, "ctx is NULL");
+    return ctx->device ? tni_rt_device_warm(ctx, err) : tni_rt_run(ctx, err);
+}
+
+/* ---- devices ---- */
+
+/* The plan's device, or why there is none. */
+static TnStatus need_device(const TnPlan *plan, TnError *err) {
+    if (plan->device)
+        return TN_OK;
+    if (plan->p.header->device != TN_DEVICE_CPU)
+        return TN_RAISE(err, TN_ERR_STATE, "the plan was opened to be looked at (TnPlanOptions.inspect); open it without that to run it");
+    return TN_RAISE(err, TN_ERR_REQUEST, "this plan runs on the CPU, which has no memory and no streams of its own");
+}
+
+TnStatus tn_plan_device(const TnPlan *plan, TnDeviceDescription *out, TnError *err) {
+    NEED(plan && out, "plan or out is NULL");
+    *out = (TnDeviceDescription){.kind = tni_plan_device_name(plan->p.header->device), .name = "", .plan_capability = plan->p.header->arch};
+    if (!plan->device)
+        return TN_OK;
+    const TnDeviceInfo *i = &plan->device->info;
+    out->name = i->name;
+    out->index = i->index;
+    out->capability = i->arch;
+    out->driver = i->driver;
+    out->runtime = i->runtime;
+    out->memory_bytes = i->memory_bytes;
+    out->bytes_per_second = i->bytes_per_second;
+    out->half_flops = i->half_flops;
+    out->tf32_flops = i->tf32_flops;
+    out->float_flops = i->float_flops;
+    return TN_OK;
+}
+
+TnStatus tn_device_alloc(TnPlan *plan, size_t bytes, void **out, TnError *err) {
+    NEED(out, "out is NULL");
+    *out = NULL;
+    NEED(plan && bytes > 0, "plan is NULL or bytes is 0");
+    TN_TRY(need_device(plan, err));
+    return plan->device->lib->alloc(plan->device->dev, bytes, out, err);
+}
+
+void tn_device_free(TnPlan *plan, void *device_pointer) {
+    if (plan && plan->device && device_pointer)
+        plan->device->lib->free(plan->device->dev, device_pointer);
+}
+
+TnStatus tn_device_write(TnContext *ctx, void *device_pointer, const void *src, size_t bytes, TnError *err) {
+    NEED(ctx && device_pointer && src, "ctx or a pointer is NULL");
+    TN_TRY(need_device(ctx->plan, err));
+    TN_TRY(tni_rt_device_usable(ctx, err));
+    TN_TRY(tni_rt_device_finish(ctx, err));
+    TN_TRY(tni_rt_device_note(ctx, ctx->plan->device->lib->to_device(ctx->device->stream, device_pointer, src, bytes, err), err));
+    return tni_rt_device_wait(ctx, err);
+}
+
+TnStatus tn_device_read(TnContext *ctx, void *dst, const void *device_pointer, size_t bytes, TnError *err) {
+    NEED(ctx && device_pointer && dst, "ctx or a pointer is NULL");
+    TN_TRY(need_device(ctx->plan, err));
+    TN_TRY(tni_rt_device_usable(ctx, err));
+    TN_TRY(tni_rt_device_finish(ctx, err));
+    TN_TRY(tni_rt_device_note(ctx, ctx->plan->device->lib->to_host(ctx->device->stream, dst, device_pointer, bytes, err), err));
+    return tni_rt_device_wait(ctx, err);
+}
+
+/* p is memory of the plan's device. */
+static TnStatus need_there(const TnContext *ctx, const void *p, const char *what, uint32_t i, TnError *err) {
+    const RtDevice *d = ctx->plan->device;
+    if (!p || d->lib->is_device_pointer(d->dev, p))
+        return TN_OK;
+    return TN_RAISE(err, TN_ERR_ARGUMENT, "the data of %s %" PRIu32 " is not memory of %s (%s:%" PRIu32 ")", what, i, d->info.name,
+                    d->lib->name, d->info.index);
+}
+
+TnStatus tn_context_bind_input_device(TnContext *ctx, uint32_t i, const TnTensor *t, TnError *err) {
+    NEED(ctx && t, "ctx or t is NULL");
+    TN_TRY(need_device(ctx->plan, err));
+    if (i >= ctx->plan->programs[0].g->n_inputs)
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "input %" PRIu32 " of %" PRIu32, i, ctx->plan->programs[0].g->n_inputs);
+    TN_TRY(check_input(ctx->plan, i, t, err));
+    TN_TRY(need_there(ctx, t->data, "input", i, err));
+    ctx->inputs[i] = *t;
+    ctx->input_on_device[i] = 1;
+    return TN_OK;
+}
+
+TnStatus tn_context_bind_output_device(TnContext *ctx, uint32_t i, const TnTensor *t, size_t capacity_bytes, TnError *err) {
+    NEED(ctx, "ctx is NULL");
+    TN_TRY(need_device(ctx->plan, err));
+    if (i >= ctx->plan->programs[0].g->n_outputs)
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "output %" PRIu32 " of %" PRIu32, i, ctx->plan->programs[0].g->n_outputs);
+    if (!t) {
+        ctx->user[i] = (RtUserOut){NULL, 0, true};
+        return TN_OK;
+    }
+    TN_TRY(check_output(ctx->plan, i, t, err));
+    TN_TRY(need_there(ctx, t->data, "output", i, err));
+    ctx->user[i] = (RtUserOut){t->data, capacity_bytes, true};
+    return TN_OK;
+}
+
+int tn_context_output_on_device(const TnContext *ctx, uint32_t i) {
+    return ctx && ctx->device && i < ctx->plan->programs[0].g->n_outputs && tni_rt_device_output_there(ctx, i);
+}
+
+TnStatus tn_context_set_stream(TnContext *ctx, void *cuda_stream, TnError *err) {
+    NEED(ctx, "ctx is NULL");
+    TN_TRY(need_device(ctx->plan, err));
+    return tni_rt_device_set_stream(ctx, cuda_stream, err);
+}
+
+TnStatus tn_context_run_async(TnContext *ctx, TnError *err) {
+    NEED(ctx, "ctx is NULL");
+    return ctx->device ? tni_rt_device_start(ctx, err) : tni_rt_run(ctx, err);
+}
+
+TnStatus tn_context_synchronize(TnContext *ctx, TnError *err) {
+    NEED(ctx, "ctx is NULL");
+    return ctx->device ? tni_rt_device_finish(ctx, err) : TN_OK;
+}
+
+size_t tn_context_device_bytes(const TnContext *ctx) {
+    return ctx && ctx->device ? tni_rt_device_bytes(ctx) : 0;
 }
 
 /* ---- generation ---- */

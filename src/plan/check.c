@@ -118,6 +118,10 @@ bool tni_plan_broadcast(const TnTensor *t, int32_t *rank, int64_t *dims) {
     return true;
 }
 
+bool tni_plan_fused_float(const PlanCheck *c, TnDtype t) {
+    return t == TN_F32 || (c->device && (t == TN_F16 || t == TN_BF16));
+}
+
 bool tni_plan_same(const TnTensor *a, const TnTensor *b) {
     return a->dtype == b->dtype && a->rank == b->rank && (a->rank == 0 || memcmp(a->dims, b->dims, (size_t)a->rank * sizeof *a->dims) == 0);
 }

@@ -11,11 +11,13 @@
 typedef struct PlanCheck {
     TnOp op;
     const void *params;
-    const TnTensor *in; /* data of the operands in tni_plan_data_operands must be set where they are present */
+    const TnTensor *in; /* data of the operands in tni_plan_data_operands must be set where they are present and not hidden */
     uint32_t n_in;
     TnTensor *out; /* absent: dtype TN_UNDEFINED */
     uint32_t n_out;
     uint32_t n_exprs; /* of the plan, for op dims */
+    uint32_t hidden;  /* bit i: operand i lies in the memory of a device, where its contents cannot be looked at; the kernel guards itself */
+    bool device;      /* the step runs on a device: fused operators take narrow floats there too */
     bool infer;       /* fill dtype, rank and dims of out instead of comparing (DATA_SHAPE operators: upper bounds) */
     TnError *err;
 } PlanCheck;
@@ -41,6 +43,8 @@ TnStatus tni_plan_bad_param(const PlanCheck *c, const char *what, int64_t value)
 bool tni_plan_axis(int64_t axis, int32_t rank, int32_t *out);
 /* numpy broadcasting of t into dims (in place); false when they do not fit. */
 bool tni_plan_broadcast(const TnTensor *t, int32_t *rank, int64_t *dims);
+/* What a fused operator (attention, pointwise) computes in: float32; on a device also float16 and bfloat16. */
+bool tni_plan_fused_float(const PlanCheck *c, TnDtype t);
 /* Shape and dtype equal. */
 bool tni_plan_same(const TnTensor *a, const TnTensor *b);
 bool tni_plan_vector(const TnTensor *t, int64_t n); /* rank 1 of n elements */

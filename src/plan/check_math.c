@@ -100,11 +100,12 @@ TnStatus tni_plan_rule_pointwise(const PlanCheck *c) {
     TN_TRY(pointwise_code(c, p));
     int32_t rank = 0;
     int64_t dims[TN_MAX_RANK] = {0};
+    TnDtype t = c->in[0].dtype;
     for (uint32_t i = 0; i < c->n_in; i++) {
-        NEED(tni_plan_has(c, i) && c->in[i].dtype == TN_F32, i, "float32");
+        NEED(tni_plan_has(c, i) && c->in[i].dtype == t && tni_plan_fused_float(c, t), i, "float32 (on a device: one float type)");
         NEED(tni_plan_broadcast(&c->in[i], &rank, dims), i, "a shape that broadcasts with the inputs before");
     }
-    return tni_plan_expect(c, 0, TN_F32, rank, dims);
+    return tni_plan_expect(c, 0, t, rank, dims);
 }
 
 /* Scale and zero point of a quantisation of x: per tensor, per axis or in blocks. */
@@ -334,7 +335,7 @@ TnStatus tni_plan_rule_gemm(const PlanCheck *c) {
 static TnStatus attention_operand(const PlanCheck *c, uint32_t i, uint32_t layout, uint32_t heads, uint32_t d, uint32_t off, int64_t *b,
                                   int64_t *s) {
     const TnTensor *t = &c->in[i];
-    NEED(t->dtype == TN_F32, i, "float32");
+    NEED(t->dtype == c->in[0].dtype && tni_plan_fused_float(c, t->dtype), i, "float32 (on a device: one float type)");
     if (layout == TN_LAYOUT_BSHD && t->rank == 3) {
         NEED((int64_t)off + (int64_t)heads * d <= t->dims[2], i, "rows that hold every head");
         *s = t->dims[1];
@@ -370,13 +371,14 @@ TnStatus tni_plan_rule_attention(const PlanCheck *c) {
         int32_t rank = 4;
         int64_t dims[TN_MAX_RANK] = {bq, p->heads, sq, sk}, want[4] = {bq, p->heads, sq, sk};
         if (tni_plan_has(c, i))
-            NEED(c->in[i].dtype == TN_F32 && tni_plan_broadcast(&c->in[i], &rank, dims) && rank == 4 &&
+            NEED((c->in[i].dtype == TN_F32 || c->in[i].dtype == c->in[0].dtype) && tni_plan_broadcast(&c->in[i], &rank, dims) && rank == 4 &&
                      memcmp(dims, want, sizeof want) == 0,
-                 i, "float32 that broadcasts to [B, H, Sq, Sk]");
+                 i, "float32 or the type of q, broadcasting to [B, H, Sq, Sk]");
     }
     int64_t out3[3] = {bq, sq, (int64_t)p->heads * p->d_v}, out4[4] = {bq, p->heads, sq, p->d_v};
     PARAM(p->out_layout == TN_LAYOUT_BSHD || p->out_layout == TN_LAYOUT_BHSD, "out_layout", p->out_layout);
-    return p->out_layout == TN_LAYOUT_BSHD ? tni_plan_expect(c, 0, TN_F32, 3, out3) : tni_plan_expect(c, 0, TN_F32, 4, out4);
+    return p->out_layout == TN_LAYOUT_BSHD ? tni_plan_expect(c, 0, c->in[0].dtype, 3, out3)
+                                              : tni_plan_expect(c, 0, c->in[0].dtype, 4, out4);
 }
 
 TnStatus tni_plan_rule_attention_step(const PlanCheck *c) {
@@ -385,14 +387,15 @@ TnStatus tni_plan_rule_attention_step(const PlanCheck *c) {
     PARAM(p->heads > 0 && p->heads < (1u << 20), "heads", p->heads);
     PARAM(p->d_head > 0 && p->d_head < (1u << 20), "d_head", p->d_head);
     int64_t w = (int64_t)p->heads * p->d_head;
-    NEED(q->dtype == TN_F32 && q->rank == 2 && (int64_t)p->q_off + w <= q->dims[1], 0, "float32 [R, W] with every head in a row");
-    NEED(k->dtype == TN_F32 && k->rank == 3 && k->dims[2] == w, 1, "float32 [L, P, heads * d_head]");
+    NEED(tni_plan_fused_float(c, q->dtype) && q->rank == 2 && (int64_t)p->q_off + w <= q->dims[1], 0,
+         "float32 [R, W] with every head in a row");
+    NEED(k->dtype == q->dtype && k->rank == 3 && k->dims[2] == w, 1, "the type of input 0, [L, P, heads * d_head]");
     NEED(tni_plan_same(v, k), 2, "the type and shape of input 1");
     NEED(lanes->dtype == TN_I32 && lanes->rank == 2 && lanes->dims[0] == q->dims[0] &&
              (lanes->dims[1] == 1 || lanes->dims[1] == k->dims[1]),
          3, "int32 [R, P] or [R, 1]");
     NEED(len->dtype == TN_I32 && tn_tensor_numel(len) == 1, 4, "one int32");
-    if (!c->infer) {
+    if (!c->infer && !(c->hidden & (1u << 3 | 1u << 4))) {
         int32_t n = *(const int32_t *)len->data;
         const int32_t *lane = lanes->data;
         NEED(n >= 1 && n <= k->dims[1], 4, "a length from 1 to the positions of the cache");
@@ -402,16 +405,17 @@ TnStatus tni_plan_rule_attention_step(const PlanCheck *c) {
                 NEED(lane[r * lanes->dims[1] + i] >= 0 && lane[r * lanes->dims[1] + i] < k->dims[0], 3, "lanes of the cache");
     }
     int64_t dims[2] = {q->dims[0], w};
-    return tni_plan_expect(c, 0, TN_F32, 2, dims);
+    return tni_plan_expect(c, 0, q->dtype, 2, dims);
 }
 
 TnStatus tni_plan_rule_cache_append(const PlanCheck *c) {
     P(TnCacheAppendParams);
     const TnTensor *x = &c->in[0], *cache = &c->in[1], *where = &c->in[2];
-    NEED(x->dtype == TN_F32 && x->rank == 2 && (int64_t)p->off + p->width <= x->dims[1], 0, "float32 [R, W] with the columns to store");
-    NEED(cache->dtype == TN_F32 && cache->rank == 3 && cache->dims[2] == p->width, 1, "float32 [L, P, width]");
+    NEED(tni_plan_fused_float(c, x->dtype) && x->rank == 2 && (int64_t)p->off + p->width <= x->dims[1], 0,
+         "float32 [R, W] with the columns to store");
+    NEED(cache->dtype == x->dtype && cache->rank == 3 && cache->dims[2] == p->width, 1, "the type of input 0, [L, P, width]");
     NEED(where->dtype == TN_I32 && where->rank == 2 && where->dims[0] == x->dims[0] && where->dims[1] == 2, 2, "int32 [R, 2]");
-    if (!c->infer) {
+    if (!c->infer && !(c->hidden & 1u << 2)) {
         const int32_t *w = where->data;
         for (int64_t r = 0; r < where->dims[0]; r++)
             NEED(w[2 * r] >= 0 && w[2 * r] < cache->dims[0] && w[2 * r + 1] >= 0 && w[2 * r + 1] < cache->dims[1], 2,

@@ -91,7 +91,7 @@ static void text_place(const View *v, uint32_t id) {
     str(v->o, name_of(v, id));
     tni_plan_out(v->o, " %s", tn_dtype_name((TnDtype)x->dtype));
     shape(v, x->rank, x->dims);
-    tni_plan_out(v->o, " %s", place_names[x->place]);
+    tni_plan_out(v->o, " %s%s%s", x->device ? tni_plan_device_name(x->device) : "", x->device ? " " : "", place_names[x->place]);
     if (x->place == PLAN_AT_ARENA || x->place == PLAN_AT_WEIGHT)
         tni_plan_out(v->o, " +%" PRIu64 " %" PRIu64 " bytes", x->offset, x->bytes);
     else if (x->place == PLAN_AT_ALIAS)
@@ -101,6 +101,21 @@ static void text_place(const View *v, uint32_t id) {
     tni_plan_out(v->o, " steps %" PRIu32 "..%" PRIu32 "%s\n", x->first_step, x->last_step, x->is_output ? " output" : "");
 }
 
+/* What runs a step: its kernel, or the runtime itself. */
+static const char *kernel_text(const Plan *p, const PlanProgram *g, uint32_t s) {
+    const PlanStep *st = &p->steps[g->first_step + s];
+    if (tni_plan_is_transfer(p, g, s))
+        return p->values[g->first_value + p->operands[st->first_out]].device ? "(to the device)" : "(to the host)";
+    return p->strings + st->kernel;
+}
+
+static void text_arena(PlanOut *o, uint64_t bytes, uint64_t lower_bound) {
+    if (bytes)
+        tni_plan_out(o, "%" PRIu64 " bytes (lower bound %" PRIu64 ")", bytes, lower_bound);
+    else
+        tni_plan_out(o, "planned at run");
+}
+
 static void text_program(View *v, const PlanProgram *g) {
     const Plan *p = v->p;
     v->g = g;
@@ -108,10 +123,12 @@ static void text_program(View *v, const PlanProgram *g) {
     tni_plan_out(v->o, "\nprogram ");
     str(v->o, p->strings + g->name);
     tni_plan_out(v->o, ": %" PRIu32 " steps, arena ", g->n_steps);
-    if (g->arena_bytes)
-        tni_plan_out(v->o, "%" PRIu64 " bytes (lower bound %" PRIu64 ")\n", g->arena_bytes, g->arena_lower_bound);
-    else
-        tni_plan_out(v->o, "planned at run\n");
+    text_arena(v->o, g->arena_bytes, g->arena_lower_bound);
+    if (p->header->device) {
+        tni_plan_out(v->o, ", %s arena ", tni_plan_device_name(p->header->device));
+        text_arena(v->o, g->device_arena_bytes, g->device_arena_lower_bound);
+    }
+    tni_plan_out(v->o, "\n");
     tni_plan_out(v->o, "  inputs");
     text_values(v, p->operands + g->first_input, g->n_inputs);
     tni_plan_out(v->o, "\n  outputs");
@@ -119,7 +136,10 @@ static void text_program(View *v, const PlanProgram *g) {
     tni_plan_out(v->o, "\nsteps\n");
     for (uint32_t s = 0; s < g->n_steps; s++) {
         const PlanStep *st = &p->steps[g->first_step + s];
-        tni_plan_out(v->o, "  %4" PRIu32 " %-16s %-32s", s, p->strings + st->op, p->strings + st->kernel);
+        tni_plan_out(v->o, "  %4" PRIu32 " ", s);
+        if (p->header->device)
+            tni_plan_out(v->o, "%-5s", tni_plan_device_name(st->device));
+        tni_plan_out(v->o, "%-16s %-32s", p->strings + st->op, kernel_text(p, g, s));
         text_values(v, p->operands + st->first_in, st->n_in);
         tni_plan_out(v->o, " ->");
         text_values(v, p->operands + st->first_out, st->n_out);
@@ -147,6 +167,10 @@ static void dump_text(const Plan *p, PlanOut *o) {
     tni_plan_out(o, "plan version %" PRIu32 ", Tenon %.31s, %" PRIu64 " bytes, weights %" PRIu64 " bytes\n", p->header->version,
                  p->header->build, p->header->file_bytes, weight_bytes(p));
     tni_plan_out(o, "model %016" PRIx64 ", kernels %016" PRIx64 "\n", p->header->model_hash, p->header->kernel_identity);
+    if (p->header->device)
+        tni_plan_out(o, "device %s, compute capability %" PRIu32 ".%" PRIu32 ", %s, kernels %016" PRIx64 "\n",
+                     tni_plan_device_name(p->header->device), p->header->arch / 10, p->header->arch % 10,
+                     p->header->math & TN_MATH_TF32 ? "TF32 products" : "float32 products exact", p->header->device_identity);
     for (uint32_t i = 0; i < p->n_symbols; i++) {
         range_text(buf, sizeof buf, &p->symbols[i]);
         tni_plan_out(o, "symbol ");
@@ -212,6 +236,9 @@ static void json_program(View *v, const PlanProgram *g) {
     tni_plan_out(v->o, "{");
     json_key(v->o, "name", p->strings + g->name);
     tni_plan_out(v->o, ",\"arena_bytes\":%" PRIu64 ",\"arena_lower_bound\":%" PRIu64 ",", g->arena_bytes, g->arena_lower_bound);
+    if (p->header->device)
+        tni_plan_out(v->o, "\"device_arena_bytes\":%" PRIu64 ",\"device_arena_lower_bound\":%" PRIu64 ",", g->device_arena_bytes,
+                     g->device_arena_lower_bound);
     json_ids(v, "inputs", p->operands + g->first_input, g->n_inputs);
     tni_plan_out(v->o, ",");
     json_ids(v, "outputs", p->operands + g->first_output, g->n_outputs);
@@ -224,8 +251,9 @@ static void json_program(View *v, const PlanProgram *g) {
         json_shape(v, x->rank, x->dims);
         tni_plan_out(v->o,
                      ",\"place\":\"%s\",\"place_arg\":%" PRIu32 ",\"offset\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"first_step\":%" PRIu32
-                     ",\"last_step\":%" PRIu32 "}",
-                     place_names[x->place], x->place_arg, x->offset, x->bytes, x->first_step, x->last_step);
+                     ",\"last_step\":%" PRIu32 ",\"memory\":\"%s\"}",
+                     place_names[x->place], x->place_arg, x->offset, x->bytes, x->first_step, x->last_step,
+                     x->device ? tni_plan_device_name(x->device) : "host");
     }
     tni_plan_out(v->o, "],\"steps\":[");
     for (uint32_t s = 0; s < g->n_steps; s++) {
@@ -240,6 +268,9 @@ static void json_program(View *v, const PlanProgram *g) {
         json_ids(v, "inputs", p->operands + st->first_in, st->n_in);
         tni_plan_out(v->o, ",");
         json_ids(v, "outputs", p->operands + st->first_out, st->n_out);
+        tni_plan_out(v->o, ",\"device\":\"%s\"", tni_plan_device_name(st->device));
+        if (st->code != PLAN_NONE)
+            tni_plan_out(v->o, ",\"code\":%" PRIu32, st->code);
         tni_plan_out(v->o, "}");
     }
     tni_plan_out(v->o, "]}");
@@ -249,9 +280,14 @@ static void dump_json(const Plan *p, PlanOut *o) {
     View v = {.p = p, .o = o};
     tni_plan_out(o,
                  "{\"version\":%" PRIu32 ",\"build\":\"%.31s\",\"file_bytes\":%" PRIu64 ",\"weights_bytes\":%" PRIu64
-                 ",\"model\":\"%016" PRIx64 "\",\"kernels\":\"%016" PRIx64 "\",\"symbols\":[",
+                 ",\"model\":\"%016" PRIx64 "\",\"kernels\":\"%016" PRIx64 "\",\"device\":\"%s\",",
                  p->header->version, p->header->build, p->header->file_bytes, weight_bytes(p), p->header->model_hash,
-                 p->header->kernel_identity);
+                 p->header->kernel_identity, tni_plan_device_name(p->header->device));
+    if (p->header->device)
+        tni_plan_out(o, "\"compute_capability\":\"%" PRIu32 ".%" PRIu32 "\",\"tf32\":%s,\"device_kernels\":\"%016" PRIx64 "\",",
+                     p->header->arch / 10, p->header->arch % 10, p->header->math & TN_MATH_TF32 ? "true" : "false",
+                     p->header->device_identity);
+    tni_plan_out(o, "\"symbols\":[");
     for (uint32_t i = 0; i < p->n_symbols; i++) {
         const TnSymbol *s = &p->symbols[i];
         tni_plan_out(o, "%s{", i ? "," : "");

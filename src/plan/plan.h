@@ -101,7 +101,7 @@ typedef struct PlanValue {
 typedef struct PlanStep {
     uint32_t name;                 /* string: model node name(s) */
     uint32_t op;                   /* string: operator name (numbers may change between versions) */
-    uint32_t kernel;               /* string: kernel name */
+    uint32_t kernel;               /* string: kernel name; "" for if_, loop and copies between memories, which the runtime does itself */
     uint32_t params, params_bytes; /* offset in PARAMS */
     uint32_t first_in, n_in;       /* in OPERANDS */
     uint32_t first_out, n_out;
@@ -109,7 +109,8 @@ typedef struct PlanStep {
                               packing at all */
     uint32_t first_symbol,
         n_symbols; /* in OPERANDS: n_symbols pairs (symbol, PLAN_SYMBOL_AT(output, axis)): data-dependent symbols this step defines */
-    uint32_t device; /* TnDeviceKind that runs it: all its operands lie there, but for copy, which goes between the two memories */
+    uint32_t device; /* TnDeviceKind that runs it: all its operands lie there, but for those in tni_op_host_inputs (host memory), and but for
+                      * copy, which may go between the two memories (then the device's kind) */
     uint32_t code;   /* value id (u8 vector in the weights, host memory) of a PlanCode and what follows it, PLAN_NONE = none */
 } PlanStep;
 
@@ -194,6 +195,14 @@ uint64_t tni_plan_weights_hash(const uint8_t *weights, uint64_t n);
 TnStatus tni_plan_read(TnSpan bytes, bool verify_weights, const TnAllocator *a, Plan *out, TnError *err);
 /* The records of a plan whose sections are in place (verify.c); a part of tni_plan_read. */
 TnStatus tni_plan_verify(const Plan *p, const TnAllocator *a, TnError *err);
+/* A plan for a device against that device: kernels exist, compute the operators they are named for, run on its architecture, and pack as
+ * those that packed the weights. TN_ERR_INCOMPATIBLE with the node and what to do; TN_ERR_PLAN. tni_plan_read needs no device. */
+struct TnDeviceLibrary;
+TnStatus tni_plan_verify_device(const Plan *p, const struct TnDeviceLibrary *lib, const struct TnDeviceInfo *info, TnError *err);
+const TnKernel *tni_plan_device_kernel(const struct TnDeviceLibrary *lib, const char *name); /* NULL: none */
+/* Step s of program g is a copy between the host's memory and the device's. */
+bool tni_plan_is_transfer(const Plan *p, const PlanProgram *g, uint32_t s);
+const char *tni_plan_device_name(uint32_t device); /* "cpu", "cuda" */
 /* Text dump for `inspect`. */
 typedef void (*TnTextSink)(void *ctx, const char *text, size_t n);
 void tni_plan_dump(const Plan *p, bool json, TnTextSink fn, void *ctx);

@@ -9,9 +9,10 @@
 
 _Static_assert(sizeof(PlanHeader) == 128, "the header is 128 bytes");
 _Static_assert(sizeof(PlanSection) == 24, "no hidden padding");
-_Static_assert(sizeof(PlanValue) == 80, "no hidden padding");
-_Static_assert(sizeof(PlanStep) == 48, "no hidden padding");
-_Static_assert(sizeof(PlanProgram) == 56, "no hidden padding");
+_Static_assert(sizeof(PlanValue) == 88, "no hidden padding");
+_Static_assert(sizeof(PlanStep) == 56, "no hidden padding");
+_Static_assert(sizeof(PlanProgram) == 72, "no hidden padding");
+_Static_assert(sizeof(PlanCode) == 24, "no hidden padding");
 _Static_assert(sizeof(PlanState) == 48, "no hidden padding");
 _Static_assert(sizeof(PlanMeta) == 24, "no hidden padding");
 _Static_assert(sizeof(TnDimExpr) == 24, "no hidden padding");
@@ -40,8 +41,9 @@ static TnStatus read_header(TnSpan b, PlanHeader *h, TnError *err) {
         return TN_RAISE(err, TN_ERR_PLAN, "the header says %u sections; 1 to %d are possible", h->n_sections, PLAN_SEC_COUNT - 1);
     if (b.n < sizeof *h + h->n_sections * sizeof(PlanSection))
         return TN_RAISE(err, TN_ERR_PLAN, "the table of %u sections does not fit into %zu bytes", h->n_sections, b.n);
-    if (h->device != 0)
-        return TN_RAISE(err, TN_ERR_INCOMPATIBLE, "the plan is for device kind %u; this library runs plans for the CPU (0)", h->device);
+    if (h->device > TN_DEVICE_CUDA)
+        return TN_RAISE(err, TN_ERR_INCOMPATIBLE, "the plan is for device kind %u; this library knows the CPU (%d) and CUDA (%d)", h->device,
+                        TN_DEVICE_CPU, TN_DEVICE_CUDA);
     return TN_OK;
 }
 

@@ -2,23 +2,16 @@
  *
  * Reading plans, second half: every record. In: views whose sizes are right. After success every id, count, offset and name can be followed
  * without a check: operands are produced before they are used, lives cover uses, aliases are one level deep, programs call only later
- * ones, weights and slots lie inside. Sizes of tensors are the business of bind time (plan/check.h). */
+ * ones, weights and slots lie inside, steps find their operands in their own memory (verify_device.c). Sizes of tensors are the business of
+ * bind time (plan/check.h); kernels of a device are looked up when the plan is opened for running (tni_plan_verify_device). */
 #include "backend/registry.h"
 #include "base/cpu.h"
 #include "base/dtype.h"
-#include "plan/plan.h"
+#include "plan/verify.h"
 
 #define BAD(...) tni_raise(err, TN_ERR_PLAN, __VA_ARGS__)
 
-/* The program under examination. */
-typedef struct Prog {
-    const Plan *p;
-    const PlanProgram *g;
-    const PlanValue *values;
-    const PlanStep *steps;
-    const char *name;
-    uint32_t index;
-} Prog;
+typedef PlanProg Prog;
 
 static bool string_ok(const Plan *p, uint32_t s) {
     return s < p->strings_bytes;
@@ -117,8 +110,9 @@ static TnStatus check_programs(const Plan *p, TnError *err) {
             return BAD("programs[%u]: more values or steps than there are", i);
         if (!operand_range(p, g->first_input, g->n_inputs) || !operand_range(p, g->first_output, g->n_outputs))
             return BAD("programs[%u]: inputs or outputs lie outside the operands", i);
-        if (g->arena_bytes > INT64_MAX)
-            return BAD("programs[%u]: an arena of %llu bytes", i, (unsigned long long)g->arena_bytes);
+        if (g->arena_bytes > INT64_MAX || g->device_arena_bytes > INT64_MAX)
+            return BAD("programs[%u]: arenas of %llu and %llu bytes", i, (unsigned long long)g->arena_bytes,
+                       (unsigned long long)g->device_arena_bytes);
     }
     if (values != p->n_values || steps != p->n_steps)
         return BAD("values or steps that belong to no program");
@@ -131,11 +125,13 @@ static TnStatus check_place(const Prog *g, uint32_t id, TnError *err) {
     const Plan *p = g->p;
     size_t bytes;
     switch (v->place) {
-    case PLAN_AT_ARENA:
-        if (v->offset % PLAN_ALIGN || v->offset > g->g->arena_bytes || v->bytes > g->g->arena_bytes - v->offset)
+    case PLAN_AT_ARENA: {
+        uint64_t arena = v->device ? g->g->device_arena_bytes : g->g->arena_bytes;
+        if (v->offset % PLAN_ALIGN || v->offset > arena || v->bytes > arena - v->offset)
             return BAD("%s: value %u: slot of %llu bytes at %llu leaves the arena of %llu", g->name, id, (unsigned long long)v->bytes,
-                       (unsigned long long)v->offset, (unsigned long long)g->g->arena_bytes);
+                       (unsigned long long)v->offset, (unsigned long long)arena);
         return TN_OK;
+    }
     case PLAN_AT_WEIGHT:
         if (v->offset % PLAN_ALIGN || v->offset > p->weights_bytes || v->bytes > p->weights_bytes - v->offset)
             return BAD("%s: value %u: %llu bytes at %llu leave the weights of %llu", g->name, id, (unsigned long long)v->bytes,
@@ -173,12 +169,16 @@ static TnStatus check_values(const Prog *g, TnError *err) {
             return BAD("%s: value %u: name, type, rank or dims are invalid", g->name, i);
         if (v->first_step > v->last_step || v->last_step > g->g->n_steps)
             return BAD("%s: value %u: lives from step %u to %u of %u", g->name, i, v->first_step, v->last_step, g->g->n_steps);
+        if (v->device != TN_DEVICE_CPU && v->device != g->p->header->device)
+            return BAD("%s: value %u: lies in device kind %u; the plan is for %u", g->name, i, v->device, g->p->header->device);
         TN_TRY(check_place(g, i, err));
     }
     for (uint32_t i = 0; i < g->g->n_values; i++) {
         const PlanValue *v = &g->values[i], *r = v->place == PLAN_AT_ALIAS ? &g->values[v->place_arg] : v;
         if (v->first_step < r->first_step || v->last_step > r->last_step)
             return BAD("%s: value %u: lives longer than value %u, whose bytes it shares", g->name, i, v->place_arg);
+        if (v->device != r->device)
+            return BAD("%s: value %u: shares the bytes of value %u in another memory", g->name, i, v->place_arg);
     }
     for (uint32_t i = 0; i < g->g->n_inputs; i++) {
         uint32_t id = g->p->operands[g->g->first_input + i];
@@ -297,7 +297,8 @@ static TnStatus check_code(const Prog *g, uint32_t s, TnOp *op, TnError *err) {
     if (!operand_range(p, st->first_in, st->n_in) || !operand_range(p, st->first_out, st->n_out) || st->n_symbols > p->n_operands ||
         !operand_range(p, st->first_symbol, 2 * (uint64_t)st->n_symbols))
         return BAD("%s: step %u: operands lie outside the table", g->name, s);
-    if (info->flags & TN_OPF_CONTROL)
+    TN_TRY(tni_plan_check_step_device(g, s, *op, err));
+    if ((info->flags & TN_OPF_CONTROL) || st->device != TN_DEVICE_CPU || tni_plan_is_transfer(p, g->g, s))
         return TN_OK;
     const TnKernel *k = tni_kernel_find(p->strings + st->kernel);
     if (!k)
@@ -332,6 +333,7 @@ static TnStatus check_steps(const Prog *g, uint8_t *made, TnError *err) {
         if (info->flags & TN_OPF_CONTROL)
             TN_TRY(check_control(g, s, op, err));
         TN_TRY(check_outputs(g, s, info, made, err));
+        TN_TRY(tni_plan_check_step_memory(g, s, op, err));
     }
     for (uint32_t i = 0; i < g->g->n_values; i++) {
         uint32_t place = g->values[i].place;
@@ -349,6 +351,7 @@ TnStatus tni_plan_verify(const Plan *p, const TnAllocator *a, TnError *err) {
     TN_TRY(check_states(p, err));
     TN_TRY(check_meta(p, err));
     TN_TRY(check_programs(p, err));
+    TN_TRY(tni_plan_check_header_device(p, err));
     uint8_t *made = tni_calloc(a, p->n_values ? p->n_values : 1, 1);
     if (!made)
         return TN_OOM(err, p->n_values);
@@ -360,6 +363,8 @@ TnStatus tni_plan_verify(const Plan *p, const TnAllocator *a, TnError *err) {
         if (st == TN_OK)
             st = check_steps(&prog, made + g->first_value, err);
     }
+    if (st == TN_OK)
+        st = tni_plan_check_shared_memory(p, a, err);
     tni_free(a, made);
     return st;
 }

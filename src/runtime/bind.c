@@ -4,6 +4,7 @@
  * (step.c). In: tensors of a program's inputs. Out: calls that run.c makes without looking. Nothing is allocated when shapes were seen
  * before. */
 #include "runtime/bind.h"
+#include "runtime/device.h"
 
 uint32_t tni_rt_root(const RtFrame *f, uint32_t value) {
     const PlanValue *v = &f->prog->values[value];
@@ -13,23 +14,37 @@ uint32_t tni_rt_root(const RtFrame *f, uint32_t value) {
 /* ---- places ---- */
 
 /* Offsets stay while every tensor fits its slot; else slots grow and are laid out again. */
-static TnStatus bind_arena(TnContext *ctx, RtFrame *f, TnError *err) {
-    const RtProgram *r = f->prog;
-    bool fits = f->laid_out;
+static TnStatus bind_arena(TnContext *ctx, RtFrame *f, uint32_t memory, TnError *err) {
+    RtLayout *l = &f->arena[memory];
+    bool fits = l->laid_out;
     uint64_t total, bound;
-    for (uint32_t k = 0; k < r->n_slots && fits; k++)
-        fits = f->bytes[f->slot_value[k]] <= f->slot_bytes[k];
+    for (uint32_t k = 0; k < l->n && fits; k++)
+        fits = f->bytes[l->value[k]] <= l->bytes[k];
     if (!fits) {
-        for (uint32_t k = 0; k < r->n_slots; k++)
-            f->slot_bytes[k] = TN_MAX(f->laid_out ? f->slot_bytes[k] : 0, f->bytes[f->slot_value[k]]);
-        f->laid_out = false;
-        if (!tni_plan_arena(r->n_slots, r->g->n_steps, f->slot_bytes, f->slot_first, f->slot_last, true, f->arena_scratch, f->slot_offset,
-                            &total, &bound))
+        for (uint32_t k = 0; k < l->n; k++)
+            l->bytes[k] = TN_MAX(l->laid_out ? l->bytes[k] : 0, f->bytes[l->value[k]]);
+        l->laid_out = false;
+        if (!tni_plan_arena(l->n, f->prog->g->n_steps, l->bytes, l->first, l->last, true, l->scratch, l->offset, &total, &bound))
             return TN_RAISE(err, TN_ERR_SHAPE, "the tensors of these shapes do not fit into memory");
-        f->arena_bytes = total;
-        f->laid_out = true;
+        l->total = total;
+        l->laid_out = true;
+        if (memory == RT_DEVICE)
+            ctx->device->epoch++;
     }
-    return tni_rt_grow(ctx, f->arena, TN_MAX((size_t)f->arena_bytes, (size_t)1), false, err);
+    return TN_OK;
+}
+
+/* Arenas and scratch; cheap when they are large enough. */
+static TnStatus take_memory(TnContext *ctx, RtFrame *f, TnError *err) {
+    for (uint32_t m = 0; m < (ctx->device ? RT_MEMORIES : RT_DEVICE); m++)
+        TN_TRY(tni_rt_grow_in(ctx, m, f->arena[m].buffer, TN_MAX((size_t)f->arena[m].total, (size_t)1), false, "intermediate tensors", err));
+    return TN_OK;
+}
+
+static TnStatus take_scratch(TnContext *ctx, const RtFrame *f, TnError *err) {
+    for (uint32_t m = 0; m < (ctx->device ? RT_MEMORIES : RT_DEVICE); m++)
+        TN_TRY(tni_rt_grow_in(ctx, m, &ctx->scratch[m], f->scratch[m], false, "scratch", err));
+    return TN_OK;
 }
 
 static TnStatus bind_states(TnContext *ctx, RtFrame *f, TnError *err) {
@@ -42,7 +57,7 @@ static TnStatus bind_states(TnContext *ctx, RtFrame *f, TnError *err) {
             continue;
         ctx->states_epoch++; /* also when it fails: the old bytes are gone */
         if (s->buf.cap < f->bytes[i] || !s->buf.p)
-            TN_TRY(tni_rt_grow(ctx, &s->buf, TN_MAX((size_t)f->bytes[i], (size_t)1), true, err));
+            TN_TRY(tni_rt_grow_in(ctx, s->memory, &s->buf, TN_MAX((size_t)f->bytes[i], (size_t)1), true, "a state", err));
         s->t = f->t[i];
         s->t.data = s->buf.p;
     }
@@ -53,6 +68,8 @@ static void *place_of(const TnContext *ctx, const RtFrame *f, uint32_t id) {
     const PlanValue *v = &f->prog->values[id];
     switch (v->place) {
     case PLAN_AT_WEIGHT:
+        if (v->device)
+            return (uint8_t *)ctx->plan->device->weights + ctx->plan->device->weight_at[f->prog->g->first_value + id];
         if (v->bytes == 0)
             return (void *)(uintptr_t)ctx->plan->p.strings;
         /* Kernels never write inputs, and no output lies in the weights (plan/verify.c). */
@@ -98,8 +115,11 @@ static void set_addresses(const TnContext *ctx, RtFrame *f) {
     for (uint32_t i = 0; i < r->g->n_values; i++)
         if (r->values[i].place != PLAN_AT_ARENA && r->values[i].place != PLAN_AT_ALIAS)
             f->t[i].data = place_of(ctx, f, i);
-    for (uint32_t k = 0; k < r->n_slots; k++)
-        f->t[f->slot_value[k]].data = f->arena->p + f->slot_offset[k];
+    for (uint32_t m = 0; m < RT_MEMORIES; m++) {
+        const RtLayout *l = &f->arena[m];
+        for (uint32_t k = 0; k < l->n; k++)
+            f->t[l->value[k]].data = l->buffer->p + l->offset[k];
+    }
     for (uint32_t i = 0; i < r->g->n_outputs; i++)
         if (f->user_out[i])
             f->t[tni_rt_root(f, r->outputs[i])].data = f->user_out[i];
@@ -123,8 +143,11 @@ static bool same_shapes(const TnContext *ctx, const RtFrame *f, const TnTensor *
 }
 
 static bool same_addresses(const TnContext *ctx, const RtFrame *f, const TnTensor *inputs) {
-    if (f->bound_arena != f->arena->p || f->bound_states != ctx->states_epoch)
+    if (f->bound_states != ctx->states_epoch)
         return false;
+    for (uint32_t m = 0; m < (ctx->device ? RT_MEMORIES : RT_DEVICE); m++)
+        if (f->arena[m].bound != f->arena[m].buffer->p)
+            return false;
     for (uint32_t i = 0; i < f->prog->g->n_inputs; i++)
         if (inputs[i].data != f->bound_in[i].data)
             return false;
@@ -159,14 +182,16 @@ static TnStatus bind_all(TnContext *ctx, RtFrame *f, const TnTensor *inputs, TnE
     TN_TRY(tni_rt_evaluate(ctx, f, 1, err));
     TN_TRY(tni_rt_bind_dims(ctx, f, err));
     TN_TRY(tni_rt_check_inputs(ctx, f, inputs, err));
-    TN_TRY(bind_arena(ctx, f, err));
+    for (uint32_t m = 0; m < (ctx->device ? RT_MEMORIES : RT_DEVICE); m++)
+        TN_TRY(bind_arena(ctx, f, m, err));
+    TN_TRY(take_memory(ctx, f, err));
     TN_TRY(bind_states(ctx, f, err));
     set_addresses(ctx, f);
-    f->scratch = PLAN_ALIGN; /* never NULL, so that kernels may add to it */
+    f->scratch[RT_HOST] = f->scratch[RT_DEVICE] = PLAN_ALIGN; /* never NULL, so that kernels may add to it */
     for (uint32_t s = 0; s < r->g->n_steps; s++)
         if (!r->rt[s].late)
             TN_TRY(tni_rt_bind_step(ctx, f, s, err));
-    return tni_rt_grow(ctx, &ctx->scratch, f->scratch, false, err);
+    return take_scratch(ctx, f, err);
 }
 
 TnStatus tni_rt_bind(TnContext *ctx, RtFrame *f, const TnTensor *inputs, const int64_t *preset, const uint8_t *known, TnError *err) {
@@ -176,9 +201,9 @@ TnStatus tni_rt_bind(TnContext *ctx, RtFrame *f, const TnTensor *inputs, const i
         if (moved && f->bound_states != ctx->states_epoch)
             TN_TRY(bind_states(ctx, f, err));
         /* Another program may have tried to grow what is shared, in vain. */
-        TN_TRY(tni_rt_grow(ctx, f->arena, TN_MAX((size_t)f->arena_bytes, (size_t)1), false, err));
-        TN_TRY(tni_rt_grow(ctx, &ctx->scratch, f->scratch, false, err));
-        moved |= f->bound_arena != f->arena->p;
+        TN_TRY(take_memory(ctx, f, err));
+        TN_TRY(take_scratch(ctx, f, err));
+        moved |= !same_addresses(ctx, f, inputs);
         remember(ctx, f, inputs, preset, known);
         if (moved)
             set_addresses(ctx, f);
@@ -189,7 +214,8 @@ TnStatus tni_rt_bind(TnContext *ctx, RtFrame *f, const TnTensor *inputs, const i
         TN_TRY(bind_all(ctx, f, inputs, err));
         f->bound = true;
     }
-    f->bound_arena = f->arena->p;
+    for (uint32_t m = 0; m < (ctx->device ? RT_MEMORIES : RT_DEVICE); m++)
+        f->arena[m].bound = f->arena[m].buffer->p;
     f->bound_states = ctx->states_epoch;
     return reset_late(ctx, f, err);
 }
@@ -207,7 +233,7 @@ TnStatus tni_rt_place_dynamic(TnContext *ctx, RtFrame *f, uint32_t id, int32_t r
         memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
     TN_TRY(tni_rt_value_size(ctx, f, id, err));
     tni_rt_pool_give(ctx, &f->block[id]);
-    TN_TRY(tni_rt_pool_take(ctx, (size_t)f->bytes[id], &f->block[id], err));
+    TN_TRY(tni_rt_pool_take(ctx, v->device ? RT_DEVICE : RT_HOST, (size_t)f->bytes[id], &f->block[id], err));
     t->data = ctx->pool[f->block[id]].p;
     return TN_OK;
 }
@@ -254,6 +280,8 @@ static TnStatus infer_outputs(TnContext *ctx, RtFrame *f, uint32_t s, TnError *e
                     .out = c->out,
                     .n_out = st->n_out,
                     .n_exprs = ctx->plan->p.n_exprs,
+                    .hidden = f->prog->rt[s].hidden,
+                    .device = f->prog->rt[s].memory == RT_DEVICE,
                     .infer = true,
                     .err = err};
     TN_TRY(tni_rt_name_step(ctx, f, s, tni_plan_check(&pc), err));
@@ -264,7 +292,7 @@ TnStatus tni_rt_bind_late(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) 
     const PlanStep *st = &f->prog->steps[s];
     const RtStep *rt = &f->prog->rt[s];
     const uint32_t *ops = ctx->plan->p.operands;
-    bool by_kernel = !rt->kernel || (tni_op_info(rt->op)->flags & TN_OPF_DATA_SHAPE);
+    bool by_kernel = rt->control || (tni_op_info(rt->op)->flags & TN_OPF_DATA_SHAPE);
     refresh_step(f, ctx, s);
     if (st->n_symbols && !by_kernel)
         TN_TRY(infer_outputs(ctx, f, s, err));
@@ -298,18 +326,18 @@ TnStatus tni_rt_bind_late(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) 
             if (id != PLAN_NONE) {
                 f->calls[s].out[i].dtype = (TnDtype)f->prog->values[id].dtype;
                 f->calls[s].out[i].rank = f->prog->values[id].rank;
-                if (rt->kernel && f->prog->values[id].place != PLAN_AT_DYNAMIC)
+                if (!rt->control && f->prog->values[id].place != PLAN_AT_DYNAMIC)
                     return tni_rt_name_step(
                         ctx, f, s, TN_RAISE(err, TN_ERR_PLAN, "output '%s' has a fixed place", tni_rt_value_name(ctx, f, id)), err);
             }
         }
         f->calls[s].skip = false;
-        if (!rt->kernel)
+        if (rt->control)
             return TN_OK;
         TN_TRY(tni_rt_name_step(ctx, f, s, tni_rt_check_step(ctx, f, s, err), err));
         TN_TRY(tni_rt_name_step(ctx, f, s, tni_rt_check_kernel(ctx, f, s, err), err));
     } else {
         TN_TRY(tni_rt_bind_step(ctx, f, s, err));
     }
-    return tni_rt_grow(ctx, &ctx->scratch, f->scratch, false, err);
+    return take_scratch(ctx, f, err);
 }

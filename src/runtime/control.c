@@ -13,7 +13,7 @@ typedef struct Held {
 static TnStatus hold(TnContext *ctx, Held *h, const TnTensor *t, TnError *err) {
     size_t bytes = tn_tensor_bytes(t);
     uint32_t block;
-    TN_TRY(tni_rt_pool_take(ctx, bytes, &block, err));
+    TN_TRY(tni_rt_pool_take(ctx, RT_HOST, bytes, &block, err));
     if (bytes)
         memcpy(ctx->pool[block].p, t->data, bytes);
     tni_rt_pool_give(ctx, &h->block);
@@ -92,7 +92,7 @@ static TnStatus scan_append(TnContext *ctx, Held *h, const TnTensor *t, int64_t 
         return TN_OOM(err, row);
     if (h->block == PLAN_NONE || ctx->pool[h->block].cap < need) {
         uint32_t block;
-        TN_TRY(tni_rt_pool_take(ctx, need * 2, &block, err));
+        TN_TRY(tni_rt_pool_take(ctx, RT_HOST, need * 2, &block, err));
         if (have)
             memcpy(ctx->pool[block].p, ctx->pool[h->block].p, have);
         tni_rt_pool_give(ctx, &h->block);
@@ -163,7 +163,7 @@ static TnStatus run_loop(TnContext *ctx, RtFrame *f, uint32_t s, const TnControl
     uint32_t n_held = p->n_carried + p->n_scan;
     uint32_t block;
     size_t bytes = n_held * sizeof(Held) + st->n_in * sizeof(TnTensor);
-    TN_TRY(tni_rt_pool_take(ctx, bytes, &block, err));
+    TN_TRY(tni_rt_pool_take(ctx, RT_HOST, bytes, &block, err));
     Held *held = (Held *)(void *)ctx->pool[block].p;
     memset(held, 0, bytes);
     for (uint32_t i = 0; i < n_held; i++)

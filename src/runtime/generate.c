@@ -134,7 +134,7 @@ static TnStatus log_softmax(TnContext *ctx, Gen *s, const float *logits, TnError
     y.data = s->log_probs;
     TnTensor shape = x;
     shape.data = NULL;
-    TnKernelQuery q = {TN_OP_softmax, &p, &shape, 1, &y, 1, tni_threads_count(ctx->threads)};
+    TnKernelQuery q = {TN_OP_softmax, &p, &shape, 1, &y, 1, tni_threads_count(ctx->threads), NULL};
     TN_TRY(tni_rt_grow(ctx, &s->scratch, TN_MAX(s->log_softmax->scratch ? s->log_softmax->scratch(&q) : 0, (size_t)64), false, err));
     TnKernelCall call = {.params = &p,
                          .in = &x,
@@ -239,7 +239,7 @@ static TnStatus allocate(TnContext *ctx, Gen *s, TnError *err) {
 static const TnKernel *find_log_softmax(const Gen *s, uint32_t flags) {
     TnSoftmaxParams p = {.axis = 1, .log = 1, .scale = 1};
     TnTensor x = {.dtype = TN_F32, .rank = 2, .dims = {1, s->g->g.vocab_size}};
-    TnKernelQuery q = {TN_OP_softmax, &p, &x, 1, &x, 1, 1};
+    TnKernelQuery q = {TN_OP_softmax, &p, &x, 1, &x, 1, 1, NULL};
     const TnKernel *best = tni_kernel_ref(TN_OP_softmax), *all;
     uint32_t n;
     double cost = 1e30;
@@ -312,7 +312,7 @@ static TnStatus find_positions(const TnContext *ctx, Gen *s, TnError *err) {
 static TnStatus run_encoder(TnContext *ctx, Gen *s, const TnTensor *inputs, TnError *err) {
     RtFrame *f = &ctx->frames[s->g->encoder];
     memset(f->user_out, 0, f->prog->g->n_outputs * sizeof *f->user_out);
-    f->bound_arena = NULL;
+    f->arena[RT_HOST].bound = NULL;
     TN_TRY(tni_rt_bind(ctx, f, inputs, NULL, NULL, err));
     TN_TRY(tni_rt_run_frame(ctx, f, err));
     for (uint32_t i = 0; i < ctx->plan->p.n_symbols; i++) {

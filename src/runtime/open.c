@@ -3,7 +3,7 @@
  * Opening plans: from checked views to tables that binding walks: kernels found by name, which dims a program reads, which of them are
  * known only while running. In: bytes. Out: an immutable TnPlan shared by contexts. */
 #include "backend/registry.h"
-#include "runtime/runtime.h"
+#include "runtime/device.h"
 
 #define OOM_IF_NULL(p, n)                                                                                                                  \
     do {                                                                                                                                   \
@@ -64,6 +64,10 @@ static bool dims_params_late(const Plan *p, const RtProgram *r, const PlanStep *
 /* late, check_run and the sizes of tables. */
 static TnStatus prepare_step(const Plan *p, RtProgram *r, RtStep *rt, const PlanStep *st, TnError *err) {
     rt->data_mask = tni_plan_data_operands(rt->op);
+    if (rt->memory == RT_DEVICE) { /* what the rule would read, but the host cannot */
+        rt->hidden = rt->data_mask & ~tni_op_host_inputs(rt->op);
+        rt->data_mask &= ~rt->hidden;
+    }
     rt->late =
         st->n_symbols > 0 || (tni_op_info(rt->op)->flags & TN_OPF_DATA_SHAPE) || (rt->op == TN_OP_dims && dims_params_late(p, r, st));
     for (uint32_t i = 0; i < st->n_in + st->n_out; i++) {
@@ -85,6 +89,23 @@ static TnStatus prepare_step(const Plan *p, RtProgram *r, RtStep *rt, const Plan
     return TN_OK;
 }
 
+static void find_kernel(const TnPlan *plan, const RtProgram *r, uint32_t s, RtStep *rt) {
+    const Plan *p = &plan->p;
+    const PlanStep *st = &r->steps[s];
+    rt->control = (tni_op_info(rt->op)->flags & TN_OPF_CONTROL) != 0;
+    if (tni_plan_is_transfer(p, r->g, s)) {
+        rt->transfer = r->values[p->operands[st->first_out]].device ? RT_TO_DEVICE : RT_TO_HOST;
+        return;
+    }
+    rt->memory = st->device ? RT_DEVICE : RT_HOST;
+    if (rt->control)
+        return;
+    if (rt->memory == RT_HOST)
+        rt->kernel = tni_kernel_find(p->strings + st->kernel);
+    else if (plan->device)
+        rt->kernel = tni_plan_device_kernel(plan->device->lib, p->strings + st->kernel);
+}
+
 static TnStatus prepare_program(TnPlan *plan, uint32_t index, uint8_t *defined, TnError *err) {
     const Plan *p = &plan->p;
     RtProgram *r = &plan->programs[index];
@@ -104,7 +125,7 @@ static TnStatus prepare_program(TnPlan *plan, uint32_t index, uint8_t *defined, 
         RtStep *rt = &plan->steps[r->g->first_step + s];
         if (!tni_op_find(p->strings + r->steps[s].op, &rt->op))
             return TN_RAISE(err, TN_ERR_INTERNAL, "operator '%s' has gone", p->strings + r->steps[s].op);
-        rt->kernel = tni_op_info(rt->op)->flags & TN_OPF_CONTROL ? NULL : tni_kernel_find(p->strings + r->steps[s].kernel);
+        find_kernel(plan, r, s, rt);
         if (rt->op == TN_OP_dims)
             TN_TRY(need_dims_params(p, r, &r->steps[s], err));
     }
@@ -116,7 +137,7 @@ static TnStatus prepare_program(TnPlan *plan, uint32_t index, uint8_t *defined, 
             if (r->need_expr[r->values[i].dims[d]] == 2)
                 r->late_value[i] = 1;
         uint32_t place = r->values[i].place;
-        r->n_slots += place == PLAN_AT_ARENA;
+        r->n_slots[r->values[i].device ? RT_DEVICE : RT_HOST] += place == PLAN_AT_ARENA;
         r->dynamic |= place == PLAN_AT_DYNAMIC;
         if (r->late_value[i] && place != PLAN_AT_DYNAMIC && place != PLAN_AT_ALIAS)
             return TN_RAISE(err, TN_ERR_PLAN, "%s: value %u has dims known only while running, but a fixed place", p->strings + r->g->name,
@@ -124,7 +145,7 @@ static TnStatus prepare_program(TnPlan *plan, uint32_t index, uint8_t *defined, 
     }
     for (uint32_t s = 0; s < r->g->n_steps; s++)
         TN_TRY(prepare_step(p, r, &plan->steps[r->g->first_step + s], &r->steps[s], err));
-    return TN_OK;
+    return plan->device ? tni_rt_device_phases(plan, r, err) : TN_OK;
 }
 
 static TnStatus prepare(TnPlan *plan, TnError *err) {
@@ -149,7 +170,11 @@ TnStatus tni_rt_open(TnSpan bytes, TnFileMap map, const TnPlanOptions *o, TnPlan
         plan->log = *o->log;
     TN_TRY_GOTO(tni_arena_create(a, &plan->arena, err));
     TN_TRY_GOTO(tni_plan_read(bytes, o->verify_weights != 0, a, &plan->p, err));
+    if (plan->p.header->device != TN_DEVICE_CPU && !o->inspect)
+        TN_TRY_GOTO(tni_rt_device_open(plan, o->device_index, err));
     TN_TRY_GOTO(prepare(plan, err));
+    if (plan->device)
+        TN_TRY_GOTO(tni_rt_device_load(plan, err));
     plan->map = map;
     *out = plan;
     return TN_OK;
@@ -162,6 +187,8 @@ void tni_rt_close(TnPlan **plan) {
     TnPlan *p = *plan;
     if (!p)
         return;
+    if (p->device)
+        tni_rt_device_close(p);
     tni_file_unmap(&p->map);
     tni_arena_destroy(&p->arena);
     tni_free(p->alloc, p);

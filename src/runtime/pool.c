@@ -4,11 +4,11 @@
  * same kind allocates nothing. */
 #include "runtime/runtime.h"
 
-TnStatus tni_rt_pool_take(TnContext *ctx, size_t bytes, uint32_t *block, TnError *err) {
+TnStatus tni_rt_pool_take(TnContext *ctx, uint32_t memory, size_t bytes, uint32_t *block, TnError *err) {
     uint32_t best = PLAN_NONE, worst = PLAN_NONE;
     for (uint32_t i = 0; i < ctx->n_pool; i++) {
         RtBlock *b = &ctx->pool[i];
-        if (b->used)
+        if (b->used || b->memory != memory)
             continue;
         if (b->cap >= bytes && (best == PLAN_NONE || b->cap < ctx->pool[best].cap))
             best = i;
@@ -24,15 +24,14 @@ TnStatus tni_rt_pool_take(TnContext *ctx, size_t bytes, uint32_t *block, TnError
             if (!TN_RESERVE_ONE(ctx->mem, ctx->pool, ctx->n_pool, ctx->cap_pool))
                 return TN_OOM(err, sizeof(RtBlock));
             worst = ctx->n_pool++;
-            ctx->pool[worst] = (RtBlock){NULL, 0, false};
+            ctx->pool[worst] = (RtBlock){NULL, 0, false, (uint8_t)memory};
         }
         RtBlock *b = &ctx->pool[worst];
-        tni_free(ctx->alloc, b->p);
-        b->cap = 0;
-        b->p = tni_alloc_aligned(ctx->alloc, cap, 64);
-        if (!b->p)
-            return TN_OOM(err, cap);
-        b->cap = cap;
+        RtBuffer buf = {b->p, b->cap};
+        TnStatus st = tni_rt_grow_in(ctx, memory, &buf, cap, false, "a tensor whose size is known only while running", err);
+        b->p = buf.p;
+        b->cap = buf.cap;
+        TN_TRY(st);
         best = worst;
     }
     ctx->pool[best].used = true;

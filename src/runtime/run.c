@@ -3,6 +3,7 @@
  * Running a bound frame: one loop over its steps. Kernels are called without checks; what depends on contents is checked where
  * contents are made while running. */
 #include "runtime/bind.h"
+#include "runtime/device.h"
 
 /* Where a resize callback finds its frame again. */
 typedef struct Host {
@@ -41,10 +42,12 @@ static TnStatus call_kernel(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err
                          .out = c->out,
                          .n_out = st->n_out,
                          .packed = c->packed,
-                         .scratch = ctx->scratch.p,
-                         .scratch_bytes = ctx->scratch.cap,
+                         .scratch = ctx->scratch[rt->memory].p,
+                         .scratch_bytes = ctx->scratch[rt->memory].cap,
                          .threads = ctx->threads,
                          .dim_values = f->exprs,
+                         .stream = rt->memory == RT_DEVICE ? ctx->device->stream : NULL,
+                         .code = rt->code,
                          .resize = resize,
                          .host = &host,
                          .err = err};
@@ -54,7 +57,7 @@ static TnStatus call_kernel(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err
     return tni_rt_name_step(ctx, f, s, status, err);
 }
 
-static void show_step(TnContext *ctx, const RtFrame *f, uint32_t s, uint64_t ns) {
+void tni_rt_show_step(TnContext *ctx, const RtFrame *f, uint32_t s, uint64_t ns) {
     const PlanStep *st = &f->prog->steps[s];
     const Plan *p = &ctx->plan->p;
     const char *kernel = f->calls[s].kernel ? f->calls[s].kernel->name : "";
@@ -69,20 +72,22 @@ static void show_step(TnContext *ctx, const RtFrame *f, uint32_t s, uint64_t ns)
 }
 
 /* Tensors of the pool that die with step s. */
-static void give_dead(TnContext *ctx, RtFrame *f, uint32_t s) {
+void tni_rt_give_dead(TnContext *ctx, RtFrame *f, uint32_t s) {
     for (uint32_t i = 0; i < f->prog->g->n_values; i++)
         if (f->block[i] != PLAN_NONE && f->prog->values[i].last_step == s)
             tni_rt_pool_give(ctx, &f->block[i]);
 }
 
-static TnStatus run_step(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
+TnStatus tni_rt_run_step(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
     const RtStep *rt = &f->prog->rt[s];
     if (rt->late)
         TN_TRY(tni_rt_bind_late(ctx, f, s, err));
     if (f->calls[s].skip)
         return TN_OK;
-    if (!rt->kernel)
+    if (rt->control)
         return tni_rt_control(ctx, f, s, err);
+    if (rt->transfer)
+        return tni_rt_name_step(ctx, f, s, tni_rt_device_transfer(ctx, f, s, err), err);
     TN_TRY(call_kernel(ctx, f, s, err));
     if (f->prog->steps[s].n_symbols && (tni_op_info(rt->op)->flags & TN_OPF_DATA_SHAPE))
         TN_TRY(tni_rt_define_symbols(ctx, f, s, err));
@@ -92,11 +97,16 @@ static TnStatus run_step(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
 TnStatus tni_rt_run_frame(TnContext *ctx, RtFrame *f, TnError *err) {
     for (uint32_t s = 0; s < f->prog->g->n_steps; s++) {
         uint64_t start = ctx->on_step ? tni_now_ns() : 0;
-        TN_TRY(run_step(ctx, f, s, err));
-        if (ctx->on_step)
-            show_step(ctx, f, s, tni_now_ns() - start);
+        bool watched = ctx->device && (ctx->on_step || ctx->device->naming);
+        if (watched)
+            TN_TRY(tni_rt_device_watch_begin(ctx, err));
+        TN_TRY(tni_rt_run_step(ctx, f, s, err));
+        if (watched)
+            TN_TRY(tni_rt_device_watch_end(ctx, f, s, tni_now_ns() - start, err));
+        else if (ctx->on_step)
+            tni_rt_show_step(ctx, f, s, tni_now_ns() - start);
         if (f->prog->dynamic)
-            give_dead(ctx, f, s);
+            tni_rt_give_dead(ctx, f, s);
     }
     return TN_OK;
 }
@@ -106,21 +116,22 @@ static bool apart(const void *a, size_t na, const void *b, size_t nb) {
     return pa + na <= pb || pb + nb <= pa;
 }
 
-/* [p, p + n) touches memory that a run of this context writes. */
-static bool in_context(const TnContext *ctx, const void *p, size_t n) {
-    bool in = n > 0 && (!apart(p, n, ctx->arena.p, ctx->arena.cap) || !apart(p, n, ctx->scratch.p, ctx->scratch.cap));
+bool tni_rt_in_context(const TnContext *ctx, const void *p, size_t n) {
+    bool in = false;
+    for (uint32_t m = 0; n > 0 && m < RT_MEMORIES; m++)
+        in |= !apart(p, n, ctx->arena[m].p, ctx->arena[m].cap) || !apart(p, n, ctx->scratch[m].p, ctx->scratch[m].cap);
     for (uint32_t i = 0; n > 0 && i < ctx->n_pool; i++)
         in |= !apart(p, n, ctx->pool[i].p, ctx->pool[i].cap);
     return in;
 }
 
-/* Output i can be computed where the user wants it: its bytes are a slot of their own, and the buffer holds no input. */
+/* Output i can be computed where the user wants it: its bytes are a slot of their own in that memory, and the buffer holds no input. */
 static bool direct(const TnContext *ctx, const RtFrame *f, uint32_t i) {
     const RtProgram *r = f->prog;
     uint32_t id = r->outputs[i], root = tni_rt_root(f, id);
     const RtUserOut *u = &ctx->user[i];
     if (!u->data || r->values[root].place != PLAN_AT_ARENA || f->bytes[root] != f->bytes[id] || u->cap < f->bytes[root] ||
-        (uintptr_t)u->data % PLAN_ALIGN || in_context(ctx, u->data, u->cap))
+        u->on_device != (r->values[root].device != 0) || (uintptr_t)u->data % PLAN_ALIGN || tni_rt_in_context(ctx, u->data, u->cap))
         return false;
     for (uint32_t k = 0; k < r->g->n_outputs; k++) {
         if (k != i && tni_rt_root(f, r->outputs[k]) == root)
@@ -135,7 +146,7 @@ static bool direct(const TnContext *ctx, const RtFrame *f, uint32_t i) {
 }
 
 /* Addresses change when the set of directly written buffers does. */
-static TnStatus place_outputs(TnContext *ctx, RtFrame *f, TnError *err) {
+TnStatus tni_rt_place_outputs(TnContext *ctx, RtFrame *f, const TnTensor *inputs, TnError *err) {
     bool changed = false;
     for (uint32_t i = 0; i < f->prog->g->n_outputs; i++) {
         void *p = direct(ctx, f, i) ? ctx->user[i].data : NULL;
@@ -144,15 +155,15 @@ static TnStatus place_outputs(TnContext *ctx, RtFrame *f, TnError *err) {
     }
     if (!changed)
         return TN_OK;
-    f->bound_arena = NULL;
-    return tni_rt_bind(ctx, f, ctx->inputs, NULL, NULL, err);
+    f->arena[RT_HOST].bound = NULL;
+    return tni_rt_bind(ctx, f, inputs, NULL, NULL, err);
 }
 
-static TnStatus copy_outputs(const TnContext *ctx, const RtFrame *f, TnError *err) {
+TnStatus tni_rt_copy_outputs(const TnContext *ctx, const RtFrame *f, TnError *err) {
     for (uint32_t i = 0; i < f->prog->g->n_outputs; i++) {
         uint32_t id = f->prog->outputs[i];
         const RtUserOut *u = &ctx->user[i];
-        if (!u->data || u->data == f->t[id].data)
+        if (!u->data || u->data == f->t[id].data || u->on_device || f->prog->values[id].device)
             continue;
         if (u->cap < f->bytes[id])
             return TN_RAISE(err, TN_ERR_SHAPE, "output '%s' has %llu bytes, its buffer only %zu",
@@ -163,26 +174,36 @@ static TnStatus copy_outputs(const TnContext *ctx, const RtFrame *f, TnError *er
     return TN_OK;
 }
 
-TnStatus tni_rt_run(TnContext *ctx, TnError *err) {
-    RtFrame *f = &ctx->frames[0];
-    ctx->ran = false;
-    for (uint32_t i = 0; i < ctx->plan->p.n_programs; i++)
-        tni_rt_release(ctx, &ctx->frames[i]); /* what a failed run left behind */
+TnStatus tni_rt_check_set(const TnContext *ctx, TnError *err) {
+    const RtFrame *f = &ctx->frames[0];
     for (uint32_t i = 0; i < f->prog->g->n_inputs; i++)
         if (ctx->inputs[i].dtype == TN_UNDEFINED)
             return TN_RAISE(err, TN_ERR_STATE, "input '%s' has not been set",
                             ctx->plan->p.strings + f->prog->values[f->prog->inputs[i]].name);
     for (uint32_t i = 0; i < f->prog->g->n_inputs; i++)
-        if (in_context(ctx, ctx->inputs[i].data, tn_tensor_bytes(&ctx->inputs[i])))
+        if (tni_rt_in_context(ctx, ctx->inputs[i].data, tn_tensor_bytes(&ctx->inputs[i])))
             return TN_RAISE(
                 err, TN_ERR_ARGUMENT,
                 "input '%s' lies in this context's own memory (an output of an earlier run), which the run writes over; copy it, or give "
                 "that output a buffer of its own",
                 ctx->plan->p.strings + f->prog->values[f->prog->inputs[i]].name);
+    return TN_OK;
+}
+
+TnStatus tni_rt_run(TnContext *ctx, TnError *err) {
+    RtFrame *f = &ctx->frames[0];
+    if (ctx->device) {
+        TN_TRY(tni_rt_device_start(ctx, err));
+        return tni_rt_device_finish(ctx, err);
+    }
+    ctx->ran = false;
+    for (uint32_t i = 0; i < ctx->plan->p.n_programs; i++)
+        tni_rt_release(ctx, &ctx->frames[i]); /* what a failed run left behind */
+    TN_TRY(tni_rt_check_set(ctx, err));
     TN_TRY(tni_rt_bind(ctx, f, ctx->inputs, NULL, NULL, err));
-    TN_TRY(place_outputs(ctx, f, err));
+    TN_TRY(tni_rt_place_outputs(ctx, f, ctx->inputs, err));
     TN_TRY(tni_rt_run_frame(ctx, f, err));
-    TN_TRY(copy_outputs(ctx, f, err));
+    TN_TRY(tni_rt_copy_outputs(ctx, f, err));
     ctx->ran = true;
     return TN_OK;
 }

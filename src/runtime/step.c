@@ -6,6 +6,7 @@
 
 #include "backend/registry.h"
 #include "runtime/bind.h"
+#include "runtime/device.h"
 
 const char *tni_rt_step_name(const RtFrame *f, const TnContext *ctx, uint32_t step) {
     return ctx->plan->p.strings + f->prog->steps[step].name;
@@ -59,7 +60,13 @@ static TnStatus check_memory(const TnContext *ctx, const RtFrame *f, uint32_t s,
     return TN_OK;
 }
 
-/* What the kernel is asked: data of constants only. */
+/* Where the host finds a constant. */
+static void *on_host(const TnContext *ctx, const RtFrame *f, uint32_t id, void *data) {
+    const PlanValue *v = id == PLAN_NONE ? NULL : &f->prog->values[id];
+    return v && v->device ? (void *)(uintptr_t)(v->bytes ? (const void *)(ctx->plan->p.weights + v->offset) : ctx->plan->p.strings) : data;
+}
+
+/* What the kernel is asked: data of constants only, and that in the host's memory. */
 static TnKernelQuery make_query(const TnContext *ctx, RtFrame *f, uint32_t s) {
     const PlanStep *st = &f->prog->steps[s];
     const RtCall *c = &f->calls[s];
@@ -71,9 +78,9 @@ static TnKernelQuery make_query(const TnContext *ctx, RtFrame *f, uint32_t s) {
             continue;
         uint32_t place = f->prog->values[tni_rt_root(f, id)].place;
         if (place == PLAN_AT_WEIGHT)
-            f->query_in[i].data = c->in[i].data;
+            f->query_in[i].data = on_host(ctx, f, tni_rt_root(f, id), c->in[i].data);
         else if (place == PLAN_AT_PACKED && c->packed) /* a constant: there is no other form to show */
-            f->query_in[i].data = (void *)(uintptr_t)c->packed[i];
+            f->query_in[i].data = on_host(ctx, f, ctx->plan->p.operands[st->first_packed + i], (void *)(uintptr_t)c->packed[i]);
     }
     return (TnKernelQuery){.op = f->prog->rt[s].op,
                            .params = ctx->plan->p.params + st->params,
@@ -81,7 +88,8 @@ static TnKernelQuery make_query(const TnContext *ctx, RtFrame *f, uint32_t s) {
                            .n_in = st->n_in,
                            .out = c->out,
                            .n_out = st->n_out,
-                           .threads = tni_threads_count(ctx->threads)};
+                           .threads = tni_threads_count(ctx->threads),
+                           .device = f->prog->rt[s].memory == RT_DEVICE ? &ctx->plan->device->info : NULL};
 }
 
 /* Packed bytes that the plan has of input i, 0 = none. */
@@ -108,10 +116,19 @@ static const TnKernel *other_kernel(const TnContext *ctx, const RtFrame *f, uint
     double least = 0;
     uint32_t n, bad;
     const TnKernel *all = tni_kernels(&n);
+    const PlanHeader *h = ctx->plan->p.header;
+    if (q->device) {
+        all = ctx->plan->device->lib->kernels;
+        n = ctx->plan->device->lib->n_kernels;
+    }
     for (uint32_t i = 0; i < n; i++) {
         const TnKernel *k = &all[i];
         bool packs = f->calls[s].packed != NULL;
-        if (k->op != was->op || (k->cpu & ~ctx->plan->p.header->cpu_flags) || (k->supports && !k->supports(q)))
+        if (k->op != was->op || (k->cpu & ~h->cpu_flags) || (k->math & ~h->math) || k->source)
+            continue;
+        if (q->device && (q->device->arch < k->arch_min || (k->arch_max && q->device->arch > k->arch_max)))
+            continue;
+        if (k->supports && !k->supports(q))
             continue;
         if (packs && (!k->packing || !was->packing || strcmp(k->packing, was->packing) != 0))
             continue;
@@ -144,7 +161,8 @@ TnStatus tni_rt_check_kernel(const TnContext *ctx, RtFrame *f, uint32_t s, TnErr
     size_t scratch = k->scratch ? k->scratch(&q) : 0;
     if (scratch > PTRDIFF_MAX)
         return TN_RAISE(err, TN_ERR_MEMORY, "kernel %s needs %zu bytes of scratch", k->name, scratch);
-    f->scratch = TN_MAX(f->scratch, scratch);
+    size_t *most = &f->scratch[f->prog->rt[s].memory];
+    *most = TN_MAX(*most, scratch);
     return TN_OK;
 }
 
@@ -158,6 +176,8 @@ TnStatus tni_rt_check_step(const TnContext *ctx, const RtFrame *f, uint32_t s, T
                     .out = c->out,
                     .n_out = st->n_out,
                     .n_exprs = ctx->plan->p.n_exprs,
+                    .hidden = f->prog->rt[s].hidden,
+                    .device = f->prog->rt[s].memory == RT_DEVICE,
                     .err = err};
     return tni_plan_check(&pc);
 }
@@ -173,7 +193,7 @@ TnStatus tni_rt_name_step(const TnContext *ctx, const RtFrame *f, uint32_t s, Tn
 TnStatus tni_rt_bind_step(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
     const RtStep *rt = &f->prog->rt[s];
     TnStatus st = check_memory(ctx, f, s, err);
-    if (st == TN_OK && rt->kernel && !rt->check_run)
+    if (st == TN_OK && !rt->control && !rt->check_run)
         st = tni_rt_check_step(ctx, f, s, err);
     if (st == TN_OK && rt->kernel && !f->calls[s].skip)
         st = tni_rt_check_kernel(ctx, f, s, err);

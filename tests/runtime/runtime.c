@@ -222,7 +222,7 @@ static void plans_with_ranges_bring_their_layout(void **state) {
     for (int64_t batch = 1; batch <= 4; batch++) {
         TnTensor in[2] = {make_tensor(TN_F32, 4, (int64_t[]){batch, 3, 16, 16}, 1), make_tensor(TN_I64, 2, (int64_t[]){batch, 16}, 2)};
         run_and_compare(s.b.m, s.ctx, in, 1e-5);
-        assert_int_equal(s.ctx->frames[0].arena_bytes, g->arena_bytes);
+        assert_int_equal(s.ctx->frames[0].arena[RT_HOST].total, g->arena_bytes);
         free(in[0].data);
         free(in[1].data);
     }
@@ -249,19 +249,19 @@ static void outputs_land_where_they_are_wanted(void **state) {
     const RtFrame *f = &s.ctx->frames[0];
     const TnTensor *y = &f->t[f->prog->outputs[0]];
     memcpy(want, y->data, sizeof want);
-    s.ctx->user[0] = (RtUserOut){direct, sizeof direct};
+    s.ctx->user[0] = (RtUserOut){direct, sizeof direct, false};
     OK(tni_rt_run(s.ctx, &err));
     assert_ptr_equal(y->data, direct); /* computed there */
     assert_memory_equal(want, direct, sizeof want);
-    s.ctx->user[0] = (RtUserOut){odd + 1, sizeof want};
+    s.ctx->user[0] = (RtUserOut){odd + 1, sizeof want, false};
     OK(tni_rt_run(s.ctx, &err));
     assert_ptr_not_equal(y->data, odd + 1); /* copied */
     assert_memory_equal(want, odd + 1, sizeof want);
-    s.ctx->user[0] = (RtUserOut){direct, sizeof want - 4};
+    s.ctx->user[0] = (RtUserOut){direct, sizeof want - 4, false};
     assert_int_equal(tni_rt_run(s.ctx, &err), TN_ERR_SHAPE);
     assert_string_equal(err.message, "output 'y' has 320 bytes, its buffer only 316");
     /* Over the input: the result is right, though the input is lost. */
-    s.ctx->user[0] = (RtUserOut){x.data, tn_tensor_bytes(&x)};
+    s.ctx->user[0] = (RtUserOut){x.data, tn_tensor_bytes(&x), false};
     OK(tni_rt_run(s.ctx, &err));
     assert_memory_equal(want, x.data, sizeof want);
     free(x.data);
@@ -288,7 +288,7 @@ static void wrong_inputs_are_named(void **state) {
     assert_string_equal(err.node, "embed");
     ((int64_t *)in[1].data)[5] = 7;
     OK(tni_rt_run(s.ctx, &err));            /* a failed run leaves the context usable */
-    s.ctx->inputs[0].data = s.ctx->arena.p; /* an earlier output as input would be computed over */
+    s.ctx->inputs[0].data = s.ctx->arena[RT_HOST].p; /* an earlier output as input would be computed over */
     assert_int_equal(tni_rt_run(s.ctx, &err), TN_ERR_ARGUMENT);
     assert_non_null(strstr(err.message, "lies in this context's own memory"));
     free(in[0].data);

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a context has on a device: stream, memory, marks; and how failures of the device are kept to the context that met them. */
+#include <stdio.h>
+
+#include "runtime/device.h"
+
+static const TnDeviceLibrary *library(const TnContext *ctx) {
+    return ctx->plan->device->lib;
+}
+
+/* ---- failures ---- */
+
+TnStatus tni_rt_device_usable(const TnContext *ctx, TnError *err) {
+    if (!ctx->device->lost)
+        return TN_OK;
+    return TN_RAISE(err, TN_ERR_DEVICE, "this context cannot be used any more since the device failed (%s); destroy it and make another",
+                    ctx->device->why);
+}
+
+TnStatus tni_rt_device_note(TnContext *ctx, TnStatus st, const TnError *err) {
+    RtDeviceContext *d = ctx->device;
+    if (st == TN_ERR_DEVICE && !d->lost) {
+        d->lost = true;
+        snprintf(d->why, sizeof d->why, "%.500s", err ? err->message : "no details");
+    }
+    return st;
+}
+
+TnStatus tni_rt_device_wait(TnContext *ctx, TnError *err) {
+    return tni_rt_device_note(ctx, library(ctx)->synchronize(ctx->device->stream, err), err);
+}
+
+/* Kernels note faults in the stream that they were enqueued on; those of a graph in the one it was captured on. */
+TnStatus tni_rt_device_fault(TnContext *ctx, bool *fault, int64_t *index, int64_t *limit, TnError *err) {
+    const RtDeviceContext *d = ctx->device;
+    *fault = false;
+    TnStatus st = library(ctx)->take_fault(d->own, fault, index, limit, err);
+    if (st == TN_OK && !*fault && d->users)
+        st = library(ctx)->take_fault(d->users, fault, index, limit, err);
+    return tni_rt_device_note(ctx, st, err);
+}
+
+/* ---- memory ---- */
+
+/* Memory that may be in use is given back when the device is idle; graphs that know the address are of no use then. */
+static TnStatus before_release(TnContext *ctx, const RtBuffer *b, TnError *err) {
+    ctx->device->epoch++;
+    return b->p ? tni_rt_device_wait(ctx, err) : TN_OK;
+}
+
+TnStatus tni_rt_device_grow(TnContext *ctx, RtBuffer *b, size_t bytes, bool zero, const char *what, TnError *err) {
+    const RtDevice *d = ctx->plan->device;
+    void *p = NULL;
+    if (bytes <= b->cap)
+        return TN_OK;
+    TN_TRY(before_release(ctx, b, err));
+    if (b->p)
+        d->lib->free(d->dev, b->p);
+    *b = (RtBuffer){NULL, 0};
+    TnStatus st = d->lib->alloc(d->dev, bytes, &p, err);
+    if (st != TN_OK) {
+        tni_error_prefix(err, st, "%zu bytes for %s on %s", bytes, what, d->info.name);
+        return tni_rt_device_note(ctx, st, err);
+    }
+    *b = (RtBuffer){p, bytes};
+    return zero ? tni_rt_device_note(ctx, d->lib->fill(ctx->device->stream, p, 0, bytes, err), err) : TN_OK;
+}
+
+TnStatus tni_rt_pinned_grow(TnContext *ctx, RtBuffer *b, size_t bytes, const char *what, TnError *err) {
+    const RtDevice *d = ctx->plan->device;
+    void *p = NULL;
+    if (bytes <= b->cap)
+        return TN_OK;
+    TN_TRY(before_release(ctx, b, err));
+    if (b->p)
+        d->lib->free_host(d->dev, b->p);
+    *b = (RtBuffer){NULL, 0};
+    TnStatus st = d->lib->alloc_host(d->dev, bytes, &p, err);
+    if (st != TN_OK) {
+        tni_error_prefix(err, st, "%zu bytes of pinned memory for %s", bytes, what);
+        return tni_rt_device_note(ctx, st, err);
+    }
+    *b = (RtBuffer){p, bytes};
+    return TN_OK;
+}
+
+static void give_device(const TnContext *ctx, RtBuffer *b) {
+    if (b->p)
+        library(ctx)->free(ctx->plan->device->dev, b->p);
+    *b = (RtBuffer){NULL, 0};
+}
+
+static void give_pinned(const TnContext *ctx, RtBuffer *b) {
+    if (b->p)
+        library(ctx)->free_host(ctx->plan->device->dev, b->p);
+    *b = (RtBuffer){NULL, 0};
+}
+
+size_t tni_rt_device_bytes(const TnContext *ctx) {
+    size_t n = ctx->arena[RT_DEVICE].cap + ctx->scratch[RT_DEVICE].cap;
+    for (uint32_t i = 0; i < ctx->plan->p.n_programs; i++)
+        n += ctx->frames[i].arena[RT_DEVICE].own.cap + ctx->frames[i].device->in_device.cap;
+    for (uint32_t i = 0; i < ctx->plan->p.n_states; i++)
+        n += ctx->states[i].memory == RT_DEVICE ? ctx->states[i].buf.cap : 0;
+    for (uint32_t i = 0; i < ctx->n_pool; i++)
+        n += ctx->pool[i].memory == RT_DEVICE ? ctx->pool[i].cap : 0;
+    return n;
+}
+
+/* ---- life ---- */
+
+#define TAKE(p, n)                                                                                                                         \
+    do {                                                                                                                                   \
+        (p) = tni_arena_calloc(ctx->mem, (size_t)(n) + 1, sizeof *(p));                                                                    \
+        if (!(p))                                                                                                                          \
+            return TN_OOM(err, ((size_t)(n) + 1) * sizeof *(p));                                                                           \
+    } while (0)
+
+TnStatus tni_rt_device_context(TnContext *ctx, TnError *err) {
+    const RtDevice *dev = ctx->plan->device;
+    TAKE(ctx->device, 1);
+    RtDeviceContext *d = ctx->device;
+    TAKE(d->wanted, ctx->plan->p.programs[0].n_outputs);
+    TN_TRY(dev->lib->stream_create(dev->dev, &d->own, err));
+    d->stream = d->own;
+    d->epoch = 1;
+    TN_TRY(dev->lib->mark_create(dev->dev, true, &d->from, err));
+    return dev->lib->mark_create(dev->dev, true, &d->to, err);
+}
+
+TnStatus tni_rt_device_frame(TnContext *ctx, RtFrame *f, TnError *err) {
+    const RtProgram *r = f->prog;
+    TAKE(f->device, 1);
+    TAKE(f->device->in_at, r->g->n_inputs);
+    TAKE(f->device->placed, r->g->n_inputs);
+    TAKE(f->device->stage_at, r->n_stages);
+    TAKE(f->device->out_at, r->g->n_outputs);
+    for (uint32_t i = 0; i < r->g->n_outputs; i++)
+        f->device->out_at[i] = UINT64_MAX;
+    return TN_OK;
+}
+
+static void free_frame(TnContext *ctx, RtFrame *f) {
+    give_device(ctx, &f->arena[RT_DEVICE].own);
+    if (!f->device)
+        return;
+    tni_rt_device_graphs_free(ctx, f);
+    give_device(ctx, &f->device->in_device);
+    give_pinned(ctx, &f->device->in_pinned);
+    give_pinned(ctx, &f->device->stage);
+    give_pinned(ctx, &f->device->out_pinned);
+}
+
+void tni_rt_device_context_destroy(TnContext *ctx) {
+    RtDeviceContext *d = ctx->device;
+    const TnDeviceLibrary *lib = library(ctx);
+    if (d->stream && !d->lost)
+        lib->synchronize(d->stream, NULL); /* nothing that is given back is in use; failures have no one to hear them */
+    for (uint32_t i = 0; ctx->frames && i < ctx->plan->p.n_programs; i++)
+        free_frame(ctx, &ctx->frames[i]);
+    for (uint32_t i = 0; ctx->states && i < ctx->plan->p.n_states; i++)
+        if (ctx->states[i].memory == RT_DEVICE)
+            give_device(ctx, &ctx->states[i].buf);
+    for (uint32_t i = 0; i < ctx->n_pool; i++) {
+        RtBuffer b = {ctx->pool[i].p, ctx->pool[i].cap};
+        if (ctx->pool[i].memory == RT_DEVICE) {
+            give_device(ctx, &b);
+            ctx->pool[i].p = NULL;
+        }
+    }
+    give_device(ctx, &ctx->arena[RT_DEVICE]);
+    give_device(ctx, &ctx->scratch[RT_DEVICE]);
+    give_pinned(ctx, &d->watch);
+    tni_free(ctx->alloc, d->key.p);
+    if (d->from)
+        lib->mark_destroy(&d->from);
+    if (d->to)
+        lib->mark_destroy(&d->to);
+    if (d->users)
+        lib->stream_destroy(&d->users);
+    if (d->own)
+        lib->stream_destroy(&d->own);
+    ctx->device = NULL;
+}
+
+/* A stream of the caller's (NULL: the context's own again). Graphs stay: they are captured on the context's own. */
+TnStatus tni_rt_device_set_stream(TnContext *ctx, void *stream, TnError *err) {
+    RtDeviceContext *d = ctx->device;
+    TnStream *wrapped = NULL;
+    TN_TRY(tni_rt_device_usable(ctx, err));
+    TN_TRY(tni_rt_device_finish(ctx, err));
+    TN_TRY(tni_rt_device_wait(ctx, err));
+    if (stream)
+        TN_TRY(library(ctx)->stream_wrap(ctx->plan->device->dev, stream, &wrapped, err));
+    if (d->users)
+        library(ctx)->stream_destroy(&d->users);
+    d->users = wrapped;
+    d->stream = wrapped ? wrapped : d->own;
+    return TN_OK;
+}
