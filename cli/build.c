@@ -20,6 +20,8 @@ static int run(Cli *cli) {
         return cli_fail(cli, "give one model: an .onnx file or a folder with a Hugging Face checkpoint");
     if (cli->args.output == NULL)
         return cli_fail(cli, "give the plan's name with -o PLAN");
+    if (!cli_precision_ok(cli))
+        return 2;
     TnBuildOptions o = cli_build_options(cli);
     TnNpz samples = {0};
     double start = seconds();
@@ -44,6 +46,7 @@ static int run(Cli *cli) {
 static const CliOption options[] = {
     {"output", 'o', CLI_TEXT, CLI_ARG(output), "PLAN", "the plan to write (whole or not at all)"},
     CLI_BUILD,
+    CLI_DEVICE,
     {"samples", 0, CLI_TEXT, CLI_ARG(samples), "X.npz", "sample inputs on which kernels are verified and timed"},
     CLI_THREADS,
     CLI_COMMON,
@@ -54,6 +57,8 @@ const CliVerb cli_build = {
     "build", "compile a model into a plan", "MODEL -o PLAN [options]",
     "MODEL is an .onnx file (opsets 7 to 24) or a folder with a Hugging Face checkpoint (config.json, *.safetensors).\n"
     "Without --shapes the plan takes any size of its symbols (tenon inspect PLAN shows them); with ranges its memory is laid\n"
-    "out at build time and other sizes are refused.",
+    "out at build time and other sizes are refused.\n"
+    "With --device cuda the plan is for a GPU, in float32 unless --tf32, --fp16 or --bf16 asks for less; kernels are verified on\n"
+    "the GPU. Inputs and outputs keep the model's types; tenon explain PLAN says which steps stay float32 and why.",
     options, run,
 };

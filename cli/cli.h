@@ -42,8 +42,9 @@ typedef struct CliList {
 
 /* Values of all options of all verbs; what a verb does not list keeps its default. */
 typedef struct CliArgs {
-    bool quiet, json, help, tune, layers, profile, verify, reference;
+    bool quiet, json, help, tune, layers, profile, verify, reference, fp32, tf32, fp16, bf16, allow_cpu_steps;
     const char *output, *shapes, *timing_cache, *cpu, *after, *model, *expected, *outputs, *eval, *samples, *threads_list, *batches;
+    const char *device, *target;
     CliList inputs;
     uint32_t threads, warmup, runs, batch, beams, max_length, tokens;
     double duration, atol, rtol, min_confidence;
@@ -70,6 +71,14 @@ typedef struct Cli {
         {"reference", 0, CLI_FLAG, CLI_ARG(reference), NULL, "reference kernels only (slow, exact)"},                                    \
         {"tune", 0, CLI_FLAG, CLI_ARG(tune), NULL, "time the candidate kernels on this machine"},                                        \
         {"timing-cache", 0, CLI_TEXT, CLI_ARG(timing_cache), "FILE", "remember timings here"}
+#define CLI_DEVICE                                                                                                                       \
+    {"device", 0, CLI_TEXT, CLI_ARG(device), "D", "cpu, cuda or cuda:N: where the plan runs (default: cpu)"},                            \
+        {"fp32", 0, CLI_FLAG, CLI_ARG(fp32), NULL, "GPU: compute in float32 (default)"},                                                 \
+        {"tf32", 0, CLI_FLAG, CLI_ARG(tf32), NULL, "GPU: float32; products may round operands to TF32"},                                 \
+        {"fp16", 0, CLI_FLAG, CLI_ARG(fp16), NULL, "GPU: float16 where the model bears it"},                                             \
+        {"bf16", 0, CLI_FLAG, CLI_ARG(bf16), NULL, "GPU: bfloat16 where the model bears it"},                                            \
+        {"target", 0, CLI_TEXT, CLI_ARG(target), "ARCH", "GPU architecture, as sm_90, when none is here (nothing is verified then)"},    \
+        {"allow-cpu-steps", 0, CLI_FLAG, CLI_ARG(allow_cpu_steps), NULL, "GPU: steps without a GPU kernel run on the CPU"}
 #define CLI_THREADS {"threads", 't', CLI_UINT, CLI_ARG(threads), "N", "threads (default: one a core)"}
 #define CLI_END {NULL, 0, CLI_FLAG, 0, NULL, NULL}
 
@@ -84,7 +93,10 @@ int cli_fail(Cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)
 void cli_note(Cli *cli, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* open.c */
+/* The build options of the command line. */
 TnBuildOptions cli_build_options(Cli *cli);
+/* false (reported) when several precisions were given. */
+bool cli_precision_ok(Cli *cli);
 /* true when path is a plan (by its first bytes), false when it is a model (ONNX file or checkpoint folder). */
 bool cli_is_plan(const char *path);
 /* Opens a plan, or builds one in memory from a model; close with cli_close. */

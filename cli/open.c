@@ -27,6 +27,19 @@ static void show_log(void *ctx, TnLogLevel level, const char *message) {
         cli_note(ctx, "warning: %s", message);
 }
 
+/* NULL: none was given. */
+static const char *precision(const CliArgs *a) {
+    return a->fp16 ? "fp16" : a->bf16 ? "bf16" : a->tf32 ? "tf32" : a->fp32 ? "fp32" : NULL;
+}
+
+bool cli_precision_ok(Cli *cli) {
+    const CliArgs *a = &cli->args;
+    if (a->fp32 + a->tf32 + a->fp16 + a->bf16 <= 1)
+        return true;
+    cli_fail(cli, "give one of --fp32, --tf32, --fp16, --bf16");
+    return false;
+}
+
 TnBuildOptions cli_build_options(Cli *cli) {
     TnBuildOptions o = tn_build_options_default();
     cli->log = (TnLog){show_log, cli};
@@ -37,6 +50,10 @@ TnBuildOptions cli_build_options(Cli *cli) {
     o.timing_cache = cli->args.timing_cache;
     o.cpu = cli->args.cpu;
     o.reference = cli->args.reference;
+    o.device = cli->args.device;
+    o.precision = precision(&cli->args);
+    o.target = cli->args.target;
+    o.allow_cpu_steps = cli->args.allow_cpu_steps;
     o.log = cli->args.quiet ? NULL : &cli->log;
     o.progress = cli->args.quiet || !isatty(STDERR_FILENO) ? NULL : &cli->progress;
     return o;

@@ -27,6 +27,12 @@ typedef struct TnBuildOptions {
     const TnAllocator *allocator; /* NULL: malloc */
     const TnLog *log;             /* NULL: silent */
     const TnProgress *progress;   /* NULL: none */
+    const char *device;      /* "cpu" (NULL too), "cuda" or "cuda:N": where the plan runs; kernels are verified (and timed) there */
+    const char *precision;   /* for a GPU: "fp32" (NULL too), "tf32", "fp16" or "bf16". Inputs and outputs keep the model's types; steps that
+                                cannot be trusted in the narrow type stay fp32 (tenon explain says which and why) */
+    const char *target;      /* "sm_90": build for this GPU architecture even when there is none here; kernels are then chosen by estimate and
+                                not verified. NULL: the GPU of `device` */
+    int32_t allow_cpu_steps; /* 1: steps without a GPU kernel run on the CPU; 0: they fail the build, which names them */
 } TnBuildOptions;
 
 TN_API TnBuildOptions tn_build_options_default(void);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The build, spelled out once: import -> ranges -> shapes -> rewrites -> planner -> file. */
+ * The build, spelled out once: import -> ranges -> shapes -> rewrites [-> observation -> precision] -> planner -> file. */
 #include "tenon/build.h"
 
 #include <sys/stat.h>
 
+#include "api/build_device.h"
 #include "api/ranges.h"
 #include "base/cpu.h"
 #include "base/threads.h"
@@ -13,6 +14,7 @@
 #include "onnx/onnx.h"
 #include "passes/passes.h"
 #include "planner/planner.h"
+#include "precision/precision.h"
 #include "shape/shape.h"
 
 TnBuildOptions tn_build_options_default(void) {
@@ -30,6 +32,8 @@ typedef struct Build {
     PlanHeader header;
     uint64_t model_hash;
     uint32_t cpu_flags;
+    BuildDevice device;
+    PrecisionReport precision;
 } Build;
 
 static TnStatus check_options(const TnBuildOptions *o, TnError *err) {
@@ -72,6 +76,7 @@ static TnStatus take_options(const TnBuildOptions *options, Build *b, TnError *e
 }
 
 static void finish(Build *b) {
+    tni_api_build_device_close(&b->device);
     tni_ir_module_destroy(&b->module);
     tni_arena_destroy(&b->arena);
     tni_threads_destroy(&b->threads);
@@ -118,9 +123,40 @@ static TnStatus order_samples(Build *b, TnTensor **out, TnError *err) {
     return TN_OK;
 }
 
+/* Sizes that nobody gave are settled by running the model. */
+static bool sizes_open(const IrModule *m) {
+    for (uint32_t i = 0; i < m->n_symbols; i++)
+        if (!m->symbols[i].data_dependent && m->symbols[i].min == 1 && m->symbols[i].opt == 1 && m->symbols[i].max == INT64_MAX)
+            return true;
+    return false;
+}
+
+/* Types for the device: what was seen when the model ran in float32 decides. */
+static TnStatus narrow(Build *b, PlannerOptions *po, TnError *err) {
+    const PrecisionSeen *seen;
+    const BuildDevice *d = &b->device;
+    if (d->type == TN_F32 && !sizes_open(b->module))
+        return TN_OK;
+    TN_TRY(tni_planner_observe(b->module, po, b->arena, &seen, err));
+    po->keep_sizes = true;
+    if (d->type == TN_F32)
+        return TN_OK;
+    const PrecisionOptions o = {.type = d->type,
+                                .seen = seen,
+                                .lib = d->lib,
+                                .device = &d->info,
+                                .math = d->math,
+                                .threads = b->threads,
+                                .log = b->o.log};
+    TN_TRY(tni_precision_apply(b->module, &o, &b->precision, err));
+    po->precision = &b->precision;
+    return TN_OK;
+}
+
 /* Everything but the writing of bytes. */
 static TnStatus make(Build *b, const char *path, TnError *err) {
     TnTensor *samples;
+    TN_TRY(tni_api_build_device_open(&b->o, &b->device, err));
     TN_TRY(front(b, path, b->o.stop_after, err));
     TN_TRY(tni_arena_create(b->alloc, &b->arena, err));
     TN_TRY(tni_plan_writer_create(b->arena, &b->writer, err));
@@ -134,7 +170,14 @@ static TnStatus make(Build *b, const char *path, TnError *err) {
                          .alloc = b->alloc,
                          .log = b->o.log,
                          .progress = b->o.progress,
-                         .model_hash = b->model_hash};
+                         .model_hash = b->model_hash,
+                         .lib = b->device.lib,
+                         .device_info = b->device.lib ? &b->device.info : NULL,
+                         .device = b->device.device,
+                         .math = b->device.math,
+                         .allow_cpu_steps = b->o.allow_cpu_steps != 0};
+    if (b->device.lib)
+        TN_TRY(narrow(b, &po, err));
     return tni_planner_plan(b->module, &po, b->writer, &b->header, err);
 }
 

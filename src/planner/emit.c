@@ -111,6 +111,13 @@ static TnStatus find_blob(Emit *e, const void *data, size_t bytes, const TnKerne
         f->q = *q;
         f->q.in = t;
         f->q.out = t + q->n_in;
+        if (q->device) {
+            TnDeviceInfo *info = tni_arena_calloc(keep, 1, sizeof *info);
+            if (!info)
+                return TN_OOM(err, sizeof *info);
+            *info = *q->device;
+            f->q.device = info;
+        }
     }
     TN_TRY(tni_plan_weight(e->w, stored, fill_blob, f, offset, err));
     e->blobs[h] = (Blob){key, data, bytes, *offset, stored, k, shape};
@@ -160,7 +167,8 @@ static TnStatus find_plain(Emit *e, TnError *err) {
         PN_ALLOC(e->pn, in, n->n_in, err);
         PN_ALLOC(e->pn, out, n->n_out, err);
         node_tensors(e, n, in, out);
-        TnKernelQuery q = {n->op, n->params, in, n->n_in, out, n->n_out, e->pn->n_threads};
+        TnKernelQuery q = {n->op, n->params, in, n->n_in, out, n->n_out, e->pn->n_threads, NULL};
+        tni_planner_query_on(e->pn, e->pg->on[k], &q);
         for (uint32_t i = 0; i < n->n_in; i++)
             if (n->in[i] != TN_NO_VALUE && !wants_packed(e->pg->choice[k]->kernel, &q, g, n, i))
                 e->plain[n->in[i]] = 1;
@@ -181,7 +189,8 @@ static TnStatus emit_values(Emit *e, TnError *err) {
         is_output[g->outputs[i]] = !tni_planner_is_state(g->values[g->outputs[i]].name);
     for (uint32_t v = 0; v < g->n_values; v++) {
         const IrValue *x = &g->values[v];
-        PlanValue pv = {.dtype = x->dtype, .rank = x->rank, .place = pg->place[v], .is_output = is_output[v]};
+        PlanValue pv = {
+            .dtype = x->dtype, .rank = x->rank, .place = pg->place[v], .is_output = is_output[v], .device = pg->home[v]};
         TN_TRY(tni_plan_string(e->w, x->name, &pv.name, err));
         const IrValue *like = x;
         if (pg->place[v] == PLAN_AT_STATE) /* equal dims, but the ids of the state */
@@ -245,7 +254,8 @@ static TnStatus emit_packed(Emit *e, uint32_t k, uint32_t *first, TnError *err) 
     PN_ALLOC(e->pn, out, n->n_out, err);
     PN_ALLOC(e->pn, ids, n->n_in, err);
     node_tensors(e, n, in, out);
-    TnKernelQuery q = {n->op, n->params, in, n->n_in, out, n->n_out, e->pn->n_threads};
+    TnKernelQuery q = {n->op, n->params, in, n->n_in, out, n->n_out, e->pn->n_threads, NULL};
+    tni_planner_query_on(e->pn, e->pg->on[k], &q);
     for (uint32_t i = 0; i < n->n_in; i++) {
         ids[i] = PLAN_NONE;
         if (!wants_packed(kernel, &q, g, n, i))
@@ -256,7 +266,7 @@ static TnStatus emit_packed(Emit *e, uint32_t k, uint32_t *first, TnError *err) 
         uint64_t shape = tni_hash(packing, strlen(packing), i);
         shape = tni_hash(n->params, tni_op_info(n->op)->params_size, shape);
         shape = tni_hash(in[i].dims, sizeof in[i].dims, shape);
-        PlanValue pv = {.dtype = TN_U8, .rank = 1, .place = PLAN_AT_WEIGHT, .bytes = stored, .last_step = g->n_nodes};
+        PlanValue pv = {.dtype = TN_U8, .rank = 1, .place = PLAN_AT_WEIGHT, .bytes = stored, .last_step = g->n_nodes, .device = e->pg->on[k]};
         char name[300];
         snprintf(name, sizeof name, "%.200s#%s", g->values[n->in[i]].name, packing);
         TN_TRY(tni_plan_string(e->w, name, &pv.name, err));
@@ -279,11 +289,45 @@ static TnStatus emit_params(Emit *e, const IrNode *n, PlanStep *st, TnError *err
     return tni_plan_append(e->w, PLAN_SEC_PARAMS, &p, st->params_bytes, &st->params, err);
 }
 
+/* Generated code of node k: binary and source, once for all steps that have the same. */
+static TnStatus emit_code(Emit *e, uint32_t k, uint32_t *id, TnError *err) {
+    const IrNode *n = &e->pg->g->nodes[k];
+    const TnKernel *kernel = e->pg->choice[k]->kernel;
+    TnTensor *in, *out;
+    const PnCode *c;
+    *id = PLAN_NONE;
+    if (!kernel || !kernel->source || e->pg->on[k] == TN_DEVICE_CPU)
+        return TN_OK;
+    PN_ALLOC(e->pn, in, n->n_in, err);
+    PN_ALLOC(e->pn, out, n->n_out, err);
+    node_tensors(e, n, in, out);
+    TnKernelQuery q = {n->op, n->params, in, n->n_in, out, n->n_out, e->pn->n_threads, NULL};
+    tni_planner_query_on(e->pn, e->pg->on[k], &q);
+    TN_TRY(tni_planner_code(e->pn, kernel, &q, &c, err));
+    const size_t bytes = sizeof(PlanCode) + c->binary_bytes + c->source_bytes;
+    PlanCode *blob = tni_arena_alloc_aligned(tni_plan_writer_arena(e->w), bytes, 64);
+    if (!blob)
+        return TN_OOM(err, bytes);
+    *blob = (PlanCode){.arch = e->pn->o->device_info->arch, .binary_bytes = c->binary_bytes, .source_bytes = c->source_bytes};
+    if (c->binary_bytes)
+        memcpy(blob + 1, c->binary, c->binary_bytes);
+    memcpy((uint8_t *)(blob + 1) + c->binary_bytes, c->source, c->source_bytes);
+    PlanValue pv = {.dtype = TN_U8, .rank = 1, .place = PLAN_AT_WEIGHT, .bytes = bytes, .last_step = e->pg->g->n_nodes};
+    char name[200];
+    snprintf(name, sizeof name, "%.150s#code", n->name);
+    TN_TRY(tni_plan_string(e->w, name, &pv.name, err));
+    pv.dims[0] = tni_ir_dim_const(e->pn->m, (int64_t)bytes);
+    if (pv.dims[0] == TN_DIM_NONE)
+        return TN_OOM(err, sizeof(TnDimExpr));
+    TN_TRY(find_blob(e, blob, bytes, NULL, NULL, 0, 0, bytes, &pv.offset, err));
+    return add_value(e, &pv, id, err);
+}
+
 static TnStatus emit_step(Emit *e, uint32_t k, TnError *err) {
     const PnGraph *pg = e->pg;
     const IrNode *n = &pg->g->nodes[k];
     const TnKernel *kernel = pg->choice[k]->kernel;
-    PlanStep st = {.n_in = n->n_in, .n_out = n->n_out};
+    PlanStep st = {.n_in = n->n_in, .n_out = n->n_out, .code = PLAN_NONE};
     TN_TRY(tni_plan_string(e->w, n->name, &st.name, err));
     TN_TRY(tni_plan_string(e->w, tni_op_info(n->op)->name, &st.op, err));
     TN_TRY(tni_plan_string(e->w, kernel ? kernel->name : "", &st.kernel, err));
@@ -291,6 +335,7 @@ static TnStatus emit_step(Emit *e, uint32_t k, TnError *err) {
     TN_TRY(put_ids(e, n->in, n->n_in, &st.first_in, err));
     TN_TRY(put_ids(e, n->out, n->n_out, &st.first_out, err));
     TN_TRY(emit_packed(e, k, &st.first_packed, err));
+    TN_TRY(emit_code(e, k, &st.code, err));
     st.n_symbols = pg->first_define[k + 1] - pg->first_define[k];
     if (st.n_symbols)
         TN_TRY(put_operands(e, pg->defines[pg->first_define[k]], 2 * st.n_symbols, &st.first_symbol, err));
@@ -326,8 +371,10 @@ static TnStatus emit_graph(Emit *e, PnGraph *pg, PlanProgram *prog, TnError *err
     TN_TRY(put_ports(e, g->outputs, g->n_outputs, &prog->first_output, &prog->n_outputs, err));
     prog->n_steps = g->n_nodes;
     prog->n_values = e->n_values;
-    prog->arena_bytes = pg->arena_bytes;
-    prog->arena_lower_bound = pg->arena_lower_bound;
+    prog->arena_bytes = pg->arena_bytes[0];
+    prog->arena_lower_bound = pg->arena_lower_bound[0];
+    prog->device_arena_bytes = pg->arena_bytes[1];
+    prog->device_arena_lower_bound = pg->arena_lower_bound[1];
     return tni_plan_append(e->w, PLAN_SEC_VALUES, e->values, e->n_values, &prog->first_value, err);
 }
 

@@ -3,7 +3,8 @@
  * Why each kernel was chosen, as lines of tab-separated fields (plan/explain.c turns them into text or JSON):
  *   step   PROGRAM NUMBER OP SHAPES REASON NODE
  *   tried  KERNEL CHOSEN(0/1) COST_NS TIME_NS ERROR NOTE      (a number that is not known is "-")
- * Steps that share a decision point to the first: "as PROGRAM NUMBER". */
+ * Steps that share a decision point to the first: "as PROGRAM NUMBER". Steps that had to stay float32 say so after their reason. A plan for a
+ * device begins with a line that names it. */
 #include "planner/internal.h"
 
 #include <stdio.h>
@@ -55,6 +56,33 @@ static void shapes(const Pn *pn, const IrGraph *g, const IrNode *n, char *buf, s
     }
 }
 
+/* Why the node stays float32 where less was asked for, or NULL. */
+static const char *why_wide(const Pn *pn, const PnGraph *pg, const IrNode *n) {
+    const PrecisionReport *r = pn->o->precision;
+    uint32_t o = 0;
+    while (o < n->n_out && n->out[o] == TN_NO_VALUE)
+        o++;
+    for (uint32_t i = 0; r && o < n->n_out && i < r->n_notes; i++)
+        if (r->notes[i].graph == pg->id && strcmp(r->notes[i].value, pg->g->values[n->out[o]].name) == 0)
+            return r->notes[i].why;
+    return NULL;
+}
+
+static TnStatus explain_device(const Pn *pn, PlanWriter *w, TnError *err) {
+    const TnDeviceInfo *i = pn->o->device_info;
+    const PrecisionReport *r = pn->o->precision;
+    char s[400];
+    Text t = {.n = 0};
+    snprintf(s, sizeof s, "%s: %s, compute capability %u.%u, %s", pn->o->lib->name, i->name, i->arch / 10, i->arch % 10,
+             pn->device ? "verified and timed there" : "not verified: no device");
+    add(&t, s);
+    if (r) {
+        snprintf(s, sizeof s, "; %u of %u steps with floats narrow, %u casts", r->n_narrow, r->n_steps, r->n_casts);
+        add(&t, s);
+    }
+    return flush(&t, w, err);
+}
+
 static TnStatus explain_step(Pn *pn, PlanWriter *w, const PnGraph *pg, uint32_t k, const PnChoice **seen, char (*where)[160],
                              uint32_t *n_seen, TnError *err) {
     Text t = {.n = 0};
@@ -76,7 +104,13 @@ static TnStatus explain_step(Pn *pn, PlanWriter *w, const PnGraph *pg, uint32_t 
         field(&t, n->name);
         return flush(&t, w, err);
     }
-    field(&t, c->reason);
+    const char *wide = why_wide(pn, pg, n);
+    if (wide) {
+        snprintf(buf, sizeof buf, "%s; float32: %s", c->reason, wide);
+        field(&t, buf);
+    } else {
+        field(&t, c->reason);
+    }
     field(&t, n->name);
     TN_TRY(flush(&t, w, err));
     if (!c->n_tried)
@@ -103,6 +137,8 @@ TnStatus tni_planner_explain(Pn *pn, PlanWriter *w, TnError *err) {
     uint32_t n_seen = 0;
     PN_ALLOC(pn, seen, pn->n_choices, err);
     PN_ALLOC(pn, where, pn->n_choices, err);
+    if (pn->o->lib)
+        TN_TRY(explain_device(pn, w, err));
     for (uint32_t i = 0; i < pn->m->n_graphs; i++) {
         const PnGraph *pg = &pn->graphs[pn->order[i]];
         for (uint32_t k = 0; k < pg->g->n_nodes; k++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the files of the planner share. The order of work (planner.c): states and outputs get values of their own; the graph is run step by
- * step on sample inputs, choosing and verifying a kernel for each step (run.c, choose.c, compare.c, timing.c); lives, views and slots
- * (memory.c); records and packed constants (emit.c). */
+ * What the files of the planner share. The order of work (planner.c): states and outputs get values of their own (prepare.c); steps go to the
+ * device or stay on the host, with copies between (place.c); the graph is run step by step on sample inputs, choosing and verifying a kernel
+ * for each step (run.c, choose.c, device.c, compare.c, timing.c); lives, views and slots (memory.c); records and packed constants (emit.c). */
 #ifndef TENON_PLANNER_INTERNAL_H
 #define TENON_PLANNER_INTERNAL_H
 
@@ -17,6 +17,7 @@ typedef struct PnTried {
     double cost;      /* ns, estimated; < 0: none */
     double time;      /* ns, measured; < 0: not timed */
     double error;     /* largest |y - ref| / max|ref|; < 0: not compared */
+    bool cached;      /* device: time, error and note are of an earlier build */
     const char *note; /* "ok", "reference", "too inexact", "failed: ...", "not needed", ... */
 } PnTried;
 
@@ -28,15 +29,30 @@ typedef struct PnChoice {
     uint32_t n_tried;
     const char *reason;
     bool verified;
+    bool unmet; /* no kernel of the device is good enough: the build will fail */
 } PnChoice;
 
 typedef struct PnTimings PnTimings; /* timing.c */
+typedef struct PnDevice PnDevice;   /* device.c */
+
+/* Generated code of a step. */
+typedef struct PnCode {
+    uint64_t hash; /* of the source */
+    const char *source;
+    size_t source_bytes; /* with its NUL */
+    void *binary;        /* NULL: there is no compiler here */
+    size_t binary_bytes;
+    TnModule *module; /* loaded, where there is a device */
+} PnCode;
 
 typedef struct PnGraph {
     IrGraph *g;
     IrGraphId id;
     uint32_t program;
     const PnChoice **choice; /* [n_nodes] */
+    /* place.c */
+    uint8_t *on;   /* [n_nodes]: TnDeviceKind that runs the node */
+    uint8_t *home; /* [n_values]: TnDeviceKind of the memory */
     /* memory.c */
     uint32_t *root;  /* [n_values]: value whose bytes it shares, itself if none */
     uint32_t *place; /* [n_values]: PlanPlace */
@@ -44,7 +60,7 @@ typedef struct PnGraph {
     uint32_t *first, *last; /* of roots: the life of all that share it */
     uint32_t *own_first, *own_last;
     uint64_t *offset, *bytes;
-    uint64_t arena_bytes, arena_lower_bound;
+    uint64_t arena_bytes[2], arena_lower_bound[2]; /* host, device */
     uint32_t (*defines)[2]; /* data-dependent symbols: symbol, PLAN_SYMBOL_AT */
     uint32_t *first_define; /* [n_nodes + 1] */
     uint8_t *late;          /* [n_values] */
@@ -79,7 +95,26 @@ typedef struct Pn {
     uint8_t *guessed;     /* [n_symbols]: opt is ours to choose: 1 a picture's side, 2 a length, 3 a number of samples */
     bool strict, gave_up; /* run.c: stop at the first step that cannot run */
     size_t steps_done, steps_all;
+    /* With a device. */
+    PnDevice *device;     /* device.c: NULL when there is none here */
+    bool dry;             /* steps of the device are not run: their results are zeros */
+    bool from_cache;      /* dry, and every choice must come from the timing cache */
+    bool missed;          /* from_cache: one did not */
+    uint64_t device_seed; /* device, driver, kernels: part of signatures */
+    PnCode **codes;
+    uint32_t n_codes, cap_codes;
+    const char **unmet; /* steps of the device for which no kernel was good enough */
+    uint32_t n_unmet, cap_unmet;
+    /* observe.c */
+    struct PnSeen *seen; /* [n_graphs]; NULL: nobody asks */
+    double guess;        /* run.c: the guess of sizes that was taken, < 0: none */
 } Pn;
+
+/* What was seen of the values of a graph. */
+typedef struct PnSeen {
+    double *largest;
+    TnTensor *shape;
+} PnSeen;
 
 #define PN_ALLOC(pn, p, n, err)                                                                                                            \
     do {                                                                                                                                   \
@@ -93,6 +128,16 @@ TnStatus tni_planner_prepare(Pn *pn, TnError *err);
 bool tni_planner_is_state(const char *name);
 uint32_t tni_planner_find_state(const Pn *pn, const char *name); /* PLAN_NONE: none */
 bool tni_planner_aligned(const void *p, TnDtype t);              /* for elements of t */
+
+/* ---- place.c ---- */
+/* Decides where every node runs and every value lies; adds copies. For the CPU alone: everything on the host. */
+TnStatus tni_planner_place(Pn *pn, TnError *err);
+/* Node k is a copy between the host's memory and the device's. */
+bool tni_planner_is_transfer(const PnGraph *pg, uint32_t k);
+
+/* ---- observe.c ---- */
+void tni_planner_see(Pn *pn, IrGraphId g, IrValueId v, const TnTensor *t); /* notes a value that was computed */
+void tni_planner_forget(Pn *pn);
 
 /* ---- run.c ---- */
 /* Runs all graphs on samples and chooses a kernel for every node. */
@@ -129,15 +174,38 @@ typedef struct PnCase {
     const char *name;    /* of the node, for the log */
     bool runnable;       /* all data present */
     bool done;           /* set by choose: out holds the result of the chosen kernel */
+    uint32_t on;         /* TnDeviceKind that runs it */
+    void **on_in;        /* [n_in] device copies of operands, kept from call to call; NULL: nothing is kept */
 } PnCase;
 TnStatus tni_planner_choose(Pn *pn, PnCase *c, const PnChoice **out, TnError *err);
 /* The choice when nothing can be run: the reference kernel with this reason. */
 TnStatus tni_planner_choose_reference(Pn *pn, TnOp op, const char *reason, const PnChoice **out, TnError *err);
+/* For node k, which did not run: that, or on a device the cheapest estimate. */
+TnStatus tni_planner_choose_unrun(Pn *pn, const PnGraph *pg, uint32_t k, const char *reason, const PnChoice **out, TnError *err);
+/* For a DATA_SHAPE operator on a device, when out holds the results of the reference. */
+TnStatus tni_planner_choose_sized(Pn *pn, PnCase *c, const PnChoice **out, TnError *err);
 TnStatus tni_planner_choices_init(Pn *pn, TnError *err);
 /* Runs a kernel once on a case, packing its constants and giving it scratch. out: [n_out]. ns (may be NULL): time of the call. repeat:
  * calls at most this many times or until 20 ms are used up, *ns is the smallest time. */
 TnStatus tni_planner_call(Pn *pn, const TnKernel *k, const PnCase *c, TnTensor *out, uint32_t repeat, double *ns, TnError *err);
 void tni_planner_query(const Pn *pn, const PnCase *c, TnTensor *in, TnKernelQuery *q);
+
+/* For kernels that are asked without a case. */
+void tni_planner_query_on(const Pn *pn, uint32_t on, TnKernelQuery *q);
+
+/* ---- device.c ---- */
+TnStatus tni_planner_device_open(Pn *pn, TnError *err);
+void tni_planner_device_close(Pn *pn);
+/* Runs a kernel of the device once on host tensors; out: host memory, allocated already (DATA_SHAPE operators: allocated here). */
+TnStatus tni_planner_device_call(Pn *pn, const TnKernel *k, const PnCase *c, TnTensor *out, TnError *err);
+/* Median time of a call, when calls follow each other. */
+TnStatus tni_planner_device_time(Pn *pn, const TnKernel *k, const PnCase *c, double *ns, TnError *err);
+/* Gives back the device copies of a case's operands. */
+void tni_planner_device_release(Pn *pn, PnCase *c);
+/* Is the device lost, so that nothing further can work? */
+bool tni_planner_device_lost(Pn *pn);
+/* Generated code of a step, compiled where there is a compiler; *out NULL: the kernel has none. */
+TnStatus tni_planner_code(Pn *pn, const TnKernel *k, const TnKernelQuery *q, const PnCode **out, TnError *err);
 
 /* ---- compare.c ---- */
 /* y against the reference within the kernel's tolerance; *error: largest difference over the largest |ref|. */
@@ -150,6 +218,13 @@ bool tni_planner_crop(const PnCase *c, uint32_t part, TnTensor *in, TnTensor *ou
 TnStatus tni_planner_timings_open(Pn *pn, TnError *err);
 bool tni_planner_timing_find(const Pn *pn, const TnKernel *k, uint64_t signature, double *ns);
 TnStatus tni_planner_timing_add(Pn *pn, const TnKernel *k, uint64_t signature, double ns, TnError *err);
+/* The whole outcome of trying a kernel of a device. */
+bool tni_planner_outcome_find(const Pn *pn, const TnKernel *k, uint64_t signature, double *ns, double *error, bool *ok);
+TnStatus tni_planner_outcome_add(Pn *pn, const TnKernel *k, uint64_t signature, double ns, double error, bool ok, TnError *err);
+/* Numbers seen on samples. */
+bool tni_planner_number_find(const Pn *pn, uint64_t key, double *value);
+TnStatus tni_planner_number_add(Pn *pn, uint64_t key, double value, TnError *err);
+bool tni_planner_timings_empty(const Pn *pn);
 TnStatus tni_planner_timings_save(Pn *pn, TnError *err);
 
 /* ---- memory.c ---- */

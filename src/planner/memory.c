@@ -121,6 +121,10 @@ static void base_places(const Pn *pn, PnGraph *pg) {
     }
 }
 
+static bool same_memory(const PnGraph *pg, IrValueId a, IrValueId b) {
+    return pg->home[a] == pg->home[b];
+}
+
 /* out 0 of node k shares the bytes of `with` (a value): lives of the root grow. */
 static void share(PnGraph *pg, IrValueId out, IrValueId with) {
     uint32_t r = pg->root[with];
@@ -137,7 +141,7 @@ static bool dies_here(const Pn *pn, const PnGraph *pg, uint32_t k, uint32_t i, u
     uint32_t r = pg->root[in];
     if (pg->place[r] != PLAN_AT_ARENA && pg->place[r] != PLAN_AT_DYNAMIC)
         return false;
-    if (pg->last[r] != k || !dims_equal(pn->m, &pg->g->values[in], &pg->g->values[n->out[j]]))
+    if (pg->last[r] != k || !same_memory(pg, in, n->out[j]) || !dims_equal(pn->m, &pg->g->values[in], &pg->g->values[n->out[j]]))
         return false;
     for (uint32_t o = 0; o < n->n_in; o++)
         if (o != i && n->in[o] != TN_NO_VALUE && n->in[o] != in && pg->root[n->in[o]] == r)
@@ -158,7 +162,8 @@ static void share_all(const Pn *pn, PnGraph *pg) {
         uint32_t flags = tni_op_info(n->op)->flags;
         if (n->n_out == 0 || n->out[0] == TN_NO_VALUE || (pg->place[n->out[0]] != PLAN_AT_ARENA && pg->place[n->out[0]] != PLAN_AT_DYNAMIC))
             continue;
-        if ((flags & TN_OPF_VIEW) && n->in[0] != TN_NO_VALUE && g->values[n->in[0]].dtype == g->values[n->out[0]].dtype) {
+        if ((flags & TN_OPF_VIEW) && n->in[0] != TN_NO_VALUE && g->values[n->in[0]].dtype == g->values[n->out[0]].dtype &&
+            same_memory(pg, n->in[0], n->out[0])) {
             share(pg, n->out[0], n->in[0]);
             continue;
         }
@@ -212,26 +217,17 @@ static bool sizes_at(const Pn *pn, PnGraph *pg, int corner, int64_t *exprs, uint
     return true;
 }
 
-static TnStatus lay_out(Pn *pn, PnGraph *pg, TnError *err) {
+/* Slots of the values in one memory. */
+static TnStatus lay_out_memory(Pn *pn, PnGraph *pg, uint32_t memory, bool *fits, TnError *err) {
     uint32_t n_values = pg->g->n_values, n = 0, *ids, *first, *last;
     uint64_t *sizes, *offsets;
-    int64_t *exprs;
-    uint8_t *ok;
-    PN_ALLOC(pn, exprs, pn->m->n_exprs, err);
-    PN_ALLOC(pn, ok, pn->m->n_exprs, err);
     PN_ALLOC(pn, ids, n_values, err);
     PN_ALLOC(pn, first, n_values, err);
     PN_ALLOC(pn, last, n_values, err);
     PN_ALLOC(pn, sizes, n_values, err);
     PN_ALLOC(pn, offsets, n_values, err);
-    for (int corner = 0; corner < 3; corner++) {
-        if (!sizes_at(pn, pg, corner, exprs, ok)) {
-            memset(pg->bytes, 0, n_values * sizeof *pg->bytes);
-            return TN_OK;
-        }
-    }
     for (uint32_t v = 0; v < n_values; v++) {
-        if (pg->place[v] != PLAN_AT_ARENA)
+        if (pg->place[v] != PLAN_AT_ARENA || pg->home[v] != memory)
             continue;
         ids[n] = v;
         sizes[n] = pg->bytes[v];
@@ -242,15 +238,38 @@ static TnStatus lay_out(Pn *pn, PnGraph *pg, TnError *err) {
     void *scratch = tni_arena_alloc_aligned(pn->arena, bytes, 64);
     if (!scratch)
         return TN_OOM(err, bytes);
-    if (!tni_plan_arena(n, pg->g->n_nodes, sizes, first, last, false, scratch, offsets, &pg->arena_bytes, &pg->arena_lower_bound)) {
-        memset(pg->bytes, 0, n_values * sizeof *pg->bytes);
-        pg->arena_bytes = pg->arena_lower_bound = 0;
-        return TN_OK;
-    }
-    for (uint32_t i = 0; i < n; i++) {
+    *fits = tni_plan_arena(n, pg->g->n_nodes, sizes, first, last, false, scratch, offsets, &pg->arena_bytes[memory],
+                           &pg->arena_lower_bound[memory]);
+    for (uint32_t i = 0; i < n && *fits; i++) {
         pg->offset[ids[i]] = offsets[i];
         pg->bytes[ids[i]] = (sizes[i] + PLAN_ALIGN - 1) & ~(uint64_t)(PLAN_ALIGN - 1);
     }
+    return TN_OK;
+}
+
+static void no_slots(PnGraph *pg) {
+    memset(pg->bytes, 0, pg->g->n_values * sizeof *pg->bytes);
+    memset(pg->offset, 0, pg->g->n_values * sizeof *pg->offset);
+    memset(pg->arena_bytes, 0, sizeof pg->arena_bytes);
+    memset(pg->arena_lower_bound, 0, sizeof pg->arena_lower_bound);
+}
+
+static TnStatus lay_out(Pn *pn, PnGraph *pg, TnError *err) {
+    int64_t *exprs;
+    uint8_t *ok;
+    bool fits = true;
+    PN_ALLOC(pn, exprs, pn->m->n_exprs, err);
+    PN_ALLOC(pn, ok, pn->m->n_exprs, err);
+    for (int corner = 0; corner < 3; corner++) {
+        if (!sizes_at(pn, pg, corner, exprs, ok)) {
+            no_slots(pg);
+            return TN_OK;
+        }
+    }
+    for (uint32_t memory = 0; memory < (pn->o->lib ? 2u : 1u) && fits; memory++)
+        TN_TRY(lay_out_memory(pn, pg, memory, &fits, err));
+    if (!fits)
+        no_slots(pg);
     return TN_OK;
 }
 

@@ -10,6 +10,9 @@ static TnStatus plan_all(Pn *pn, PlanWriter *w, PlanHeader *h, TnError *err) {
     TN_TRY(tni_planner_prepare(pn, err));
     TN_TRY(tni_planner_choices_init(pn, err));
     TN_TRY(tni_planner_timings_open(pn, err));
+    TN_TRY(tni_planner_symbols(pn, err));
+    TN_TRY(tni_planner_device_open(pn, err));
+    TN_TRY(tni_planner_place(pn, err));
     TN_TRY(tni_planner_run(pn, err));
     TN_TRY(tni_planner_timings_save(pn, err));
     for (uint32_t i = 0; i < pn->m->n_graphs; i++)
@@ -27,8 +30,16 @@ TnStatus tni_planner_plan(IrModule *m, const PlannerOptions *o, PlanWriter *w, P
     pn.n_threads = tni_threads_count(pn.threads);
     header->model_hash = o->model_hash;
     header->kernel_identity = tni_kernel_identity();
+    if (o->lib) {
+        header->device = o->lib->kind;
+        header->arch = o->device_info->arch;
+        header->math = o->math;
+        header->device_identity = o->lib->identity;
+    }
     TN_TRY_GOTO(plan_all(&pn, w, header, err));
 fail:
+    if (o->lib)
+        tni_planner_device_close(&pn);
     for (uint32_t i = 0; i < pn.n_states; i++)
         tni_free(pn.alloc, pn.states[i].sample.data);
     tni_threads_destroy(&pn.threads);

@@ -2,8 +2,11 @@
  *
  * Runs every graph once on samples, step by step, so that each kernel is chosen and verified on the tensors that it will see. A step that
  * cannot run (made-up indices out of range, a branch that is not taken) leaves made-up tensors behind, so that the rest goes on. */
+#include "backend/registry.h"
 #include "interp/interp.h"
 #include "planner/internal.h"
+
+#include <stdio.h>
 
 /* Tensors of a graph while it runs. */
 typedef struct Env {
@@ -84,6 +87,7 @@ static TnStatus output_dims(Pn *pn, const Env *e, uint32_t k, const PnCase *c, T
                     .out = c->out,
                     .n_out = c->n_out,
                     .n_exprs = pn->m->n_exprs,
+                    .device = c->on != TN_DEVICE_CPU,
                     .infer = true,
                     .err = err};
     if (tni_op_info(n->op)->flags & TN_OPF_DATA_SHAPE)
@@ -116,11 +120,16 @@ static TnStatus allocate(Pn *pn, Env *e, const IrNode *n, PnCase *c, TnError *er
     return TN_OK;
 }
 
-/* A kernel that sizes its outputs itself: the reference. */
+/* A kernel that sizes its outputs itself: the reference, or the device's, held against it. */
 static TnStatus run_data_shape(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
     const IrNode *n = &e->pg->g->nodes[k];
+    TnStatus st = TN_OK;
+    c->on = TN_DEVICE_CPU;
     TN_TRY(tni_planner_choose_reference(pn, n->op, "it decides the shape of its result", &e->pg->choice[k], err));
-    TnStatus st = tni_planner_call(pn, e->pg->choice[k]->kernel, c, c->out, 1, NULL, err);
+    st = tni_planner_call(pn, e->pg->choice[k]->kernel, c, c->out, 1, NULL, err);
+    c->on = e->pg->on[k];
+    if (st == TN_OK && c->on != TN_DEVICE_CPU)
+        st = tni_planner_choose_sized(pn, c, &e->pg->choice[k], err);
     for (uint32_t i = 0; i < n->n_out; i++) {
         if (n->out[i] == TN_NO_VALUE || !c->out[i].data)
             continue;
@@ -141,9 +150,37 @@ static void zero_indices(const Env *e, const IrNode *n) {
     }
 }
 
+static void zero_results(const PnCase *c) {
+    for (uint32_t i = 0; i < c->n_out; i++)
+        if (c->out[i].dtype != TN_UNDEFINED && c->out[i].data)
+            memset(c->out[i].data, 0, tn_tensor_bytes(&c->out[i]));
+}
+
 static TnStatus choose_and_call(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
     TN_TRY(tni_planner_choose(pn, c, &e->pg->choice[k], err));
-    return c->done ? TN_OK : tni_planner_call(pn, e->pg->choice[k]->kernel, c, c->out, 1, NULL, err);
+    const PnChoice *choice = e->pg->choice[k];
+    if (choice->unmet || (pn->dry && c->on != TN_DEVICE_CPU)) {
+        zero_results(c);
+        return TN_OK;
+    }
+    if (c->done)
+        return TN_OK;
+    TnError why = {0};
+    TnStatus st = tni_planner_call(pn, choice->kernel, c, c->out, 1, NULL, &why);
+    if (st != TN_OK && pn->seen) /* nothing was verified: the estimate may have been wrong */
+        st = tni_planner_call(pn, tni_kernel_ref(c->op), c, c->out, 1, NULL, &why);
+    if (st != TN_OK && err)
+        *err = why;
+    return st;
+}
+
+/* A copy between memories: the runtime does it, and here both are the host's. */
+static TnStatus run_transfer(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
+    TN_TRY(tni_planner_choose_reference(pn, TN_OP_copy, "between the memories of host and device", &e->pg->choice[k], err));
+    TN_TRY(allocate(pn, e, &e->pg->g->nodes[k], c, err));
+    if (c->in[0].data)
+        memcpy(c->out[0].data, c->in[0].data, tn_tensor_bytes(&c->in[0]));
+    return TN_OK;
 }
 
 static TnStatus run_plain(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
@@ -151,11 +188,14 @@ static TnStatus run_plain(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
     if (tni_op_info(n->op)->flags & TN_OPF_DATA_SHAPE)
         return run_data_shape(pn, e, k, c, err);
     TN_TRY(output_dims(pn, e, k, c, err));
+    if (tni_planner_is_transfer(e->pg, k))
+        return run_transfer(pn, e, k, c, err);
     TN_TRY(allocate(pn, e, n, c, err));
     TnStatus st = choose_and_call(pn, e, k, c, err);
     if (st != TN_ERR_RUN || pn->o->samples)
         return st;
     zero_indices(e, n);
+    tni_planner_device_release(pn, c);
     return choose_and_call(pn, e, k, c, err);
 }
 
@@ -202,6 +242,9 @@ static TnStatus run_node(Pn *pn, Env *e, uint32_t k, TnError *err) {
     PN_ALLOC(pn, constant, n->n_in, err);
     c.constant = constant;
     c.dims = pn->opt;
+    c.on = e->pg->on[k];
+    if (c.on != TN_DEVICE_CPU)
+        PN_ALLOC(pn, c.on_in, n->n_in, err);
     for (uint32_t i = 0; i < n->n_in; i++) {
         if (n->in[i] == TN_NO_VALUE)
             continue;
@@ -210,7 +253,8 @@ static TnStatus run_node(Pn *pn, Env *e, uint32_t k, TnError *err) {
     }
     bool control = (tni_op_info(n->op)->flags & TN_OPF_CONTROL) != 0;
     TnStatus st = control ? run_control(pn, e, k, &c, &why) : run_plain(pn, e, k, &c, &why);
-    if (st == TN_ERR_MEMORY || st == TN_ERR_STATE || st == TN_ERR_INTERNAL || st == TN_ERR_UNSUPPORTED) {
+    tni_planner_device_release(pn, &c);
+    if (st == TN_ERR_MEMORY || st == TN_ERR_DEVICE || st == TN_ERR_STATE || st == TN_ERR_INTERNAL || st == TN_ERR_UNSUPPORTED) {
         if (err)
             *err = why;
         return st;
@@ -223,8 +267,8 @@ static TnStatus run_node(Pn *pn, Env *e, uint32_t k, TnError *err) {
     }
     tni_log(pn->o->log, TN_LOG_INFO, "node '%s' could not run on the sample inputs: %s", n->name, why.message);
     if (!e->pg->choice[k])
-        TN_TRY(tni_planner_choose_reference(pn, n->op, "it could not run on the sample inputs, so no other kernel could be verified",
-                                            &e->pg->choice[k], err));
+        TN_TRY(tni_planner_choose_unrun(pn, e->pg, k, "it could not run on the sample inputs, so no other kernel could be verified",
+                                        &e->pg->choice[k], err));
     return invent(pn, e, k, err);
 }
 
@@ -237,6 +281,9 @@ static TnStatus run_nodes(Pn *pn, Env *e, TnError *err) {
         pn->steps_done++;
         TN_TRY(run_node(pn, e, k, err));
         const IrNode *n = &g->nodes[k];
+        for (uint32_t i = 0; i < n->n_out && pn->seen; i++)
+            if (n->out[i] != TN_NO_VALUE)
+                tni_planner_see(pn, e->pg->id, n->out[i], &e->t[n->out[i]]);
         for (uint32_t i = 0; i < n->n_in; i++)
             if (n->in[i] != TN_NO_VALUE && --e->uses[n->in[i]] == 0)
                 drop(pn, e, n->in[i]);
@@ -276,6 +323,8 @@ static TnStatus run_graph(Pn *pn, PnGraph *pg, const TnTensor *inputs, TnError *
     }
     if (st == TN_OK && inputs)
         tni_planner_evaluate(pn);
+    for (uint32_t i = 0; st == TN_OK && i < g->n_inputs && pn->seen; i++)
+        tni_planner_see(pn, pg->id, g->inputs[i], &e.t[g->inputs[i]]);
     if (st == TN_OK)
         st = run_nodes(pn, &e, err);
     for (uint32_t v = 0; e.owned && e.t && v < g->n_values; v++)
@@ -287,16 +336,18 @@ static TnStatus all_reference(Pn *pn, TnError *err) {
     for (uint32_t i = 0; i < pn->m->n_graphs; i++)
         for (uint32_t k = 0; k < pn->graphs[i].g->n_nodes; k++)
             if (!pn->graphs[i].choice[k])
-                TN_TRY(tni_planner_choose_reference(pn, pn->graphs[i].g->nodes[k].op,
-                                                    pn->o->reference ? "only reference kernels were asked for"
-                                                                     : "it never ran on the sample inputs",
-                                                    &pn->graphs[i].choice[k], err));
+                TN_TRY(tni_planner_choose_unrun(pn, &pn->graphs[i], k,
+                                                pn->o->reference ? "only reference kernels were asked for"
+                                                                 : "it never ran on the sample inputs",
+                                                &pn->graphs[i].choice[k], err));
     return TN_OK;
 }
 
 /* All graphs that nobody calls, on the present sizes. */
 static TnStatus run_all(Pn *pn, const uint8_t *is_called, TnError *err) {
     pn->steps_done = 0;
+    if (pn->seen)
+        tni_planner_forget(pn);
     TN_TRY(tni_planner_state_samples(pn, err));
     for (uint32_t i = 0; i < pn->m->n_graphs; i++)
         if (!is_called[pn->order[i]])
@@ -311,6 +362,7 @@ static TnStatus guess_and_run(Pn *pn, const uint8_t *is_called, TnError *err) {
     for (uint32_t i = 0; n > 1 && i < n; i++) {
         TnError why = {0};
         tni_planner_guess(pn, i);
+        pn->guess = i;
         pn->strict = true;
         pn->gave_up = false;
         TnStatus st = run_all(pn, is_called, &why);
@@ -327,14 +379,52 @@ static TnStatus guess_and_run(Pn *pn, const uint8_t *is_called, TnError *err) {
             best = i;
         }
     }
-    if (n > 1)
+    if (n > 1) {
         tni_planner_guess(pn, best);
+        pn->guess = best;
+    }
     return run_all(pn, is_called, err);
+}
+
+/* Choices of a dry run that did not get through. */
+static void forget_choices(Pn *pn) {
+    memset(pn->choices, 0, pn->cap_choices * sizeof *pn->choices);
+    pn->n_choices = 0;
+    for (uint32_t i = 0; i < pn->m->n_graphs; i++)
+        memset(pn->graphs[i].choice, 0, pn->graphs[i].g->n_nodes * sizeof *pn->graphs[i].choice);
+}
+
+/* With a device: from the timing cache when every choice is there, so that nothing has to run; else by running. */
+static TnStatus run_on_device(Pn *pn, const uint8_t *is_called, TnError *err) {
+    TnError why = {0};
+    pn->dry = !pn->device;
+    if (pn->device && pn->o->tune && !tni_planner_timings_empty(pn)) {
+        pn->dry = pn->from_cache = true;
+        TnStatus st = guess_and_run(pn, is_called, &why);
+        pn->dry = pn->from_cache = false;
+        if (st == TN_OK)
+            return TN_OK;
+        if (!pn->missed) {
+            if (err)
+                *err = why;
+            return st;
+        }
+        forget_choices(pn);
+    }
+    TN_TRY(guess_and_run(pn, is_called, err));
+    if (pn->n_unmet == 0)
+        return TN_OK;
+    char text[900] = "";
+    for (uint32_t i = 0; i < pn->n_unmet && i < 8; i++) {
+        size_t at = strlen(text);
+        snprintf(text + at, sizeof text - at, "%s%s", at ? ", " : "", pn->unmet[i]);
+    }
+    return TN_RAISE(err, TN_ERR_INEXACT, "no kernel of %s agrees with the reference on %u steps: %s%s", pn->o->lib->name, pn->n_unmet, text,
+                    pn->n_unmet > 8 ? ", ..." : "");
 }
 
 TnStatus tni_planner_run(Pn *pn, TnError *err) {
     uint8_t *is_called;
-    TN_TRY(tni_planner_symbols(pn, err));
     PN_ALLOC(pn, is_called, pn->m->n_graphs, err);
     for (uint32_t i = 0; i < pn->m->n_graphs; i++) {
         const IrGraph *g = pn->graphs[i].g;
@@ -350,6 +440,9 @@ TnStatus tni_planner_run(Pn *pn, TnError *err) {
     }
     if (pn->o->reference)
         return all_reference(pn, err);
-    TN_TRY(guess_and_run(pn, is_called, err));
-    return all_reference(pn, err);
+    if (pn->o->lib)
+        TN_TRY(run_on_device(pn, is_called, err));
+    else
+        TN_TRY(guess_and_run(pn, is_called, err));
+    return pn->seen ? TN_OK : all_reference(pn, err);
 }

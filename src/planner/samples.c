@@ -42,7 +42,7 @@ static TnStatus find_guesses(Pn *pn, TnError *err) {
     const IrModule *m = pn->m;
     const IrGraph *g = m->graphs[0];
     PN_ALLOC(pn, pn->guessed, m->n_symbols, err);
-    for (uint32_t i = 0; i < g->n_inputs && !pn->o->samples; i++) {
+    for (uint32_t i = 0; i < g->n_inputs && !pn->o->samples && !pn->o->keep_sizes; i++) {
         const IrValue *v = &g->values[g->inputs[i]];
         for (int32_t d = 0; d < v->rank; d++) {
             const TnDimExpr *e = &m->exprs[v->dims[d]];

@@ -56,8 +56,6 @@ bool tni_precision_is_bias(const IrNode *n, uint32_t i);
 TnStatus tni_precision_classify(Pc *pc, TnError *err);
 
 /* constants.c */
-/* Largest finite |x| of n elements of type float32. */
-double tni_precision_largest(const float *x, int64_t n, TnThreads *threads);
 /* dst (T) from src (float32, may be unaligned): rounds to nearest, finite numbers beyond T's range become its largest; *saturated counts them. */
 void tni_precision_convert(TnDtype t, const void *src, int64_t n, void *dst, TnThreads *threads, uint64_t *saturated);
 

@@ -58,5 +58,7 @@ bool tni_precision_kernel_fits(const TnKernel *k, const TnKernelQuery *q, const 
 bool tni_precision_device_computes(const TnKernelQuery *q, const TnDeviceLibrary *lib, uint32_t math);
 /* Largest finite number of a float type. */
 double tni_precision_limit(TnDtype t);
+/* Largest finite |x| of n float32 elements, which may be unaligned. */
+double tni_precision_largest(const float *x, int64_t n, TnThreads *threads);
 
 #endif
