@@ -326,8 +326,8 @@ static TnStatus emit_code(Emit *e, uint32_t k, uint32_t *id, TnError *err) {
 static TnStatus emit_step(Emit *e, uint32_t k, TnError *err) {
     const PnGraph *pg = e->pg;
     const IrNode *n = &pg->g->nodes[k];
-    const TnKernel *kernel = pg->choice[k]->kernel;
-    PlanStep st = {.n_in = n->n_in, .n_out = n->n_out, .code = PLAN_NONE};
+    const TnKernel *kernel = tni_planner_is_transfer(pg, k) ? NULL : pg->choice[k]->kernel;
+    PlanStep st = {.n_in = n->n_in, .n_out = n->n_out, .device = pg->on[k], .code = PLAN_NONE};
     TN_TRY(tni_plan_string(e->w, n->name, &st.name, err));
     TN_TRY(tni_plan_string(e->w, tni_op_info(n->op)->name, &st.op, err));
     TN_TRY(tni_plan_string(e->w, kernel ? kernel->name : "", &st.kernel, err));
