@@ -123,8 +123,16 @@ TnStatus tni_hf_safetensors_read(HfCheckpoint *c, TnSpan file, const char *name,
     return st;
 }
 
+/* A plain name may be a link, as in the cache of Hugging Face's hub, whose snapshots are links to blobs; a path may not leave the folder. */
 static TnStatus open_file(HfCheckpoint *c, const char *dir, const char *name, TnError *err) {
-    TN_TRY(tni_file_map_below(dir, name, &c->maps[c->n_maps], err));
+    if (strchr(name, '/') != NULL) {
+        TN_TRY(tni_file_map_below(dir, name, &c->maps[c->n_maps], err));
+    } else {
+        const char *path = tni_arena_printf(c->arena, "%s/%s", dir, name);
+        if (path == NULL)
+            return TN_OOM(err, strlen(dir) + strlen(name) + 2);
+        TN_TRY(tni_file_map(path, &c->maps[c->n_maps], err));
+    }
     TnFileMap *m = &c->maps[c->n_maps++];
     return tni_hf_safetensors_read(c, (TnSpan){m->data, m->n, 0}, name, err);
 }

@@ -31,7 +31,7 @@ static void good_checkpoints_verify(void **state) {
     }
 }
 
-/* A copy of GOOD's config in a fresh folder, with `from` replaced by `to`, and a link to its weights. */
+/* A copy of GOOD's config in a fresh folder, with `from` replaced by `to`, and its weights. */
 static void make_variant(char dir[64], const char *from, const char *to) {
     static char text[65536];
     char path[512], command[1200];
@@ -185,11 +185,34 @@ static void every_failed_allocation_is_reported(void **state) {
     }
 }
 
+static TnStatus import_folder(const char *dir) {
+    IrModule *m = NULL;
+    uint64_t hash;
+    TnStatus st = tni_hf_import(dir, NULL, NULL, &m, &hash, NULL);
+    tni_ir_module_destroy(&m);
+    return st;
+}
+
+/* The hub's cache: every file of a snapshot is a link to a blob elsewhere. A path in an index that leaves the folder is refused. */
+static void links_are_followed_paths_stay_inside(void **state) {
+    (void)state;
+    char dir[64], command[1024];
+    make_variant(dir, "{", "{");
+    snprintf(command, sizeof command, "ln -sf %s/model.safetensors %s/model.safetensors", GOOD, dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(import_folder(dir), TN_OK);
+    snprintf(command, sizeof command, "echo '{\"weight_map\": {\"x\": \"../model.safetensors\"}}' > %s/model.safetensors.index.json", dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(import_folder(dir), TN_ERR_PATH);
+    remove_folder(dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_checkpoints_verify),
         cmocka_unit_test(configs_that_do_not_fit_name_the_field),
         cmocka_unit_test(damaged_safetensors_are_refused),
+        cmocka_unit_test(links_are_followed_paths_stay_inside),
         cmocka_unit_test(every_failed_allocation_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
