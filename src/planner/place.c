@@ -117,16 +117,17 @@ static bool pull_back(Placer *p) {
     return changed;
 }
 
-/* Small results of values that the host makes stay there: the copy then happens once, later. */
+/* Small results of values that the host makes stay there: the copy then happens once, later. (Operands that are host memory anyway do not
+ * count: a fill or a range of sizes made on the device needs no copy at all.) */
 static bool push_on(Placer *p) {
     const IrGraph *g = p->pg->g;
     bool changed = false;
     for (uint32_t k = 0; k < g->n_nodes; k++) {
         const IrNode *n = &g->nodes[k];
-        bool some = n->n_in == 0, all = true;
+        bool some = false, all = true;
         for (uint32_t i = 0; i < n->n_in; i++) {
             const IrValue *v = n->in[i] == TN_NO_VALUE ? NULL : &g->values[n->in[i]];
-            if (!v || v->kind == IR_CONST)
+            if (!v || v->kind == IR_CONST || memory_of(n, i, TN_DEVICE_CUDA) == TN_DEVICE_CPU)
                 continue;
             bool host = v->kind == IR_NODE_OUTPUT && p->pg->on[v->producer] == TN_DEVICE_CPU;
             some |= host;
