@@ -44,7 +44,7 @@ static void nvrtc_open(void) {
         snprintf(nvrtc.why, sizeof nvrtc.why, "libnvrtc.so lacks functions of version 12");
 }
 
-bool tni_cuda_has_compiler(void) {
+bool tni_gpu_has_compiler(void) {
     pthread_once(&nvrtc_once, nvrtc_open);
     return nvrtc.found;
 }
@@ -80,10 +80,10 @@ static TnStatus take_binary(nvrtcProgram program, const TnAllocator *a, void **b
     return TN_OK;
 }
 
-TnStatus tni_cuda_compile(const char *source, uint32_t arch, const TnAllocator *a, void **binary, size_t *bytes, TnError *err) {
+TnStatus tni_gpu_compile(const char *source, uint32_t arch, const TnAllocator *a, void **binary, size_t *bytes, TnError *err) {
     *binary = NULL;
     *bytes = 0;
-    if (!tni_cuda_has_compiler())
+    if (!tni_gpu_has_compiler())
         return TN_RAISE(err, TN_ERR_UNSUPPORTED, "there is no compiler for generated code: %s; install NVRTC of the CUDA toolkit or name its folder in TENON_CUDA_PATH",
                         nvrtc.why);
     char target[48];
@@ -112,7 +112,7 @@ static bool is_whole_elf(const void *binary, size_t bytes) {
            h.e_phoff <= bytes && segments <= bytes - h.e_phoff;
 }
 
-TnStatus tni_cuda_module_load(TnDevice *d, const void *binary, size_t bytes, TnModule **out, TnError *err) {
+TnStatus tni_gpu_module_load(TnDevice *d, const void *binary, size_t bytes, TnModule **out, TnError *err) {
     const TniDriver *driver;
     *out = NULL;
     TN_TRY(tni_cuda_enter(d, err));
@@ -136,11 +136,11 @@ TnStatus tni_cuda_module_load(TnDevice *d, const void *binary, size_t bytes, TnM
     return TN_OK;
 }
 
-void tni_cuda_module_free(TnModule **m) {
+void tni_gpu_module_free(TnModule **m) {
     const TniDriver *driver;
     if (m == NULL || *m == NULL)
         return;
-    tni_cuda_leave((*m)->dev);
+    tni_gpu_leave((*m)->dev);
     if (tni_cuda_driver(&driver, NULL) == TN_OK)
         (void)driver->module_unload((*m)->module);
     tni_free(NULL, *m);

@@ -98,12 +98,12 @@ TnStatus tni_cuda_enter(TnDevice *d, TnError *err) {
     return TN_OK;
 }
 
-void tni_cuda_leave(TnDevice *d) {
+void tni_gpu_leave(TnDevice *d) {
     current = d;
     (void)cudaSetDevice((int)d->info.index);
 }
 
-TnStatus tni_cuda_count(uint32_t *n, TnError *err) {
+TnStatus tni_gpu_count(uint32_t *n, TnError *err) {
     const TniDriver *driver;
     int count = 0, version = 0;
     *n = 0;
@@ -142,13 +142,13 @@ static TnStatus fill_info(TnDevice *d, uint32_t index, TnError *err) {
     o->shared_bytes = (uint32_t)p.sharedMemPerBlockOptin;
     o->memory_bytes = (uint64_t)p.totalGlobalMem;
     o->l2_bytes = (uint64_t)TN_MAX(p.l2CacheSize, 0);
-    tni_cuda_ceilings(o);
+    tni_gpu_ceilings(o);
     return TN_OK;
 }
 
 static TnStatus open_locked(uint32_t index, TnDevice **out, TnError *err) {
     uint32_t n;
-    TN_TRY(tni_cuda_count(&n, err));
+    TN_TRY(tni_gpu_count(&n, err));
     if (index >= n || index >= MOST_DEVICES)
         return TN_RAISE(err, TN_ERR_DEVICE, n == 0 ? "there is no GPU cuda:%u: the driver shows none (see CUDA_VISIBLE_DEVICES)"
                                                    : "there is no GPU cuda:%u: this machine shows %u", index, n);
@@ -169,7 +169,7 @@ static TnStatus open_locked(uint32_t index, TnDevice **out, TnError *err) {
     return TN_OK;
 }
 
-TnStatus tni_cuda_open(uint32_t index, TnDevice **out, TnError *err) {
+TnStatus tni_gpu_open(uint32_t index, TnDevice **out, TnError *err) {
     *out = NULL;
     pthread_mutex_lock(&lock);
     TnStatus st = open_locked(index, out, err);
@@ -177,7 +177,7 @@ TnStatus tni_cuda_open(uint32_t index, TnDevice **out, TnError *err) {
     return st;
 }
 
-void tni_cuda_close(TnDevice **d) {
+void tni_gpu_close(TnDevice **d) {
     if (d == NULL || *d == NULL)
         return;
     pthread_mutex_lock(&lock);
@@ -187,14 +187,14 @@ void tni_cuda_close(TnDevice **d) {
     *d = NULL;
 }
 
-void tni_cuda_info(const TnDevice *d, TnDeviceInfo *out) {
+void tni_gpu_info(const TnDevice *d, TnDeviceInfo *out) {
     *out = d->info;
     out->has_blaslt = tni_cuda_has_blaslt();
-    out->has_compiler = tni_cuda_has_compiler();
+    out->has_compiler = tni_gpu_has_compiler();
 }
 
 /* ---- memory ---- */
-TnStatus tni_cuda_memory(TnDevice *d, uint64_t *free_bytes, uint64_t *total_bytes, TnError *err) {
+TnStatus tni_gpu_memory(TnDevice *d, uint64_t *free_bytes, uint64_t *total_bytes, TnError *err) {
     size_t f = 0, t = 0;
     TN_TRY(tni_cuda_enter(d, err));
     TNI_CUDA(err, cudaMemGetInfo(&f, &t), "cudaMemGetInfo");
@@ -211,7 +211,7 @@ static TnStatus raise_memory(TnDevice *d, size_t bytes, const char *kind, TnErro
                     d->info.name, bytes, kind, f, t);
 }
 
-TnStatus tni_cuda_alloc(TnDevice *d, size_t bytes, void **out, TnError *err) {
+TnStatus tni_gpu_alloc(TnDevice *d, size_t bytes, void **out, TnError *err) {
     *out = NULL;
     TN_TRY(tni_cuda_enter(d, err));
     cudaError_t e = cudaMalloc(out, TN_MAX(bytes, 1));
@@ -221,15 +221,15 @@ TnStatus tni_cuda_alloc(TnDevice *d, size_t bytes, void **out, TnError *err) {
     return TN_OK;
 }
 
-void tni_cuda_free(TnDevice *d, void *p) {
+void tni_gpu_free(TnDevice *d, void *p) {
     if (p == NULL)
         return;
-    tni_cuda_leave(d);
+    tni_gpu_leave(d);
     if (cudaFree(p) != cudaSuccess)
         (void)cudaGetLastError();
 }
 
-TnStatus tni_cuda_alloc_host(TnDevice *d, size_t bytes, void **out, TnError *err) {
+TnStatus tni_gpu_alloc_host(TnDevice *d, size_t bytes, void **out, TnError *err) {
     *out = NULL;
     TN_TRY(tni_cuda_enter(d, err));
     cudaError_t e = cudaHostAlloc(out, TN_MAX(bytes, 1), cudaHostAllocPortable);
@@ -239,19 +239,19 @@ TnStatus tni_cuda_alloc_host(TnDevice *d, size_t bytes, void **out, TnError *err
     return TN_OK;
 }
 
-void tni_cuda_free_host(TnDevice *d, void *p) {
+void tni_gpu_free_host(TnDevice *d, void *p) {
     if (p == NULL)
         return;
-    tni_cuda_leave(d);
+    tni_gpu_leave(d);
     if (cudaFreeHost(p) != cudaSuccess)
         (void)cudaGetLastError();
 }
 
-bool tni_cuda_is_device_pointer(TnDevice *d, const void *p) {
+bool tni_gpu_is_device_pointer(TnDevice *d, const void *p) {
     struct cudaPointerAttributes a;
     if (p == NULL)
         return false;
-    tni_cuda_leave(d);
+    tni_gpu_leave(d);
     if (cudaPointerGetAttributes(&a, p) != cudaSuccess) {
         (void)cudaGetLastError();
         return false;

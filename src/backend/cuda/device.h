@@ -7,49 +7,49 @@
 #include "backend/cuda/cuda.h"
 
 /* device.c */
-TnStatus tni_cuda_count(uint32_t *n, TnError *err);
-TnStatus tni_cuda_open(uint32_t index, TnDevice **out, TnError *err);
-void tni_cuda_close(TnDevice **d);
-void tni_cuda_info(const TnDevice *d, TnDeviceInfo *out);
-TnStatus tni_cuda_memory(TnDevice *d, uint64_t *free_bytes, uint64_t *total_bytes, TnError *err);
-TnStatus tni_cuda_alloc(TnDevice *d, size_t bytes, void **out, TnError *err);
-void tni_cuda_free(TnDevice *d, void *p);
-TnStatus tni_cuda_alloc_host(TnDevice *d, size_t bytes, void **out, TnError *err);
-void tni_cuda_free_host(TnDevice *d, void *p);
-bool tni_cuda_is_device_pointer(TnDevice *d, const void *p);
+TnStatus tni_gpu_count(uint32_t *n, TnError *err);
+TnStatus tni_gpu_open(uint32_t index, TnDevice **out, TnError *err);
+void tni_gpu_close(TnDevice **d);
+void tni_gpu_info(const TnDevice *d, TnDeviceInfo *out);
+TnStatus tni_gpu_memory(TnDevice *d, uint64_t *free_bytes, uint64_t *total_bytes, TnError *err);
+TnStatus tni_gpu_alloc(TnDevice *d, size_t bytes, void **out, TnError *err);
+void tni_gpu_free(TnDevice *d, void *p);
+TnStatus tni_gpu_alloc_host(TnDevice *d, size_t bytes, void **out, TnError *err);
+void tni_gpu_free_host(TnDevice *d, void *p);
+bool tni_gpu_is_device_pointer(TnDevice *d, const void *p);
 /* As tni_cuda_enter for what must go on after a fault: destroying. */
-void tni_cuda_leave(TnDevice *d);
+void tni_gpu_leave(TnDevice *d);
 
 /* estimate.c: fills the ceilings of a device whose other fields are set. */
-void tni_cuda_ceilings(TnDeviceInfo *info);
+void tni_gpu_ceilings(TnDeviceInfo *info);
 
 /* stream.c */
-TnStatus tni_cuda_stream_create(TnDevice *d, TnStream **out, TnError *err);
-TnStatus tni_cuda_stream_wrap(TnDevice *d, void *cuda_stream, TnStream **out, TnError *err);
-void tni_cuda_stream_destroy(TnStream **s);
-TnStatus tni_cuda_to_device(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err);
-TnStatus tni_cuda_to_host(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err);
-TnStatus tni_cuda_on_device(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err);
-TnStatus tni_cuda_fill(TnStream *s, void *dst, int byte, size_t bytes, TnError *err);
-TnStatus tni_cuda_synchronize(TnStream *s, TnError *err);
-TnStatus tni_cuda_take_fault(TnStream *s, bool *fault, int64_t *index, int64_t *limit, TnError *err);
+TnStatus tni_gpu_stream_create(TnDevice *d, TnStream **out, TnError *err);
+TnStatus tni_gpu_stream_wrap(TnDevice *d, void *cuda_stream, TnStream **out, TnError *err);
+void tni_gpu_stream_destroy(TnStream **s);
+TnStatus tni_gpu_to_device(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err);
+TnStatus tni_gpu_to_host(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err);
+TnStatus tni_gpu_on_device(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err);
+TnStatus tni_gpu_fill(TnStream *s, void *dst, int byte, size_t bytes, TnError *err);
+TnStatus tni_gpu_synchronize(TnStream *s, TnError *err);
+TnStatus tni_gpu_take_fault(TnStream *s, bool *fault, int64_t *index, int64_t *limit, TnError *err);
 
 /* graph.c */
-TnStatus tni_cuda_mark_create(TnDevice *d, bool timing, TnMark **out, TnError *err);
-void tni_cuda_mark_destroy(TnMark **m);
-TnStatus tni_cuda_mark_set(TnMark *m, TnStream *s, TnError *err);
-TnStatus tni_cuda_mark_wait(TnMark *m, TnStream *s, TnError *err);
-TnStatus tni_cuda_mark_done(TnMark *m, bool *done, TnError *err);
-TnStatus tni_cuda_mark_elapsed(TnMark *from, TnMark *to, double *nanoseconds, TnError *err);
-TnStatus tni_cuda_capture_begin(TnStream *s, TnError *err);
-TnStatus tni_cuda_capture_end(TnStream *s, TnGraphExec **out, TnError *err);
-TnStatus tni_cuda_graph_launch(TnGraphExec *g, TnStream *s, TnError *err);
-void tni_cuda_graph_destroy(TnGraphExec **g);
+TnStatus tni_gpu_mark_create(TnDevice *d, bool timing, TnMark **out, TnError *err);
+void tni_gpu_mark_destroy(TnMark **m);
+TnStatus tni_gpu_mark_set(TnMark *m, TnStream *s, TnError *err);
+TnStatus tni_gpu_mark_wait(TnMark *m, TnStream *s, TnError *err);
+TnStatus tni_gpu_mark_done(TnMark *m, bool *done, TnError *err);
+TnStatus tni_gpu_mark_elapsed(TnMark *from, TnMark *to, double *nanoseconds, TnError *err);
+TnStatus tni_gpu_capture_begin(TnStream *s, TnError *err);
+TnStatus tni_gpu_capture_end(TnStream *s, TnGraphExec **out, TnError *err);
+TnStatus tni_gpu_graph_launch(TnGraphExec *g, TnStream *s, TnError *err);
+void tni_gpu_graph_destroy(TnGraphExec **g);
 
 /* compile.c */
-bool tni_cuda_has_compiler(void);
-TnStatus tni_cuda_compile(const char *source, uint32_t arch, const TnAllocator *a, void **binary, size_t *bytes, TnError *err);
-TnStatus tni_cuda_module_load(TnDevice *d, const void *binary, size_t bytes, TnModule **out, TnError *err);
-void tni_cuda_module_free(TnModule **m);
+bool tni_gpu_has_compiler(void);
+TnStatus tni_gpu_compile(const char *source, uint32_t arch, const TnAllocator *a, void **binary, size_t *bytes, TnError *err);
+TnStatus tni_gpu_module_load(TnDevice *d, const void *binary, size_t bytes, TnModule **out, TnError *err);
+void tni_gpu_module_free(TnModule **m);
 
 #endif

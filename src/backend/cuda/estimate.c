@@ -44,7 +44,7 @@ static void rates_of(uint32_t arch, double *half, double *single) {
     }
 }
 
-void tni_cuda_ceilings(TnDeviceInfo *o) {
+void tni_gpu_ceilings(TnDeviceInfo *o) {
     for (size_t i = 0; i < TN_COUNT(known); i++) {
         const Known *k = &known[i];
         if (strstr(o->name, k->name) == NULL || (k->max_gib > 0 && (double)o->memory_bytes > k->max_gib * 0x1p30))

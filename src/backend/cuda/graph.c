@@ -14,7 +14,7 @@ struct TnGraphExec {
 };
 
 /* ---- marks ---- */
-TnStatus tni_cuda_mark_create(TnDevice *d, bool timing, TnMark **out, TnError *err) {
+TnStatus tni_gpu_mark_create(TnDevice *d, bool timing, TnMark **out, TnError *err) {
     *out = NULL;
     TN_TRY(tni_cuda_enter(d, err));
     TnMark *m = tni_calloc(NULL, 1, sizeof *m);
@@ -30,29 +30,29 @@ TnStatus tni_cuda_mark_create(TnDevice *d, bool timing, TnMark **out, TnError *e
     return TN_OK;
 }
 
-void tni_cuda_mark_destroy(TnMark **m) {
+void tni_gpu_mark_destroy(TnMark **m) {
     if (m == NULL || *m == NULL)
         return;
-    tni_cuda_leave((*m)->dev);
+    tni_gpu_leave((*m)->dev);
     if (cudaEventDestroy((*m)->event) != cudaSuccess)
         (void)cudaGetLastError();
     tni_free(NULL, *m);
     *m = NULL;
 }
 
-TnStatus tni_cuda_mark_set(TnMark *m, TnStream *s, TnError *err) {
+TnStatus tni_gpu_mark_set(TnMark *m, TnStream *s, TnError *err) {
     TN_TRY(tni_cuda_enter(s->dev, err));
     TNI_CUDA(err, cudaEventRecord(m->event, s->s), "cudaEventRecord");
     return TN_OK;
 }
 
-TnStatus tni_cuda_mark_wait(TnMark *m, TnStream *s, TnError *err) {
+TnStatus tni_gpu_mark_wait(TnMark *m, TnStream *s, TnError *err) {
     TN_TRY(tni_cuda_enter(s->dev, err));
     TNI_CUDA(err, cudaStreamWaitEvent(s->s, m->event, 0), "cudaStreamWaitEvent");
     return TN_OK;
 }
 
-TnStatus tni_cuda_mark_done(TnMark *m, bool *done, TnError *err) {
+TnStatus tni_gpu_mark_done(TnMark *m, bool *done, TnError *err) {
     *done = false;
     TN_TRY(tni_cuda_enter(m->dev, err));
     cudaError_t e = cudaEventQuery(m->event);
@@ -65,7 +65,7 @@ TnStatus tni_cuda_mark_done(TnMark *m, bool *done, TnError *err) {
     return TN_OK;
 }
 
-TnStatus tni_cuda_mark_elapsed(TnMark *from, TnMark *to, double *nanoseconds, TnError *err) {
+TnStatus tni_gpu_mark_elapsed(TnMark *from, TnMark *to, double *nanoseconds, TnError *err) {
     float ms = 0.0f;
     *nanoseconds = 0.0;
     TN_TRY(tni_cuda_enter(to->dev, err));
@@ -76,7 +76,7 @@ TnStatus tni_cuda_mark_elapsed(TnMark *from, TnMark *to, double *nanoseconds, Tn
 }
 
 /* ---- recorded work ---- */
-TnStatus tni_cuda_capture_begin(TnStream *s, TnError *err) {
+TnStatus tni_gpu_capture_begin(TnStream *s, TnError *err) {
     TN_TRY(tni_cuda_enter(s->dev, err));
     if (s->capturing)
         return TN_RAISE(err, TN_ERR_STATE, "the stream is already being recorded");
@@ -103,13 +103,13 @@ static TnStatus instantiate(TnStream *s, cudaGraph_t graph, TnGraphExec **out, T
     return TN_OK;
 }
 
-TnStatus tni_cuda_capture_end(TnStream *s, TnGraphExec **out, TnError *err) {
+TnStatus tni_gpu_capture_end(TnStream *s, TnGraphExec **out, TnError *err) {
     cudaGraph_t graph = NULL;
     *out = NULL;
     if (!s->capturing)
         return TN_RAISE(err, TN_ERR_STATE, "the stream is not being recorded");
     s->capturing = false;
-    tni_cuda_leave(s->dev); /* a broken device too must end the recording */
+    tni_gpu_leave(s->dev); /* a broken device too must end the recording */
     cudaError_t e = cudaStreamEndCapture(s->s, &graph);
     TnStatus st = e != cudaSuccess ? tni_cuda_raise(err, e, "recording the stream") : tni_cuda_enter(s->dev, err);
     if (st == TN_OK)
@@ -119,16 +119,16 @@ TnStatus tni_cuda_capture_end(TnStream *s, TnGraphExec **out, TnError *err) {
     return st;
 }
 
-TnStatus tni_cuda_graph_launch(TnGraphExec *g, TnStream *s, TnError *err) {
+TnStatus tni_gpu_graph_launch(TnGraphExec *g, TnStream *s, TnError *err) {
     TN_TRY(tni_cuda_enter(s->dev, err));
     TNI_CUDA(err, cudaGraphLaunch(g->exec, s->s), "cudaGraphLaunch");
     return TN_OK;
 }
 
-void tni_cuda_graph_destroy(TnGraphExec **g) {
+void tni_gpu_graph_destroy(TnGraphExec **g) {
     if (g == NULL || *g == NULL)
         return;
-    tni_cuda_leave((*g)->dev);
+    tni_gpu_leave((*g)->dev);
     if (cudaGraphExecDestroy((*g)->exec) != cudaSuccess)
         (void)cudaGetLastError();
     tni_free(NULL, *g);

@@ -61,12 +61,12 @@ static const TnKernel table[] = {
     {.name = NULL},
 };
 
-const TnKernel *tni_cuda_kernels(uint32_t *n) {
+const TnKernel *tni_gpu_kernels(uint32_t *n) {
     *n = (uint32_t)TN_COUNT(table) - 1;
     return table;
 }
 
-uint64_t tni_cuda_identity(void) {
+uint64_t tni_gpu_identity(void) {
     uint64_t h = 0;
     for (size_t i = 0; i + 1 < TN_COUNT(table); i++) {
         const char *packing = table[i].packing == NULL ? "" : table[i].packing;

@@ -7,8 +7,8 @@
 #include "kernel/kernel.h"
 
 /* All rows, family by family; the row after the last has no name. */
-const TnKernel *tni_cuda_kernels(uint32_t *n);
+const TnKernel *tni_gpu_kernels(uint32_t *n);
 /* Hash of the names and packings. */
-uint64_t tni_cuda_identity(void);
+uint64_t tni_gpu_identity(void);
 
 #endif

@@ -37,24 +37,24 @@ static TnStatus make(TnDevice *d, cudaStream_t wrapped, bool own, TnStream **out
     if (st == TN_OK)
         st = make_fault(s, err);
     if (st != TN_OK)
-        tni_cuda_stream_destroy(&s);
+        tni_gpu_stream_destroy(&s);
     *out = s;
     return st;
 }
 
-TnStatus tni_cuda_stream_create(TnDevice *d, TnStream **out, TnError *err) {
+TnStatus tni_gpu_stream_create(TnDevice *d, TnStream **out, TnError *err) {
     return make(d, NULL, true, out, err);
 }
 
-TnStatus tni_cuda_stream_wrap(TnDevice *d, void *cuda_stream, TnStream **out, TnError *err) {
+TnStatus tni_gpu_stream_wrap(TnDevice *d, void *cuda_stream, TnStream **out, TnError *err) {
     return make(d, (cudaStream_t)cuda_stream, false, out, err);
 }
 
-void tni_cuda_stream_destroy(TnStream **s) {
+void tni_gpu_stream_destroy(TnStream **s) {
     if (s == NULL || *s == NULL)
         return;
     TnStream *p = *s;
-    tni_cuda_leave(p->dev);
+    tni_gpu_leave(p->dev);
     /* Work still under way may write the note. */
     (void)cudaStreamSynchronize(p->s);
     if (p->owned)
@@ -75,32 +75,32 @@ static TnStatus copy(TnStream *s, void *dst, const void *src, size_t bytes, enum
     return TN_OK;
 }
 
-TnStatus tni_cuda_to_device(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err) {
+TnStatus tni_gpu_to_device(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err) {
     return copy(s, dst, src, bytes, cudaMemcpyHostToDevice, "copy to the device", err);
 }
 
-TnStatus tni_cuda_to_host(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err) {
+TnStatus tni_gpu_to_host(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err) {
     return copy(s, dst, src, bytes, cudaMemcpyDeviceToHost, "copy to the host", err);
 }
 
-TnStatus tni_cuda_on_device(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err) {
+TnStatus tni_gpu_on_device(TnStream *s, void *dst, const void *src, size_t bytes, TnError *err) {
     return copy(s, dst, src, bytes, cudaMemcpyDeviceToDevice, "copy on the device", err);
 }
 
-TnStatus tni_cuda_fill(TnStream *s, void *dst, int byte, size_t bytes, TnError *err) {
+TnStatus tni_gpu_fill(TnStream *s, void *dst, int byte, size_t bytes, TnError *err) {
     TN_TRY(tni_cuda_enter(s->dev, err));
     if (bytes > 0)
         TNI_CUDA(err, cudaMemsetAsync(dst, byte, bytes, s->s), "fill");
     return TN_OK;
 }
 
-TnStatus tni_cuda_synchronize(TnStream *s, TnError *err) {
+TnStatus tni_gpu_synchronize(TnStream *s, TnError *err) {
     TN_TRY(tni_cuda_enter(s->dev, err));
     TNI_CUDA(err, cudaStreamSynchronize(s->s), "waiting for the stream");
     return TN_OK;
 }
 
-TnStatus tni_cuda_take_fault(TnStream *s, bool *fault, int64_t *index, int64_t *limit, TnError *err) {
+TnStatus tni_gpu_take_fault(TnStream *s, bool *fault, int64_t *index, int64_t *limit, TnError *err) {
     *fault = __atomic_load_n(&s->note->set, __ATOMIC_ACQUIRE) != 0;
     *index = *limit = 0;
     if (!*fault)
@@ -108,6 +108,6 @@ TnStatus tni_cuda_take_fault(TnStream *s, bool *fault, int64_t *index, int64_t *
     *index = s->note->index;
     *limit = s->note->limit;
     __atomic_store_n(&s->note->set, 0u, __ATOMIC_RELEASE);
-    TN_TRY(tni_cuda_fill(s, &s->fault->claimed, 0, sizeof s->fault->claimed, err));
-    return tni_cuda_synchronize(s, err);
+    TN_TRY(tni_gpu_fill(s, &s->fault->claimed, 0, sizeof s->fault->claimed, err));
+    return tni_gpu_synchronize(s, err);
 }
