@@ -208,6 +208,17 @@ static uint32_t tune_with(const char *path) {
     return warnings;
 }
 
+/* Times differ from run to run, also in their digits: what stays is the number of lines. */
+static long line_count(const char *path) {
+    FILE *f = fopen(path, "r");
+    long n = 0;
+    for (int c; f && (c = fgetc(f)) != EOF;)
+        n += c == '\n';
+    if (f)
+        fclose(f);
+    return n;
+}
+
 static void timings_are_kept_and_damage_is_survived(void **state) {
     (void)state;
     char path[] = "/tmp/tenon-timings-XXXXXX";
@@ -216,20 +227,20 @@ static void timings_are_kept_and_damage_is_survived(void **state) {
     close(fd);
     remove(path);
     assert_int_equal(tune_with(path), 0);
-    long size = file_size(path);
-    assert_true(size > 0);
-    assert_int_equal(tune_with(path), 0);
+    long size = file_size(path), lines = line_count(path);
+    assert_true(lines > 0);
+    assert_int_equal(tune_with(path), 0); /* nothing is timed again */
     assert_int_equal(file_size(path), size);
     FILE *f = fopen(path, "r+b"); /* cut off in the middle of a line: the rest is ignored */
     assert_int_equal(ftruncate(fileno(f), size - 3), 0);
     fclose(f);
     assert_int_equal(tune_with(path), 1);
-    assert_int_equal(file_size(path), size);
+    assert_int_equal(line_count(path), lines);
     f = fopen(path, "wb"); /* something else altogether */
     fputs("not a cache", f);
     fclose(f);
     assert_int_equal(tune_with(path), 1);
-    assert_int_equal(file_size(path), size);
+    assert_int_equal(line_count(path), lines);
     assert_int_equal(tune_with("/nowhere/at/all"), 1); /* cannot be written: no reason to fail */
     remove(path);
 }
