@@ -5,7 +5,7 @@
 
 #define GUARD 256
 #define GUARD_BYTE 0xC5
-#define POOL_BYTES ((size_t)256 << 20)
+#define POOL_BYTES ((size_t)512 << 20)
 
 TnStatus gpu_open(Gpu *g, const Options *o, TnError *err) {
     void *p = NULL;

@@ -3,12 +3,14 @@
  * A device library whose device is the host, for tests on machines without a GPU. Its memory is a region of its own, so that pointers of the
  * device are told from others; work is done when it is enqueued; a recording keeps what was enqueued and does it when launched. Its kernels
  * are the reference kernels, as rows "host_<op>" of kind TN_DEVICE_CUDA. What tests rely on: the same contracts and errors as of a GPU. */
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "backend/registry.h"
+#include "base/dtype.h"
 #include "kernel/device.h"
 
 #define REGION ((size_t)8 << 30) /* of addresses; pages are taken when touched */
@@ -192,6 +194,61 @@ static void stream_destroy(TnStream **s) {
     *s = NULL;
 }
 
+static bool is_narrow(TnDtype t) {
+    return t == TN_F16 || t == TN_BF16;
+}
+
+/* A float32 copy of t, with its values or without. */
+static bool widen(TnTensor *t, bool values) {
+    const int64_t n = tn_tensor_numel(t);
+    const TnTensor from = *t;
+    t->dtype = TN_F32;
+    t->data = malloc((size_t)TN_MAX(n, 1) * 4);
+    for (int64_t i = 0; i < n && values && t->data != NULL; i++)
+        tni_store_f64(TN_F32, t->data, i, tni_load_f64(from.dtype, from.data, i));
+    return t->data != NULL;
+}
+
+/* Back, as a GPU's kernels store: beyond the range is the largest value. */
+static void narrow(const TnTensor *from, TnTensor *to) {
+    const float most = to->dtype == TN_F16 ? 65504.0f : 3.38953139e38f, *v = from->data;
+    for (int64_t i = 0, n = tn_tensor_numel(to); i < n; i++) {
+        float x = isfinite(v[i]) ? fminf(fmaxf(v[i], -most), most) : v[i];
+        tni_store_f64(to->dtype, to->data, i, (double)x);
+    }
+}
+
+/* The reference in float32 on float16 or bfloat16 operands. States and operators that name a type work in their own. */
+static TnStatus run_wide(const TnKernel *ref, TnKernelCall *call) {
+    enum { MOST = 544 };
+    static _Thread_local TnTensor t[MOST];
+    const uint32_t n_in = call->n_in, n = n_in + call->n_out;
+    const bool names = ref->op == TN_OP_cast || ref->op == TN_OP_constant_of_shape || ref->op == TN_OP_eye_like || ref->op == TN_OP_quantize_linear;
+    bool as_it_is = names || (tni_op_info(ref->op)->flags & TN_OPF_STATE) != 0 || n > MOST, any = false, ok = true;
+    for (uint32_t i = 0; i < n && !as_it_is; i++) {
+        t[i] = i < n_in ? call->in[i] : call->out[i - n_in];
+        any = any || is_narrow(t[i].dtype);
+    }
+    if (as_it_is || !any)
+        return ref->run(call);
+    for (uint32_t i = 0; i < n; i++)
+        if (is_narrow(t[i].dtype) && t[i].data != NULL)
+            ok = widen(&t[i], i < n_in) && ok;
+    TnKernelCall wide = *call;
+    wide.in = t;
+    wide.out = t + n_in;
+    TnStatus st = ok ? ref->run(&wide) : TN_OOM(call->err, 0);
+    for (uint32_t i = 0; i < n; i++) {
+        const TnTensor *was = i < n_in ? &call->in[i] : &call->out[i - n_in];
+        if (!is_narrow(was->dtype) || was->data == NULL)
+            continue;
+        if (i >= n_in && st == TN_OK)
+            narrow(&t[i], &call->out[i - n_in]);
+        free(t[i].data);
+    }
+    return st;
+}
+
 static TnStatus perform(const Work *w, TnStream *s, TnError *err) {
     if (w->action == ACTION_FILL) {
         memset(w->dst, w->byte, w->bytes);
@@ -201,7 +258,7 @@ static TnStatus perform(const Work *w, TnStream *s, TnError *err) {
         TnKernelCall call = w->call;
         call.stream = NULL;
         call.err = err;
-        TnStatus st = w->ref->run(&call);
+        TnStatus st = run_wide(w->ref, &call);
         if (st == TN_ERR_RUN) { /* as kernels of a GPU: noted, told by take_fault */
             s->fault = true;
             return TN_OK;
@@ -424,17 +481,17 @@ static size_t scratch(const TnKernelQuery *q) {
 }
 
 static const TnKernel kernels[] = {
-#define ROW_0(name)                                                                                                                        \
-    {.name = "host_" #name,                                                                                                                \
-     .op = TN_OP_##name,                                                                                                                   \
-     .run = run_##name,                                                                                                                    \
+#define ROW_0(o)                                                                                                                           \
+    {.name = "host_" #o,                                                                                                                   \
+     .op = TN_OP_##o,                                                                                                                      \
+     .run = run_##o,                                                                                                                       \
      .scratch = scratch,                                                                                                                   \
      .cost = cost,                                                                                                                         \
      .atol = 1e-6,                                                                                                                         \
      .rtol = 1e-6,                                                                                                                         \
      .device = TN_DEVICE_CUDA,                                                                                                             \
      .arch_min = 80},
-#define ROW_1(name)
+#define ROW_1(o)
 #define OP(name, P, min_in, max_in, min_out, max_out, flags) JOIN(ROW_, SECOND(flags, 0))(name)
 #include "kernel/ops.inc"
 #undef OP
