@@ -15,7 +15,12 @@ import time
 import torch
 
 SIDE = 8192
-SETTINGS = {"fp16": (torch.float16, "highest"), "bf16": (torch.bfloat16, "highest"), "tf32": (torch.float32, "high"), "fp32": (torch.float32, "highest")}
+SETTINGS = {
+    "fp16": (torch.float16, "highest"),
+    "bf16": (torch.bfloat16, "highest"),
+    "tf32": (torch.float32, "high"),
+    "fp32": (torch.float32, "highest"),
+}
 
 
 def milliseconds(call, runs=10):
@@ -35,20 +40,25 @@ def milliseconds(call, runs=10):
     return statistics.median(times)
 
 
-def measure():
-    """Name of the device, copy bandwidth (bytes read and written) and matrix rates."""
+def bandwidth():
+    """Bytes read and written by a copy of 4 GiB, in GB/s."""
     source = torch.empty(1 << 30, dtype=torch.float32, device="cuda").normal_()
     target = torch.empty_like(source)
-    ms = milliseconds(lambda: target.copy_(source))
-    result = {"device": torch.cuda.get_device_name(), "copy_gbs": 2 * source.nbytes / ms / 1e6, "tflops": {}}
-    del source, target
-    for name, (dtype, precision) in SETTINGS.items():
-        torch.set_float32_matmul_precision(precision)
-        a, b = (torch.randn(SIDE, SIDE, device="cuda").to(dtype) for _ in range(2))
-        out = torch.empty_like(a)
-        result["tflops"][name] = 2 * SIDE**3 / milliseconds(lambda: torch.matmul(a, b, out=out)) / 1e9
-    torch.set_float32_matmul_precision("highest")
-    return result
+    return 2 * source.nbytes / milliseconds(lambda: target.copy_(source)) / 1e6
+
+
+def rate(dtype, precision):
+    """TFLOP/s of one large product."""
+    torch.set_float32_matmul_precision(precision)
+    a, b = (torch.randn(SIDE, SIDE, device="cuda").to(dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    return 2 * SIDE**3 / milliseconds(lambda: torch.matmul(a, b, out=out)) / 1e9
+
+
+def measure():
+    """Name of the device, copy bandwidth and matrix rates."""
+    rates = {name: rate(*setting) for name, setting in SETTINGS.items()}
+    return {"device": torch.cuda.get_device_name(), "copy_gbs": bandwidth(), "tflops": rates}
 
 
 def main():

@@ -65,20 +65,23 @@ class Run:
     def left(self):
         return self.options.limit - (time.monotonic() - self.start)
 
-    def call(self, command, what):
-        """Standard output of a command, or None: it failed (said on standard error) or no time was left."""
+    def call(self, command, what, show=False):
+        """Standard output of a command (empty where it is shown at once), or None: it failed, which is said, or no time was left."""
         if self.left() < 5:
             print(f"{what}: no time was left", file=sys.stderr)
             return None
         try:
-            r = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=self.left())
+            r = subprocess.run([str(c) for c in command], capture_output=not show, text=True, timeout=self.left())
         except subprocess.TimeoutExpired:
             print(f"{what}: stopped, the time is over", file=sys.stderr)
             return None
-        if r.returncode != 0:
-            print(f"{what}: status {r.returncode}\n{r.stdout[-2000:]}{r.stderr[-2000:]}", file=sys.stderr, flush=True)
+        except OSError as error:
+            print(f"{what}: {error}", file=sys.stderr)
             return None
-        return r.stdout
+        if r.returncode != 0:
+            print(f"{what}: status {r.returncode}\n{(r.stdout or '')[-2000:]}{(r.stderr or '')[-2000:]}", file=sys.stderr, flush=True)
+            return None
+        return r.stdout or ""
 
     def file(self, name):
         """An earlier step's JSON, or an empty object."""
@@ -181,18 +184,17 @@ class Run:
         for flag in ("uniformer", "vilbert"):
             if getattr(options, flag):
                 command += [f"--{flag}", getattr(options, flag)]
-        print(self.call([*command, *self.more], "peers") or "", flush=True)
+        self.call([*command, *self.more], "peers", show=True)
 
     # ---- tables ----
 
     def environment(self):
-        """Device, driver, versions and time."""
+        """Device, driver and Tenon's version."""
         query = self.call(["nvidia-smi", "--query-gpu=name,driver_version,clocks.max.sm,power.limit", "--format=csv,noheader"], "nvidia-smi")
         version = self.call([self.options.tenon, "--version"], "tenon --version")
-        lines = ["GPU, driver, highest clock, power limit: " + (query or "unknown").strip().replace("\n", "; ")]
-        lines.append((version or "tenon, version unknown").strip() + "; " + ", ".join(f"{k} {v}" for k, v in self.file("peers.json").items() if k != "rows"))
-        lines.append(f"Measured {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d %H:%M} UTC, {os.cpu_count()} processors.")
-        return lines
+        now = datetime.datetime.now(datetime.timezone.utc)
+        print(f"GPU, driver, highest clock, power limit: {(query or 'unknown').strip()}".replace("\n", "; "))
+        print(f"{(version or 'tenon, version unknown').strip()}; {now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} processors.", flush=True)
 
     def best(self, name, batch, dtype):
         """PyTorch's fastest row, or None."""
@@ -201,7 +203,7 @@ class Run:
 
     def tables(self):
         ceilings = self.file("ceilings.json")
-        print("\n".join(self.environment()) + "\n")
+        print("\n" + ", ".join(f"{k} {v}" for k, v in self.file("peers.json").items() if k != "rows") + "\n")
         print("| model | batch | type | best PyTorch ms (how) | Tenon median / p99 ms | PyTorch / Tenon | floor ms | floor / Tenon | error |")
         print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         for name in self.options.models:
@@ -244,6 +246,7 @@ def main():
     options, more = arguments()
     run = Run(options, more)
     run.load()
+    run.environment()
     if "ceilings" not in options.skip:
         run.ceilings()
     for dtype in options.dtypes:
