@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 /* Elements of what may be computed on the host for the sake of shapes, and of what it may be computed from. */
-enum { SMALL_RESULT = 4096, SMALL_FLOATS = 64, SMALL_OPERAND = 65536 };
+enum { SMALL_RESULT = 4096, SMALL_FLOATS = 64, SMALL_OPERAND = 65536, MOST_NAMED = 6 };
 
 typedef struct Placer {
     Pn *pn;
@@ -164,8 +164,8 @@ static uint32_t list_cpu_steps(const Placer *p, char *text, size_t cap, uint32_t
         if (p->pg->on[k] != TN_DEVICE_CPU || p->can[k] || (tni_op_info(x->op)->flags & TN_OPF_CONTROL) || is_small(p->pn, g, x))
             continue;
         size_t at = strlen(text);
-        if (seen + n < 10 && at + 120 < cap)
-            snprintf(text + at, cap - at, "%s'%.80s' (%s)", at ? ", " : "", x->name, tni_op_info(x->op)->name);
+        if (seen + n < MOST_NAMED && at + 100 < cap)
+            snprintf(text + at, cap - at, "%s'%.60s' (%s)", at ? ", " : "", x->name, tni_op_info(x->op)->name);
         n++;
     }
     return n;
@@ -310,19 +310,19 @@ static TnStatus placer_create(Pn *pn, uint32_t i, Placer *p, TnError *err) {
 }
 
 static TnStatus refuse_cpu_steps(const Pn *pn, const Placer *p, TnError *err) {
-    char text[900] = "";
+    char text[700] = "";
     uint32_t n = 0;
     for (uint32_t i = 0; i < pn->m->n_graphs; i++)
         n += list_cpu_steps(&p[i], text, sizeof text, n);
     if (n == 0)
         return TN_OK;
+    const char *more = n > MOST_NAMED ? ", ..." : "";
     if (pn->o->allow_cpu_steps) {
-        tni_log(pn->o->log, TN_LOG_WARNING, "%u steps have no kernel for %s and run on the CPU: %s%s", n, pn->o->lib->name, text,
-                n > 10 ? ", ..." : "");
+        tni_log(pn->o->log, TN_LOG_WARNING, "%u steps have no kernel for %s and run on the CPU: %s%s", n, pn->o->lib->name, text, more);
         return TN_OK;
     }
-    return TN_RAISE(err, TN_ERR_REQUEST, "%u steps have no kernel for %s: %s%s; allow them on the CPU (--allow-cpu-steps), or build for the CPU",
-                    n, pn->o->lib->name, text, n > 10 ? ", ..." : "");
+    return TN_RAISE(err, TN_ERR_REQUEST, "%u steps have no kernel for %s; allow them on the CPU (--allow-cpu-steps) or build for the CPU: %s%s",
+                    n, pn->o->lib->name, text, more);
 }
 
 static void find_called(const Pn *pn, Placer *p) {

@@ -279,6 +279,11 @@ static void mark_exact(PcGraph *pg) {
     }
 }
 
+/* A bias that is worth its half of the memory. */
+static bool is_large(const Pc *pc, const PcGraph *pg, IrValueId v) {
+    return tn_tensor_numel(&pc->o->seen[pg->id].shape[v]) > 65536;
+}
+
 /* Steps that would stand between float32 steps only become wide too: nothing is gained by two casts around an element by element step.
  * Backwards: every reader is wide; forwards: and every operand comes from a wide step, an input or a constant. */
 static TnStatus absorb(Pc *pc, PcGraph *pg, TnError *err) {
@@ -295,7 +300,7 @@ static TnStatus absorb(Pc *pc, PcGraph *pg, TnError *err) {
             all = n->out[i] == TN_NO_VALUE || !narrow_read[n->out[i]];
         candidate[k] = all;
         for (uint32_t i = 0; i < n->n_in && pg->step[k] == PC_NARROW && !all; i++)
-            if (n->in[i] != TN_NO_VALUE && !tni_precision_is_bias(n, i))
+            if (n->in[i] != TN_NO_VALUE && (!tni_precision_is_bias(n, i) || is_large(pc, pg, n->in[i])))
                 narrow_read[n->in[i]] = 1;
     }
     for (uint32_t k = 0; k < g->n_nodes; k++) {
