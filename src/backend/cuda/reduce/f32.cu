@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * reduce on f32. */
+#include "backend/cuda/reduce/kernels.cuh"
+
+void tni_cuda_rd_f32(cudaStream_t s, const RdShape *r) {
+    rd_launch<float>(s, r);
+}
