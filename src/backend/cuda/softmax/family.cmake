@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-tn_cuda_family(softmax)
+tn_cuda_family(softmax softmax/softmax.c softmax/softmax.cu)

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * layer_norm, add_layer_norm and rms_norm: P threads of a block share a row and hold it in registers, N pieces of V elements each; one read,
+ * one write. P is 8 (short rows, four to a warp), 32, or 256 (a block a row). Rows longer than that are read three times, from caches mostly.
+ * The second pass also sums the deviations: what the mean, rounded to f32, is off by (rows far from zero).
+ * y may be x: a row is whole in registers, or read by the threads that write it, before it is written. */
+#include "backend/cuda/norm/norm.h"
+
+#define THREADS 128 /* of blocks that hold several rows */
+
+/* Element i of the sum whose statistics are taken, V of them. */
+template <typename T, int V> TNI_DEVICE void rows_read(const TniCudaNormRows &a, int64_t row, int i, float (&s)[V]) {
+    float t[V];
+    tni_load<V>(s, (const T *)a.x + row * a.n + i);
+    if (a.x_bias != NULL) {
+        tni_load<V>(t, (const T *)a.x_bias + i);
+#pragma unroll
+        for (int e = 0; e < V; e++)
+            s[e] += t[e];
+    }
+    if (a.residual != NULL) {
+        tni_load<V>(t, (const T *)a.residual + row * a.n + i);
+#pragma unroll
+        for (int e = 0; e < V; e++)
+            s[e] += t[e];
+    }
+}
+
+/* mean - off is the mean: their difference may need more than 24 bits. */
+typedef struct RowsStats {
+    float mean, off, inverse;
+} RowsStats;
+
+TNI_DEVICE RowsStats rows_stats(const TniCudaNormRows &a, float mean, float deviations, float squares) {
+    RowsStats r;
+    r.mean = mean;
+    r.off = a.rms ? 0.0f : deviations / (float)a.n;
+    const float variance = squares / (float)a.n - r.off * r.off;
+    r.inverse = 1.0f / sqrtf((variance < 0.0f ? 0.0f : variance) + a.epsilon); /* NaN stays */
+    return r;
+}
+
+template <typename T, int V> TNI_DEVICE void rows_write(const TniCudaNormRows &a, int64_t row, int i, RowsStats r, float (&s)[V]) {
+    float w[V];
+    if (a.sum != NULL)
+        tni_store<V>((T *)a.sum + row * a.n + i, s);
+    if (a.y == NULL)
+        return;
+#pragma unroll
+    for (int e = 0; e < V; e++)
+        s[e] = (s[e] - r.mean - r.off) * r.inverse;
+    if (a.scale != NULL) {
+        tni_load<V>(w, (const T *)a.scale + i);
+#pragma unroll
+        for (int e = 0; e < V; e++)
+            s[e] *= w[e];
+    }
+    if (a.bias != NULL) {
+        tni_load<V>(w, (const T *)a.bias + i);
+#pragma unroll
+        for (int e = 0; e < V; e++)
+            s[e] += w[e];
+    }
+    tni_store<V>((T *)a.y + row * a.n + i, s);
+}
+
+template <int P> TNI_DEVICE float rows_sum(float v, float *shared) {
+    if constexpr (P <= 32)
+        return tni_warp_sum<P>(v);
+    else
+        return tni_block_sum(v, shared);
+}
+
+template <typename T, int V, int P, int N>
+__global__ void __launch_bounds__(P > 32 ? P : THREADS) tni_norm_rows_kernel(const __grid_constant__ TniCudaNormRows a) {
+    constexpr int ROWS = P > 32 ? 1 : THREADS / P;
+    __shared__ float shared[32];
+    const int lane = (int)threadIdx.x % P;
+    const int64_t at = (int64_t)blockIdx.x * ROWS + (int)threadIdx.x / P, row = at < a.rows ? at : a.rows - 1; /* all lanes shuffle */
+    float s[N][V], total = 0.0f, mean = 0.0f, deviations = 0.0f, squares = 0.0f;
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        const int i = (k * P + lane) * V;
+        if (i < a.n)
+            rows_read<T, V>(a, row, i, s[k]);
+#pragma unroll
+        for (int e = 0; e < V; e++)
+            total += i < a.n ? s[k][e] : 0.0f;
+    }
+    if (!a.rms)
+        mean = rows_sum<P>(total, shared) / (float)a.n;
+#pragma unroll
+    for (int k = 0; k < N; k++)
+#pragma unroll
+        for (int e = 0; e < V; e++)
+            if ((k * P + lane) * V < a.n) {
+                const float d = s[k][e] - mean;
+                deviations += d;
+                squares = fmaf(d, d, squares);
+            }
+    deviations = rows_sum<P>(deviations, shared);
+    const RowsStats r = rows_stats(a, mean, deviations, rows_sum<P>(squares, shared));
+    if (at >= a.rows)
+        return;
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        const int i = (k * P + lane) * V;
+        if (i < a.n)
+            rows_write<T, V>(a, row, i, r, s[k]);
+    }
+}
+
+template <typename T, int V> __global__ void __launch_bounds__(512) tni_norm_long_kernel(const __grid_constant__ TniCudaNormRows a) {
+    __shared__ float shared[32];
+    const int64_t row = blockIdx.x;
+    const int step = (int)blockDim.x * V, first = (int)threadIdx.x * V;
+    float s[V], total = 0.0f, mean = 0.0f, deviations = 0.0f, squares = 0.0f;
+    for (int i = first; i < a.n && !a.rms; i += step) {
+        rows_read<T, V>(a, row, i, s);
+#pragma unroll
+        for (int e = 0; e < V; e++)
+            total += s[e];
+    }
+    if (!a.rms)
+        mean = tni_block_sum(total, shared) / (float)a.n;
+    for (int i = first; i < a.n; i += step) {
+        rows_read<T, V>(a, row, i, s);
+#pragma unroll
+        for (int e = 0; e < V; e++) {
+            const float d = s[e] - mean;
+            deviations += d;
+            squares = fmaf(d, d, squares);
+        }
+    }
+    deviations = tni_block_sum(deviations, shared);
+    const RowsStats r = rows_stats(a, mean, deviations, tni_block_sum(squares, shared));
+    for (int i = first; i < a.n; i += step) {
+        rows_read<T, V>(a, row, i, s);
+        rows_write<T, V>(a, row, i, r, s);
+    }
+}
+
+template <typename T, int V, int P, int N> static void rows_launch(const TniCudaNormRows &a, cudaStream_t s) {
+    constexpr int ROWS = P > 32 ? 1 : THREADS / P;
+    tni_norm_rows_kernel<T, V, P, N><<<(unsigned)tni_div_up(a.rows, ROWS), P > 32 ? P : THREADS, 0, s>>>(a);
+}
+
+/* The smallest kernel that holds the row. */
+template <typename T, int V> static void rows_by_length(const TniCudaNormRows &a, cudaStream_t s) {
+    if constexpr (V > 1) {
+        constexpr int E = 8 / V; /* pieces that hold 8 elements */
+        if (a.n <= 64)
+            rows_launch<T, V, 8, E>(a, s);
+        else if (a.n <= 256)
+            rows_launch<T, V, 32, E>(a, s);
+        else if (a.n <= 512)
+            rows_launch<T, V, 32, 2 * E>(a, s);
+        else if (a.n <= 768)
+            rows_launch<T, V, 32, 3 * E>(a, s);
+        else if (a.n <= 1024)
+            rows_launch<T, V, 32, 4 * E>(a, s);
+        else if (a.n <= 2048)
+            rows_launch<T, V, 256, E>(a, s);
+        else if (a.n <= 4096)
+            rows_launch<T, V, 256, 2 * E>(a, s);
+        else
+            tni_norm_long_kernel<T, V><<<(unsigned)a.rows, 512, 0, s>>>(a);
+    } else {
+        if (a.n <= 128)
+            rows_launch<T, 1, 32, 4>(a, s);
+        else if (a.n <= 1024)
+            rows_launch<T, 1, 256, 4>(a, s);
+        else if (a.n <= 4096)
+            rows_launch<T, 1, 256, 16>(a, s);
+        else
+            tni_norm_long_kernel<T, 1><<<(unsigned)a.rows, 512, 0, s>>>(a);
+    }
+}
+
+TnStatus tni_cuda_norm_rows(TnKernelCall *call, const TniCudaNormRows *a, TnDtype type, const char *what) {
+    if (a->rows > INT32_MAX)
+        return TN_RAISE(call->err, TN_ERR_UNSUPPORTED, "%s: %lld rows are more than one launch takes (%d)", what, (long long)a->rows, INT32_MAX);
+    TNI_FLOAT_SWITCH(type, T, {
+        if (a->wide)
+            rows_by_length<T, TniWide<T>::n>(*a, call->stream->s);
+        else
+            rows_by_length<T, 1>(*a, call->stream->s);
+    });
+    return tni_cuda_launched(call, what);
+}
