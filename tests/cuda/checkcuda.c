@@ -325,8 +325,8 @@ static uint32_t check_all(Check *k, uint32_t *rows) {
 
 /* ---- the program ---- */
 static int usage(void) {
-    fprintf(stderr, "usage: checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--time] [--device N] [--codes N] [--separate]\n"
-                    "                 [--no-poison] [--functions | --broken | --list] [-v]\n");
+    fprintf(stderr, "usage: checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--every N] [--time] [--device N] [--codes N]\n"
+                    "                 [--separate] [--no-poison] [--functions | --broken | --list] [-v]\n");
     return 2;
 }
 
@@ -363,6 +363,8 @@ static bool parse(int argc, char **argv, Options *o, Mode *mode) {
             o->seed = strtoull(argv[++i], NULL, 0);
         else if (strcmp(a, "--device") == 0)
             o->device = (uint32_t)strtoul(argv[++i], NULL, 10);
+        else if (strcmp(a, "--every") == 0)
+            o->stride = (uint32_t)TN_MAX(strtoul(argv[++i], NULL, 10), 1);
         else if (strcmp(a, "--codes") == 0)
             o->codes = (uint32_t)strtoul(argv[++i], NULL, 10);
         else

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Cases of operators that only devices have kernels of beside the reference: quantisation, einsum, transposed convolution, RoIAlign, copies,
+ * ranges, identity matrices, shapes. */
+#include <math.h>
+
+#include "kernels/checkkern.h"
+
+static TnDtype some_float(Case *c) {
+    return (TnDtype)CK_PICK(c, TN_F32, TN_F32, TN_F16, TN_BF16);
+}
+
+static int32_t some_dims(Case *c, int64_t *dims, int32_t min_rank, int32_t max_rank) {
+    int32_t rank = (int32_t)ck_range(c, min_rank, max_rank);
+    for (int32_t d = 0; d < rank; d++)
+        dims[d] = ck_rand(c) % 3 == 0 ? ck_size(c, rank > 3 ? 20 : 70) : ck_range(c, 1, 5);
+    return rank;
+}
+
+/* ---- quantisation: one scale, one an axis, one a block ---- */
+static bool quantisation(Case *c, bool back) {
+    TnQuantizeParams *p = ck_params(c, sizeof *p);
+    static const TnDtype narrow[] = {TN_U8, TN_I8, TN_U8, TN_I8, TN_I16, TN_U16};
+    int64_t dims[TN_MAX_RANK], scales[TN_MAX_RANK];
+    if (c->bench || c->k >= 72)
+        return false;
+    const TnDtype q = narrow[c->k % TN_COUNT(narrow)], real = some_float(c);
+    int32_t rank = some_dims(c, dims, 1, 4), axis = (int32_t)ck_range(c, 0, rank - 1), scale_rank = 0;
+    const uint32_t kind = c->k % 3;
+    p->axis = axis - (ck_coin(c) ? rank : 0);
+    p->saturate = 1;
+    if (kind == 1) {
+        scale_rank = 1;
+        scales[0] = dims[axis];
+    } else if (kind == 2) {
+        p->block_size = (int32_t)ck_range(c, 1, 9);
+        scale_rank = rank;
+        memcpy(scales, dims, sizeof scales);
+        scales[axis] = (dims[axis] + p->block_size - 1) / p->block_size;
+    }
+    ck_in(c, back ? q : real, rank, dims, back ? FILL_WIDE : FILL_NORMAL);
+    TnTensor *s = ck_in(c, real, scale_rank, scales, FILL_POSITIVE);
+    for (int64_t i = 0; i < tn_tensor_numel(s); i++) /* powers of two: no quotient lies between two roundings */
+        tni_store_f64(real, s->data, i, ldexp(1.0, (int)ck_range(c, -7, 0)));
+    if (ck_coin(c))
+        ck_last_constant(c);
+    if (ck_rand(c) % 3 != 0)
+        ck_ints(c, q, scale_rank, scales, q == TN_U8 || q == TN_U16 ? 0 : -20, 100);
+    p->output_dtype = back ? TN_UNDEFINED : (uint32_t)q;
+    ck_out(c, back ? real : q, rank, dims);
+    ck_say(c, "axis %d block %d, %s, %s", (int)p->axis, (int)p->block_size, tn_dtype_name(real), tn_dtype_name(q));
+    return true;
+}
+bool case_quantize_linear(Case *c) {
+    return quantisation(c, false);
+}
+bool case_dequantize_linear(Case *c) {
+    return quantisation(c, true);
+}
+
+/* ---- einsum ---- */
+bool case_einsum(Case *c) {
+    TnEinsumParams *p = ck_params(c, sizeof *p);
+    static const char *const equations[] = {"ij,jk->ik", "bij,bjk->bik",    "bhid,bhjd->bhij", "bhij,bhjd->bhid", "ij,kj->ik",   "i,i->",
+                                            "i,j->ij",   "ij->ji",          "ij->i",           "bij->b",          "ii->i",       "ij,ij->ij",
+                                            "ij,jk,kl->il", "...ij,...jk->...ik", "bijc,jkc->bikc", "abcd,be->acde", "bhwc,hkc->bhwk", "ij,i->j"};
+    if (c->bench || c->k >= 3 * TN_COUNT(equations))
+        return false;
+    const char *e = equations[c->k % TN_COUNT(equations)];
+    int64_t sizes[128] = {0}, dims[TN_MAX_RANK], dots[2] = {ck_range(c, 1, 3), ck_range(c, 1, 4)};
+    const int32_t n_dots = (int32_t)ck_range(c, 0, 2);
+    int32_t rank = 0;
+    bool output = false;
+    strcpy(p->equation, e);
+    for (char letter = 'a'; letter <= 'z'; letter++)
+        sizes[(int)letter] = ck_size(c, 24);
+    for (const char *s = e;; s++) {
+        if (*s >= 'a') {
+            dims[rank++] = sizes[(int)*s];
+        } else if (*s == '.') {
+            for (int32_t d = 0; d < n_dots; d++)
+                dims[rank++] = dots[d];
+            s += 2;
+        } else if (*s == ',' || *s == '-') {
+            ck_in(c, TN_F32, rank, dims, FILL_NORMAL);
+            rank = 0;
+            s += *s == '-';
+            output = true;
+        } else {
+            break;
+        }
+    }
+    if (output)
+        ck_out(c, TN_F32, rank, dims);
+    ck_say(c, "%s", e);
+    return true;
+}
+
+/* ---- transposed convolution ---- */
+bool case_conv_transpose(Case *c) {
+    TnConvParams *p = ck_params(c, sizeof *p);
+    if (c->bench || c->k >= 60)
+        return false;
+    const uint32_t n = (uint32_t)CK_PICK(c, 1, 2, 2, 2, 3);
+    const int64_t groups = CK_PICK(c, 1, 1, 2, 3), cg = ck_size(c, 20), mg = ck_size(c, 20), b = ck_range(c, 1, 3), m = groups * mg;
+    int64_t x[5], w[5], y[5];
+    p->n_spatial = n;
+    p->group = (uint32_t)groups;
+    p->channels_last = ck_rand(c) % 3 == 0;
+    const uint32_t first = p->channels_last != 0 ? 1 : 2, channel = p->channels_last != 0 ? n + 1 : 1;
+    x[0] = y[0] = b;
+    x[channel] = groups * cg;
+    y[channel] = m;
+    w[0] = groups * cg;
+    w[1] = mg;
+    for (uint32_t d = 0; d < n; d++) {
+        p->kernel[d] = (int32_t)ck_range(c, 1, 4);
+        p->stride[d] = (int32_t)ck_range(c, 1, 3);
+        p->dilation[d] = (int32_t)CK_PICK(c, 1, 1, 2);
+        p->pads[d] = (int32_t)TN_MIN(ck_range(c, 0, 1), p->kernel[d] - 1); /* x has two places: something is left */
+        p->pads[n + d] = (int32_t)TN_MIN(ck_range(c, 0, 1), p->kernel[d] - 1);
+        p->output_pads[d] = (int32_t)ck_range(c, 0, p->stride[d] - 1);
+        x[first + d] = ck_range(c, 2, n == 3 ? 5 : 12);
+        w[2 + d] = p->kernel[d];
+        y[first + d] = (x[first + d] - 1) * p->stride[d] + (p->kernel[d] - 1) * p->dilation[d] + 1 + p->output_pads[d] - p->pads[d] - p->pads[n + d];
+    }
+    ck_in(c, TN_F32, (int32_t)n + 2, x, FILL_NORMAL);
+    ck_in(c, TN_F32, (int32_t)n + 2, w, FILL_NORMAL);
+    if (ck_rand(c) % 4 != 0)
+        ck_last_constant(c);
+    if (ck_coin(c))
+        ck_in(c, TN_F32, 1, &m, FILL_NORMAL);
+    ck_out(c, TN_F32, (int32_t)n + 2, y);
+    ck_say(c, "groups %lld cg %lld mg %lld kernel %d,%d stride %d,%d %s", (long long)groups, (long long)cg, (long long)mg, p->kernel[0], p->kernel[1],
+           p->stride[0], p->stride[1], p->channels_last != 0 ? "last" : "first");
+    return true;
+}
+
+/* ---- regions ---- */
+bool case_roi_align(Case *c) {
+    TnRoiAlignParams *p = ck_params(c, sizeof *p);
+    if (c->bench || c->k >= 40)
+        return false;
+    const int64_t b = ck_range(c, 1, 3), ch = ck_size(c, 40), h = ck_size(c, 40), w = ck_size(c, 40), n = ck_size(c, 20);
+    p->output_height = (int32_t)ck_range(c, 1, 7);
+    p->output_width = (int32_t)ck_range(c, 1, 7);
+    p->sampling_ratio = (int32_t)ck_range(c, 0, 3);
+    p->spatial_scale = 0.5f;
+    p->max_mode = ck_coin(c);
+    p->aligned = ck_coin(c);
+    ck_in(c, TN_F32, 4, DIMS(b, ch, h, w), FILL_NORMAL);
+    TnTensor *rois = ck_in(c, TN_F32, 2, DIMS(n, 4), FILL_POSITIVE);
+    for (int64_t i = 0; i < n && rois->data != NULL; i++) {
+        float *r = (float *)rois->data + 4 * i;
+        r[0] = (float)ck_range(c, -4, 2 * w) + 0.25f; /* a multiple of a power of two: every type has it */
+        r[1] = (float)ck_range(c, -4, 2 * h) + 0.25f;
+        r[2] = r[0] + (float)ck_range(c, 0, w);
+        r[3] = r[1] + (float)ck_range(c, 0, h);
+    }
+    ck_ints(c, TN_I64, 1, DIMS(n), 0, b - 1);
+    ck_out(c, TN_F32, 4, DIMS(n, ch, p->output_height, p->output_width));
+    ck_say(c, "out %d,%d sampling %d max %u aligned %u", (int)p->output_height, (int)p->output_width, (int)p->sampling_ratio, p->max_mode, p->aligned);
+    return true;
+}
+
+/* ---- small ones ---- */
+bool case_copy(Case *c) {
+    ck_params(c, sizeof(TnNoParams));
+    int64_t dims[TN_MAX_RANK];
+    if (c->bench || c->k >= 20)
+        return false;
+    TnDtype t = (TnDtype)CK_PICK(c, TN_F32, TN_I64, TN_U8, TN_F16, TN_C128);
+    int32_t rank = some_dims(c, dims, 0, 4);
+    ck_in(c, t, rank, dims, FILL_WIDE);
+    ck_out(c, t, rank, dims);
+    return true;
+}
+
+bool case_eye_like(Case *c) {
+    TnEyeLikeParams *p = ck_params(c, sizeof *p);
+    if (c->bench || c->k >= 30)
+        return false;
+    const TnDtype t = (TnDtype)CK_PICK(c, TN_F32, TN_I64, TN_F16, TN_BF16, TN_BOOL, TN_U8);
+    const int64_t dims[2] = {ck_size(c, 60), ck_size(c, 60)};
+    p->k = (int32_t)ck_range(c, -20, 20);
+    p->dtype = ck_coin(c) ? (uint32_t)t : TN_UNDEFINED;
+    ck_in(c, p->dtype == TN_UNDEFINED ? t : TN_F32, 2, dims, FILL_NORMAL);
+    ck_out(c, t, 2, dims);
+    ck_say(c, "k %d", (int)p->k);
+    return true;
+}
+
+bool case_range(Case *c) {
+    ck_params(c, sizeof(TnNoParams));
+    if (c->bench || c->k >= 30)
+        return false;
+    const TnDtype t = (TnDtype)CK_PICK(c, TN_I64, TN_I32, TN_F32);
+    const int64_t start = ck_range(c, -50, 50), delta = ck_coin(c) ? ck_range(c, 1, 4) : -ck_range(c, 1, 4), n = ck_size(c, 800);
+    ck_ints(c, t, 0, NULL, start, start);
+    ck_ints(c, t, 0, NULL, start + n * delta, start + n * delta);
+    ck_ints(c, t, 0, NULL, delta, delta);
+    ck_out(c, t, 1, &n);
+    return true;
+}
+
+bool case_shape(Case *c) {
+    TnShapeParams *p = ck_params(c, sizeof *p);
+    int64_t dims[TN_MAX_RANK];
+    if (c->bench || c->k >= 20)
+        return false;
+    int32_t rank = some_dims(c, dims, 1, 5);
+    p->start = (int32_t)ck_range(c, 0, rank - 1);
+    p->end = INT32_MAX;
+    const int64_t n = rank - p->start;
+    ck_in(c, TN_F32, rank, dims, FILL_NORMAL);
+    ck_out(c, TN_I64, 1, &n);
+    return true;
+}
+
+bool case_size(Case *c) {
+    ck_params(c, sizeof(TnNoParams));
+    int64_t dims[TN_MAX_RANK];
+    if (c->bench || c->k >= 10)
+        return false;
+    int32_t rank = some_dims(c, dims, 0, 4);
+    ck_in(c, TN_F32, rank, dims, FILL_NORMAL);
+    ck_out(c, TN_I64, 0, NULL);
+    return true;
+}
