@@ -210,6 +210,20 @@ TNI_DEVICE void el_store_f64(uint32_t t, void *p, int64_t i, double v) {
     }
 }
 
+/* An order as unsigned numbers: larger values have larger ranks, NaN the largest; -0 is +0. */
+TNI_DEVICE uint64_t el_rank(uint32_t t, const void *p, int64_t i) {
+    if (el_exact(t)) {
+        const uint64_t k = (uint64_t)el_load_i64(t, p, i);
+        return t == TN_U64 ? k : k ^ UINT64_C(1) << 63;
+    }
+    double v = el_load_f64(t, p, i);
+    if (v != v)
+        return UINT64_MAX;
+    v = v == 0.0 ? 0.0 : v;
+    const uint64_t k = (uint64_t)__double_as_longlong(v);
+    return (k >> 63) != 0 ? ~k : k | UINT64_C(1) << 63;
+}
+
 /* The double nearest to an int64 for any narrower float: bits that a double cannot hold are gathered in a sticky one. */
 TNI_DEVICE double el_wide_integer(int64_t v, bool is_u64) {
     const bool neg = !is_u64 && v < 0;

@@ -132,21 +132,11 @@ struct Arg {
     uint32_t type, is_max, last;
 };
 
-/* An order of values as unsigned numbers: larger is better; NaN is better than every number. */
+/* Larger is better; NaN is better than every number. */
 __device__ uint64_t rank_of(const Arg &p, int64_t at) {
-    uint64_t k;
-    if (el_exact(p.type)) {
-        k = (uint64_t)el_load_i64(p.type, p.x, at);
-        k = p.type == TN_U64 ? k : k ^ (UINT64_C(1) << 63);
-        return p.is_max != 0 ? k : ~k;
-    }
-    double v = el_load_f64(p.type, p.x, at);
-    if (v != v)
-        return UINT64_MAX;
-    v = v == 0.0 ? 0.0 : v;
-    k = (uint64_t)__double_as_longlong(v);
-    k = (k >> 63) != 0 ? ~k : k | UINT64_C(1) << 63;
-    return p.is_max != 0 ? k : ~k;
+    const uint64_t k = el_rank(p.type, p.x, at);
+    const bool nan = !el_exact(p.type) && k == UINT64_MAX; /* no number has this rank */
+    return p.is_max != 0 || nan ? k : ~k;
 }
 
 __device__ void better(uint32_t last, uint64_t &k, int64_t &i, uint64_t k2, int64_t i2) {

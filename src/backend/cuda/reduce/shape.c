@@ -88,10 +88,13 @@ bool tni_cuda_rd_shape(const TnReduceParams *p, const TnTensor *x, RdShape *s) {
     return true;
 }
 
-/* An upper bound that grows with every dim: splits x outputs is at most the outputs, or what the blocks wanted hold. */
+/* splits is at most blocks wanted / blocks + 1, and a block has at most RD_COLUMNS * 4 outputs. */
+size_t tni_cuda_rd_scratch(int64_t outputs) {
+    return (size_t)(outputs + (int64_t)BLOCKS_WANTED * RD_COLUMNS * 4) * 2 * sizeof(double);
+}
+
 size_t tni_cuda_reduce_scratch(const TnKernelQuery *q) {
-    const int64_t per_blocks = (int64_t)BLOCKS_WANTED * RD_COLUMNS * 4;
-    return (size_t)(2 * tn_tensor_numel(&q->out[0]) + 2 * per_blocks) * 2 * sizeof(double);
+    return tni_cuda_rd_scratch(tn_tensor_numel(&q->out[0]));
 }
 
 static bool of_type(const TnKernelQuery *q, TnDtype t) {

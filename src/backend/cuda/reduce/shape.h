@@ -33,9 +33,11 @@ typedef struct RdShape {
     uint32_t vec;            /* 16-byte loads (rows), four columns a thread (columns) */
 } RdShape;
 
-/* Everything but x, y and partial. size: bytes of an element. false: parameters that do not fit. */
+/* Everything but x, y and partial. false: parameters that do not fit. */
 bool tni_cuda_rd_shape(const TnReduceParams *p, const TnTensor *x, RdShape *s);
 RdClass tni_cuda_rd_class(uint32_t fn);
+/* Bytes for `partial` of any shape with so many outputs; grows with them. */
+size_t tni_cuda_rd_scratch(int64_t outputs);
 
 /* Kernels of one element type. */
 void tni_cuda_rd_f32(cudaStream_t s, const RdShape *r);

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-tn_cuda_family(resize)
+tn_cuda_family(resize resize/resize.cu)
