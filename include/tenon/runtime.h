@@ -133,9 +133,9 @@ TN_API int tn_context_output_on_device(const TnContext *ctx, uint32_t i);
 /* Work goes to this cudaStream_t (NULL: the context's own stream again), which must live as long as it is set and must not be capturing. Waits
  * for what was enqueued before. */
 TN_API TnStatus tn_context_set_stream(TnContext *ctx, void *cuda_stream, TnError *err);
-/* Enqueues a run and returns, as a rule before it is over: set inputs in host memory have been read, device outputs are there when the stream
- * gets to them, everything else after tn_context_synchronize, which also gives the errors of the run itself. One run is in flight at a time: the
- * next call of ctx waits for it. On a plan for the CPU it is tn_context_run. */
+/* Enqueues a run and returns, as a rule before it is over. Inputs must stay as they are until tn_context_synchronize; outputs on the GPU are
+ * there when the stream gets to them, everything else after tn_context_synchronize, which also gives the errors of the run itself. One run is in
+ * flight at a time: the next call of ctx waits for it. On a plan for the CPU it is tn_context_run. */
 TN_API TnStatus tn_context_run_async(TnContext *ctx, TnError *err);
 /* Waits for tn_context_run_async; TN_OK when nothing was enqueued. Errors: those of tn_context_run. */
 TN_API TnStatus tn_context_synchronize(TnContext *ctx, TnError *err);

@@ -199,7 +199,6 @@ TnStatus tni_plan_verify(const Plan *p, const TnAllocator *a, TnError *err);
  * those that packed the weights. TN_ERR_INCOMPATIBLE with the node and what to do; TN_ERR_PLAN. tni_plan_read needs no device. */
 struct TnDeviceLibrary;
 TnStatus tni_plan_verify_device(const Plan *p, const struct TnDeviceLibrary *lib, const struct TnDeviceInfo *info, TnError *err);
-const TnKernel *tni_plan_device_kernel(const struct TnDeviceLibrary *lib, const char *name); /* NULL: none */
 /* Step s of program g is a copy between the host's memory and the device's. */
 bool tni_plan_is_transfer(const Plan *p, const PlanProgram *g, uint32_t s);
 const char *tni_plan_device_name(uint32_t device); /* "cpu", "cuda" */

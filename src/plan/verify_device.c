@@ -4,7 +4,7 @@
  * it; a step finds all its operands in the memory of its device, but for those in tni_op_host_inputs, which are the host's, and for copies
  * between memories; generated code is where it says; called programs take and give host memory. Nothing here needs the device:
  * tni_plan_verify_device holds a plan against one when it is opened for running. */
-#include "kernel/device.h"
+#include "backend/device.h"
 #include "plan/verify.h"
 
 #define BAD(...) tni_raise(err, TN_ERR_PLAN, __VA_ARGS__)
@@ -157,7 +157,7 @@ static TnStatus check_kernel(const Plan *p, const PlanProgram *g, uint32_t s, co
                              TnError *err) {
     const PlanStep *st = &p->steps[g->first_step + s];
     const char *name = p->strings + st->kernel, *node = p->strings + st->name;
-    const TnKernel *k = tni_plan_device_kernel(lib, name);
+    const TnKernel *k = tni_device_kernel_find(lib, name);
     if (!k)
         return tni_raise(err, TN_ERR_INCOMPATIBLE, "node '%s': the %s library here has no kernel '%s'; build the plan again with it", node,
                          lib->name, name);
@@ -176,13 +176,6 @@ static TnStatus check_kernel(const Plan *p, const PlanProgram *g, uint32_t s, co
     if (st->code == PLAN_NONE && k->source)
         return BAD("node '%s': kernel %s needs generated code, and the plan brings none", node, name);
     return TN_OK;
-}
-
-const TnKernel *tni_plan_device_kernel(const TnDeviceLibrary *lib, const char *name) {
-    for (uint32_t i = 0; i < lib->n_kernels; i++)
-        if (strcmp(lib->kernels[i].name, name) == 0)
-            return &lib->kernels[i];
-    return NULL;
 }
 
 TnStatus tni_plan_verify_device(const Plan *p, const TnDeviceLibrary *lib, const TnDeviceInfo *info, TnError *err) {

@@ -45,6 +45,7 @@ typedef struct RtDeviceFrame {
     RtBuffer in_device, in_pinned; /* inputs that are brought to the device, or to the host; the same offsets in both */
     uint64_t *in_at;               /* [n_inputs] offset, UINT64_MAX = is used where it is */
     TnTensor *placed;              /* [n_inputs]: inputs in the memory where the program wants them */
+    const void **on_host;          /* [n_inputs]: the caller's data of this run, NULL = is not in host memory */
     size_t in_bytes;               /* of those for the device */
     RtBuffer stage;                /* pinned: transfers in a graph */
     uint64_t *stage_at;            /* [n_stages] */
@@ -88,7 +89,8 @@ TnStatus tni_rt_device_phases(TnPlan *plan, RtProgram *r, TnError *err);
 TnStatus tni_rt_device_context(TnContext *ctx, TnError *err);
 void tni_rt_device_context_destroy(TnContext *ctx); /* frees frames' and states' device memory too */
 TnStatus tni_rt_device_frame(TnContext *ctx, RtFrame *f, TnError *err);
-/* Memory of the device, or pinned memory of the host; waits for the device before it gives memory back. */
+/* Memory of the device (addresses of which graphs know: a new epoch), or pinned memory of the host; waits for the device before it gives
+ * memory back. */
 TnStatus tni_rt_device_grow(TnContext *ctx, RtBuffer *b, size_t bytes, bool zero, const char *what, TnError *err);
 TnStatus tni_rt_pinned_grow(TnContext *ctx, RtBuffer *b, size_t bytes, const char *what, TnError *err);
 size_t tni_rt_device_bytes(const TnContext *ctx);
@@ -116,6 +118,8 @@ TnStatus tni_rt_device_outputs_end(TnContext *ctx, RtFrame *f, TnError *err);
 /* Output i of the last run as the caller may see it; and whether that is memory of the device. */
 TnTensor tni_rt_device_output(const TnContext *ctx, uint32_t i);
 bool tni_rt_device_output_there(const TnContext *ctx, uint32_t i);
+/* The caller's data of an input on the device that step s copies to the host; NULL: it is not in host memory. */
+const void *tni_rt_device_on_host(const TnContext *ctx, const RtFrame *f, uint32_t s);
 /* A copy between memories, at once. */
 TnStatus tni_rt_device_transfer(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err);
 

@@ -43,20 +43,16 @@ TnStatus tni_rt_device_fault(TnContext *ctx, bool *fault, int64_t *index, int64_
 
 /* ---- memory ---- */
 
-/* Memory that may be in use is given back when the device is idle; graphs that know the address are of no use then. */
-static TnStatus before_release(TnContext *ctx, const RtBuffer *b, TnError *err) {
-    ctx->device->epoch++;
-    return b->p ? tni_rt_device_wait(ctx, err) : TN_OK;
-}
-
 TnStatus tni_rt_device_grow(TnContext *ctx, RtBuffer *b, size_t bytes, bool zero, const char *what, TnError *err) {
     const RtDevice *d = ctx->plan->device;
     void *p = NULL;
     if (bytes <= b->cap)
         return TN_OK;
-    TN_TRY(before_release(ctx, b, err));
-    if (b->p)
+    ctx->device->epoch++;
+    if (b->p) { /* it may be in use */
+        TN_TRY(tni_rt_device_wait(ctx, err));
         d->lib->free(d->dev, b->p);
+    }
     *b = (RtBuffer){NULL, 0};
     TnStatus st = d->lib->alloc(d->dev, bytes, &p, err);
     if (st != TN_OK) {
@@ -72,9 +68,10 @@ TnStatus tni_rt_pinned_grow(TnContext *ctx, RtBuffer *b, size_t bytes, const cha
     void *p = NULL;
     if (bytes <= b->cap)
         return TN_OK;
-    TN_TRY(before_release(ctx, b, err));
-    if (b->p)
+    if (b->p) {
+        TN_TRY(tni_rt_device_wait(ctx, err));
         d->lib->free_host(d->dev, b->p);
+    }
     *b = (RtBuffer){NULL, 0};
     TnStatus st = d->lib->alloc_host(d->dev, bytes, &p, err);
     if (st != TN_OK) {
@@ -134,6 +131,7 @@ TnStatus tni_rt_device_frame(TnContext *ctx, RtFrame *f, TnError *err) {
     TAKE(f->device, 1);
     TAKE(f->device->in_at, r->g->n_inputs);
     TAKE(f->device->placed, r->g->n_inputs);
+    TAKE(f->device->on_host, r->g->n_inputs);
     TAKE(f->device->stage_at, r->n_stages);
     TAKE(f->device->out_at, r->g->n_outputs);
     for (uint32_t i = 0; i < r->g->n_outputs; i++)

@@ -52,6 +52,7 @@ TnStatus tni_rt_device_place(TnContext *ctx, RtFrame *f, const TnTensor *inputs,
     TN_TRY(tni_rt_device_grow(ctx, &d->in_device, d->in_bytes, false, "inputs", err));
     for (uint32_t i = 0; i < f->prog->g->n_inputs; i++) {
         d->placed[i] = inputs[i];
+        d->on_host[i] = on_device && on_device[i] ? NULL : inputs[i].data;
         if (d->in_at[i] == UINT64_MAX)
             continue;
         if (f->prog->values[f->prog->inputs[i]].device) {
@@ -197,6 +198,11 @@ bool tni_rt_device_output_there(const TnContext *ctx, uint32_t i) {
 
 /* ---- copies between memories ---- */
 
+const void *tni_rt_device_on_host(const TnContext *ctx, const RtFrame *f, uint32_t s) {
+    uint32_t id = ctx->plan->p.operands[f->prog->steps[s].first_in];
+    return f->device->on_host[f->prog->values[id].place_arg];
+}
+
 TnStatus tni_rt_device_transfer(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
     const RtCall *c = &f->calls[s];
     size_t bytes = tn_tensor_bytes(&c->in[0]);
@@ -204,6 +210,11 @@ TnStatus tni_rt_device_transfer(TnContext *ctx, RtFrame *f, uint32_t s, TnError 
         return TN_OK;
     if (f->prog->rt[s].transfer == RT_TO_DEVICE)
         return library(ctx)->to_device(ctx->device->stream, c->out[0].data, c->in[0].data, bytes, err);
+    const void *given = f->prog->rt[s].from_input ? tni_rt_device_on_host(ctx, f, s) : NULL;
+    if (given) {
+        memcpy(c->out[0].data, given, bytes);
+        return TN_OK;
+    }
     TN_TRY(library(ctx)->to_host(ctx->device->stream, c->out[0].data, c->in[0].data, bytes, err));
     return tni_rt_device_wait(ctx, err);
 }

@@ -2,7 +2,8 @@
  *
  * Which programs can be captured as one unit of work, and how. In: prepared steps. Out: the phase of every step.
  *
- *   before   steps of the host that need nothing from the device; copies to the device go through staging memory, filled here
+ *   before   steps of the host that need nothing from the device; copies to the device go through staging memory, filled here; inputs that
+ *            the host wants too are there, or are fetched
  *   in graph everything on the device, in the order of the plan
  *   after    copies to the host arrive in staging memory and are put in place here; steps of the host that need them
  *
@@ -58,6 +59,11 @@ static bool phase_of(Phases *p, uint32_t s, RtStep *rt) {
         p->any = true;
         return ok;
     }
+    if (rt->from_input) {
+        rt->phase = RT_BEFORE;
+        makes(p, s, RT_BEFORE);
+        return !rt->late && !p->after_seen;
+    }
     if (rt->transfer == RT_TO_HOST) {
         rt->phase = RT_IN_GRAPH;
         makes(p, s, RT_AFTER);
@@ -93,10 +99,10 @@ TnStatus tni_rt_device_phases(TnPlan *plan, RtProgram *r, TnError *err) {
         if (!phase_of(&p, s, &rt[s]))
             r->graph = false;
         r->stage[s] = rt[s].transfer ? r->n_stages++ : PLAN_NONE;
-        bool host = rt[s].memory == RT_HOST && !rt[s].transfer;
+        bool host = rt[s].memory == RT_HOST && (!rt[s].transfer || rt[s].from_input);
         if ((host && rt[s].phase == RT_BEFORE) || rt[s].transfer == RT_TO_DEVICE || (rt[s].memory == RT_DEVICE && reads_host(&p, s)))
             r->before[r->n_before++] = s;
-        if ((host && rt[s].phase == RT_AFTER) || rt[s].transfer == RT_TO_HOST)
+        if ((host && rt[s].phase == RT_AFTER) || (rt[s].transfer == RT_TO_HOST && !rt[s].from_input))
             r->after[r->n_after++] = s;
     }
     r->graph = r->graph && p.any;

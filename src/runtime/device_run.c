@@ -107,14 +107,18 @@ static TnStatus take_entry(TnContext *ctx, RtGraph *g, TnError *err) {
 /* ---- staging ---- */
 
 static TnStatus lay_out_stages(TnContext *ctx, RtFrame *f, TnError *err) {
+    const uint8_t *was = f->device->stage.p;
     size_t at = 0;
-    for (uint32_t s = 0; s < f->prog->g->n_steps; s++) {
+    for (uint32_t s = 0; s < f->prog->g->n_steps && f->prog->n_stages; s++) {
         if (f->prog->stage[s] == PLAN_NONE)
             continue;
         f->device->stage_at[f->prog->stage[s]] = at;
         at = tni_align_up(at + tn_tensor_bytes(&f->calls[s].in[0]), RT_DEVICE_ALIGN);
     }
-    return tni_rt_pinned_grow(ctx, &f->device->stage, at, "tensors between host and device", err);
+    TN_TRY(tni_rt_pinned_grow(ctx, &f->device->stage, at, "tensors between host and device", err));
+    if (f->device->stage.p != was)
+        ctx->device->epoch++; /* graphs know the address */
+    return TN_OK;
 }
 
 static uint8_t *stage_of(const RtFrame *f, uint32_t s) {
@@ -123,13 +127,32 @@ static uint8_t *stage_of(const RtFrame *f, uint32_t s) {
 
 /* ---- the three parts ---- */
 
+/* An input of the device into the host's memory; fetch: it has not been fetched into its staging slot yet. */
+static TnStatus take_input(TnContext *ctx, const RtFrame *f, uint32_t s, bool fetch, TnError *err) {
+    const RtCall *c = &f->calls[s];
+    const void *from = tni_rt_device_on_host(ctx, f, s);
+    size_t bytes = tn_tensor_bytes(&c->in[0]);
+    if (bytes && !from) {
+        from = stage_of(f, s);
+        if (fetch) {
+            TN_TRY(library(ctx)->to_host(ctx->device->stream, stage_of(f, s), c->in[0].data, bytes, err));
+            TN_TRY(tni_rt_device_wait(ctx, err));
+        }
+    }
+    if (bytes)
+        memcpy(c->out[0].data, from, bytes);
+    return TN_OK;
+}
+
 /* Steps of the host that come before; staging memory is filled and the key completed on the way. */
 static TnStatus run_before(TnContext *ctx, RtFrame *f, TnError *err) {
     for (uint32_t k = 0; k < f->prog->n_before; k++) {
         uint32_t s = f->prog->before[k];
         const RtStep *rt = &f->prog->rt[s];
         size_t bytes = rt->transfer ? tn_tensor_bytes(&f->calls[s].in[0]) : 0;
-        if (bytes)
+        if (rt->from_input)
+            TN_TRY(take_input(ctx, f, s, true, err));
+        else if (bytes)
             memcpy(stage_of(f, s), f->calls[s].in[0].data, bytes);
         else if (rt->memory == RT_DEVICE)
             TN_TRY(key_of_contents(ctx, f, s, err));
@@ -146,7 +169,9 @@ static TnStatus enqueue(TnContext *ctx, RtFrame *f, TnError *err) {
         const RtStep *rt = &f->prog->rt[s];
         const RtCall *c = &f->calls[s];
         size_t bytes = rt->transfer ? tn_tensor_bytes(&c->in[0]) : 0;
-        if (rt->transfer == RT_TO_DEVICE && bytes)
+        if (rt->from_input)
+            TN_TRY(take_input(ctx, f, s, false, err));
+        else if (rt->transfer == RT_TO_DEVICE && bytes)
             TN_TRY(library(ctx)->to_device(ctx->device->stream, c->out[0].data, stage_of(f, s), bytes, err));
         else if (rt->transfer == RT_TO_HOST && bytes)
             TN_TRY(library(ctx)->to_host(ctx->device->stream, stage_of(f, s), c->in[0].data, bytes, err));

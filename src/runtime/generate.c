@@ -3,6 +3,7 @@
  * Generation (plan/generation.h): encoder once, decoder once a token over the rows that are still active. In: the encoder's inputs. Out:
  * tokens and log probabilities a line. A row's cache is found through its lane table, so choosing other parents copies a row of integers
  * and never a cache, and lines that are finished simply stop being rows. */
+#include "runtime/device.h"
 #include "runtime/generation.h"
 
 #include <math.h>
@@ -148,20 +149,50 @@ static TnStatus log_softmax(TnContext *ctx, Gen *s, const float *logits, TnError
     return s->log_softmax->run(&call);
 }
 
+/* Binds and runs a program of the generator on tensors in host memory; on a device the run is pending then. */
+static TnStatus run_program(TnContext *ctx, RtFrame *f, const TnTensor *inputs, const int64_t *symbols, const uint8_t *known, TnError *err) {
+    if (!ctx->device) {
+        TN_TRY(tni_rt_bind(ctx, f, inputs, symbols, known, err));
+        return tni_rt_run_frame(ctx, f, err);
+    }
+    TN_TRY(tni_rt_device_finish(ctx, err)); /* the program before has read its inputs, and its results are there */
+    TN_TRY(tni_rt_device_place(ctx, f, inputs, NULL, err));
+    TN_TRY(tni_rt_bind(ctx, f, f->device->placed, symbols, known, err));
+    TN_TRY(tni_rt_device_bring(ctx, f, inputs, err));
+    return tni_rt_device_run_frame(ctx, f, err);
+}
+
+/* The logits of the step that was run, in host memory. */
+static TnStatus fetch_logits(TnContext *ctx, const Gen *s, RtFrame *f, const void **data, TnError *err) {
+    uint32_t i = s->g->logits;
+    *data = f->t[f->prog->outputs[i]].data;
+    if (!ctx->device)
+        return TN_OK;
+    bool there = f->prog->values[f->prog->outputs[i]].device != 0;
+    if (there) {
+        memset(s->wanted, 0, f->prog->g->n_outputs);
+        s->wanted[i] = 1;
+        TN_TRY(tni_rt_device_fetch_begin(ctx, f, s->wanted, err));
+        *data = tni_rt_device_fetched(f, i);
+    }
+    return tni_rt_device_finish(ctx, err);
+}
+
 TnStatus tni_rt_gen_step(TnContext *ctx, Gen *s, uint32_t at, TnError *err) {
     RtFrame *f = &ctx->frames[s->g->decoder];
     preset(s, s->g->sym_rows, s->n_rows);
     fill_inputs(ctx, s, at);
-    TN_TRY(tni_rt_bind(ctx, f, s->inputs, s->preset, s->known, err));
-    TN_TRY(tni_rt_run_frame(ctx, f, err));
+    TN_TRY(run_program(ctx, f, s->inputs, s->preset, s->known, err));
     const TnTensor *y = &f->t[f->prog->outputs[s->g->logits]];
+    const void *logits;
     size_t v = s->g->g.vocab_size;
     if (y->dtype != TN_F32 || tn_tensor_numel(y) != (int64_t)s->n_rows * (int64_t)v || y->dims[0] != s->n_rows) {
         char text[96];
         return TN_RAISE(err, TN_ERR_PLAN, "logits are %s; expected %u rows of %zu", tni_shape_str(text, sizeof text, y->rank, y->dims),
                         s->n_rows, v);
     }
-    memcpy(s->scores, y->data, s->n_rows * v * sizeof(float));
+    TN_TRY(fetch_logits(ctx, s, f, &logits, err));
+    memcpy(s->scores, logits, s->n_rows * v * sizeof(float));
     return log_softmax(ctx, s, s->scores, err);
 }
 
@@ -221,6 +252,7 @@ static void carve_all(Carver *c, const TnContext *ctx, Gen *s) {
     s->inputs = carve(c, ctx->plan->programs[s->g->decoder].g->n_inputs, sizeof *s->inputs);
     s->preset = carve(c, ctx->plan->p.n_symbols, sizeof *s->preset);
     s->known = carve(c, ctx->plan->p.n_symbols, sizeof *s->known);
+    s->wanted = carve(c, ctx->plan->programs[s->g->decoder].g->n_outputs, sizeof *s->wanted);
 }
 
 static TnStatus allocate(TnContext *ctx, Gen *s, TnError *err) {
@@ -313,8 +345,7 @@ static TnStatus run_encoder(TnContext *ctx, Gen *s, const TnTensor *inputs, TnEr
     RtFrame *f = &ctx->frames[s->g->encoder];
     memset(f->user_out, 0, f->prog->g->n_outputs * sizeof *f->user_out);
     f->arena[RT_HOST].bound = NULL;
-    TN_TRY(tni_rt_bind(ctx, f, inputs, NULL, NULL, err));
-    TN_TRY(tni_rt_run_frame(ctx, f, err));
+    TN_TRY(run_program(ctx, f, inputs, NULL, NULL, err));
     for (uint32_t i = 0; i < ctx->plan->p.n_symbols; i++) {
         s->known[i] = f->symbol_known[i];
         s->preset[i] = f->symbol_known[i] ? f->symbols[i] : 0;
@@ -342,6 +373,12 @@ static void start_lines(Gen *s) {
     }
 }
 
+static TnStatus search(TnContext *ctx, Gen *s, const TnTensor *inputs, TnError *err) {
+    TN_TRY(run_encoder(ctx, s, inputs, err));
+    start_lines(s);
+    return s->beams == 1 ? tni_rt_greedy(ctx, s, err) : tni_rt_beams(ctx, s, err);
+}
+
 TnStatus tni_rt_generate(TnContext *ctx, const TnTensor *inputs, uint32_t n_inputs, const TnGenerateOptions *o, TnGenerated *results,
                          uint32_t n_results, TnError *err) {
     const RtGenerator *g = ctx->plan->gen;
@@ -362,14 +399,20 @@ TnStatus tni_rt_generate(TnContext *ctx, const TnTensor *inputs, uint32_t n_inpu
         ctx->gen->log_softmax = find_log_softmax(ctx->gen, ctx->plan->p.header->cpu_flags);
     }
     Gen *s = ctx->gen;
+    if (ctx->device) {
+        TN_TRY(tni_rt_device_usable(ctx, err));
+        TN_TRY(tni_rt_device_finish(ctx, err));
+    }
     ctx->ran = false;
     s->lines = (uint32_t)inputs[0].dims[0];
     TN_TRY(read_options(ctx, s, o, err));
     TN_TRY(find_positions(ctx, s, err));
     TN_TRY(allocate(ctx, s, err));
-    TN_TRY(run_encoder(ctx, s, inputs, err));
-    start_lines(s);
-    TN_TRY(s->beams == 1 ? tni_rt_greedy(ctx, s, err) : tni_rt_beams(ctx, s, err));
+    TnStatus st = search(ctx, s, inputs, err);
+    if (ctx->device && st != TN_OK)
+        tni_rt_device_abandon(ctx);
+    if (st != TN_OK)
+        return ctx->device ? tni_rt_device_note(ctx, st, err) : st;
     for (uint32_t i = 0; i < s->lines; i++) {
         /* No finished line at all: every continuation was forbidden, or the scores are no numbers. What there is is returned. */
         const GenSequence *q = s->line[i].n_done ? s->line[i].done : s->line[i].running;

@@ -51,6 +51,7 @@ struct RtGeneration {
     TnTensor *inputs;   /* of the decoder */
     int64_t *preset;    /* [n_symbols] */
     uint8_t *known;
+    uint8_t *wanted; /* [outputs of the decoder]: which one comes from a device */
     const TnKernel *log_softmax;
     RtBuffer scratch;
 };

@@ -2,6 +2,7 @@
  *
  * Opening plans: from checked views to tables that binding walks: kernels found by name, which dims a program reads, which of them are
  * known only while running. In: bytes. Out: an immutable TnPlan shared by contexts. */
+#include "backend/device.h"
 #include "backend/registry.h"
 #include "runtime/device.h"
 
@@ -95,6 +96,7 @@ static void find_kernel(const TnPlan *plan, const RtProgram *r, uint32_t s, RtSt
     rt->control = (tni_op_info(rt->op)->flags & TN_OPF_CONTROL) != 0;
     if (tni_plan_is_transfer(p, r->g, s)) {
         rt->transfer = r->values[p->operands[st->first_out]].device ? RT_TO_DEVICE : RT_TO_HOST;
+        rt->from_input = rt->transfer == RT_TO_HOST && r->values[p->operands[st->first_in]].place == PLAN_AT_INPUT;
         return;
     }
     rt->memory = st->device ? RT_DEVICE : RT_HOST;
@@ -103,7 +105,7 @@ static void find_kernel(const TnPlan *plan, const RtProgram *r, uint32_t s, RtSt
     if (rt->memory == RT_HOST)
         rt->kernel = tni_kernel_find(p->strings + st->kernel);
     else if (plan->device)
-        rt->kernel = tni_plan_device_kernel(plan->device->lib, p->strings + st->kernel);
+        rt->kernel = tni_device_kernel_find(plan->device->lib, p->strings + st->kernel);
 }
 
 static TnStatus prepare_program(TnPlan *plan, uint32_t index, uint8_t *defined, TnError *err) {

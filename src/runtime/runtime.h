@@ -32,6 +32,7 @@ typedef struct RtStep {
     uint8_t memory;         /* RT_HOST or RT_DEVICE: where it runs */
     uint8_t transfer;       /* RtTransfer: a copy between memories */
     uint8_t phase;          /* RtPhase */
+    bool from_input;        /* a copy to the host of a program's input, which the host may have had all along */
     bool control;           /* if_ or loop */
     bool late;              /* dims of an operand are known only when the step is reached */
     bool check_run;         /* such contents are computed while running: checked before each call */
