@@ -19,7 +19,7 @@ typedef struct Placer {
     PnGraph *pg;
     bool called; /* some control node runs this graph */
     uint8_t *can;  /* [n_nodes]: a kernel of the device supports it */
-    uint8_t *wish; /* [n_values]: bit 0 the host reads it, bit 1 the device does */
+    uint8_t *wish; /* [n_values]: HOST_READS, DEVICE_READS, NEEDED */
     IrValueId *copy; /* [n_values]: its copy in the other memory, TN_NO_VALUE: none */
     uint32_t *before; /* [nodes added]: node that the copy goes in front of */
     uint32_t n_added, cap_added;
@@ -88,36 +88,55 @@ static bool is_small(const Pn *pn, const IrGraph *g, const IrNode *n) {
 
 /* ---- decisions ---- */
 
+enum { HOST_READS = 1, DEVICE_READS = 2, NEEDED = 4 /* by the host, to know shapes, addresses or the way */ };
+
+/* Who reads what; what is needed stays marked. */
 static void read_marks(Placer *p) {
     const IrGraph *g = p->pg->g;
-    memset(p->wish, 0, g->n_values);
-    for (uint32_t k = 0; k < g->n_nodes; k++)
-        for (uint32_t i = 0; i < g->nodes[k].n_in; i++)
-            if (g->nodes[k].in[i] != TN_NO_VALUE)
-                p->wish[g->nodes[k].in[i]] |= (uint8_t)(1u << (memory_of(&g->nodes[k], i, p->pg->on[k]) != TN_DEVICE_CPU));
+    for (uint32_t v = 0; v < g->n_values; v++)
+        p->wish[v] &= NEEDED;
+    for (uint32_t k = 0; k < g->n_nodes; k++) {
+        const IrNode *n = &g->nodes[k];
+        const bool control = (tni_op_info(n->op)->flags & TN_OPF_CONTROL) != 0;
+        for (uint32_t i = 0; i < n->n_in; i++) {
+            if (n->in[i] == TN_NO_VALUE)
+                continue;
+            const bool host = memory_of(n, i, p->pg->on[k]) == TN_DEVICE_CPU;
+            p->wish[n->in[i]] |= host ? HOST_READS : DEVICE_READS;
+            if (memory_of(n, i, TN_DEVICE_CUDA) == TN_DEVICE_CPU || (control && i < 2))
+                p->wish[n->in[i]] |= NEEDED;
+        }
+    }
 }
 
-/* What the host reads is computed there, as far up as it is small. Nodes are in order: one walk backwards goes all the way. */
+/* What the host needs is computed there, as far up as it is small. Nodes are in order: one walk backwards goes all the way. */
 static bool pull_back(Placer *p) {
     const IrGraph *g = p->pg->g;
     bool changed = false;
     for (uint32_t k = g->n_nodes; k-- > 0;) {
         const IrNode *n = &g->nodes[k];
-        bool read = false;
+        bool needed = false;
         for (uint32_t i = 0; i < n->n_out; i++)
-            read |= n->out[i] != TN_NO_VALUE && (p->wish[n->out[i]] & 1u);
-        if (p->pg->on[k] == TN_DEVICE_CPU || !read || !is_small(p->pn, g, n))
+            needed |= n->out[i] != TN_NO_VALUE && (p->wish[n->out[i]] & NEEDED);
+        if (!needed || (tni_op_info(n->op)->flags & TN_OPF_CONTROL) || !is_small(p->pn, g, n))
             continue;
+        changed |= p->pg->on[k] != TN_DEVICE_CPU;
         p->pg->on[k] = TN_DEVICE_CPU;
-        changed = true;
         for (uint32_t i = 0; i < n->n_in; i++)
             if (n->in[i] != TN_NO_VALUE)
-                p->wish[n->in[i]] |= 1u;
+                p->wish[n->in[i]] |= NEEDED;
     }
     return changed;
 }
 
-/* Small results of values that the host makes stay there: the copy then happens once, later. (Operands that are host memory anyway do not
+static bool makes_floats(const IrGraph *g, const IrNode *n) {
+    for (uint32_t i = 0; i < n->n_out; i++)
+        if (n->out[i] != TN_NO_VALUE && tni_dtype_is_float(g->values[n->out[i]].dtype))
+            return true;
+    return false;
+}
+
+/* Small integers of values that the host makes stay there: the copy then happens once, later. (Operands that are host memory anyway do not
  * count: a fill or a range of sizes made on the device needs no copy at all.) */
 static bool push_on(Placer *p) {
     const IrGraph *g = p->pg->g;
@@ -133,7 +152,7 @@ static bool push_on(Placer *p) {
             some |= host;
             all &= host;
         }
-        if (p->pg->on[k] == TN_DEVICE_CPU || !some || !all || !is_small(p->pn, g, n))
+        if (p->pg->on[k] == TN_DEVICE_CPU || !some || !all || makes_floats(g, n) || !is_small(p->pn, g, n))
             continue;
         p->pg->on[k] = TN_DEVICE_CPU;
         changed = true;
@@ -155,13 +174,21 @@ static void decide(Placer *p, bool states_on_device) {
     read_marks(p);
 }
 
+/* Is this the host's business: small integers, or small numbers that it needs? */
+static bool is_for_host(const Placer *p, const IrNode *n) {
+    bool all = true;
+    for (uint32_t i = 0; i < n->n_out; i++)
+        all &= n->out[i] == TN_NO_VALUE || (p->wish[n->out[i]] & NEEDED);
+    return (all || !makes_floats(p->pg->g, n)) && is_small(p->pn, p->pg->g, n);
+}
+
 /* Steps that the host runs only because the device cannot; computations of shapes are the host's business. */
 static uint32_t list_cpu_steps(const Placer *p, char *text, size_t cap, uint32_t seen) {
     const IrGraph *g = p->pg->g;
     uint32_t n = 0;
     for (uint32_t k = 0; k < g->n_nodes; k++) {
         const IrNode *x = &g->nodes[k];
-        if (p->pg->on[k] != TN_DEVICE_CPU || p->can[k] || (tni_op_info(x->op)->flags & TN_OPF_CONTROL) || is_small(p->pn, g, x))
+        if (p->pg->on[k] != TN_DEVICE_CPU || p->can[k] || (tni_op_info(x->op)->flags & TN_OPF_CONTROL) || is_for_host(p, x))
             continue;
         size_t at = strlen(text);
         if (seen + n < MOST_NAMED && at + 100 < cap)
@@ -183,7 +210,7 @@ static void find_homes(Placer *p, bool states_on_device) {
         else if (x->kind == IR_INPUT && tni_planner_is_state(x->name))
             pg->home[v] = states_on_device ? TN_DEVICE_CUDA : TN_DEVICE_CPU;
         else
-            pg->home[v] = p->wish[v] == 2 && !(p->called && x->kind == IR_INPUT) ? TN_DEVICE_CUDA : TN_DEVICE_CPU;
+            pg->home[v] = (p->wish[v] & (HOST_READS | DEVICE_READS)) == DEVICE_READS && !(p->called && x->kind == IR_INPUT) ? TN_DEVICE_CUDA : TN_DEVICE_CPU;
     }
     for (uint32_t i = 0; i < g->n_outputs; i++)
         if (g->values[g->outputs[i]].kind == IR_CONST)
