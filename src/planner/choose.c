@@ -10,8 +10,6 @@
 
 /* The reference computes about a billion products a second; beyond this many a part of the case is compared. */
 #define MAX_MACS 1.5e8
-/* Candidates whose estimate is this many times the best are not timed. */
-#define TIME_RATIO 6.0
 
 TnStatus tni_planner_choices_init(Pn *pn, TnError *err) {
     pn->cap_choices = 256;
@@ -304,7 +302,7 @@ static bool is_candidate(const Pn *pn, const PnCase *c, const TnKernelQuery *q, 
     return k->op == c->op && k->device == TN_DEVICE_CPU && !(k->cpu & ~pn->cpu) && (!k->supports || k->supports(q));
 }
 
-static TnStatus list_candidates(Pn *pn, const PnCase *c, PnChoice *choice, TnError *err) {
+TnStatus tni_planner_candidates(Pn *pn, const PnCase *c, PnChoice *choice, TnError *err) {
     uint32_t n_all, n = 0;
     const TnKernel *all = tni_kernels(&n_all);
     if (c->on != TN_DEVICE_CPU) {
@@ -330,19 +328,6 @@ static TnStatus list_candidates(Pn *pn, const PnCase *c, PnChoice *choice, TnErr
                            : TN_RAISE(err, TN_ERR_UNSUPPORTED, "no kernel computes operator %s for these types", tni_op_info(c->op)->name);
 }
 
-/* A kernel of a device that failed: faults of one kernel are its note, the loss of the device ends everything. */
-static TnStatus note_failure(Pn *pn, const PnCase *c, PnTried *t, const TnError *why, TnStatus st, TnError *err) {
-    if (st == TN_ERR_MEMORY || st == TN_ERR_INTERNAL ||
-        (st == TN_ERR_DEVICE && t->kernel->device != TN_DEVICE_CPU && tni_planner_device_lost(pn))) {
-        if (err)
-            *err = *why;
-        return tni_error_prefix(err, st, "node '%s', kernel %s", c->name, t->kernel->name);
-    }
-    char *text = tni_arena_printf(pn->arena, "failed: %.200s", why->message);
-    t->note = text ? text : "failed";
-    return TN_OK;
-}
-
 /* Runs, compares and then times a candidate of a device. */
 static TnStatus try_on_device(Pn *pn, PnCase *c, Oracle *o, PnTried *t, uint64_t sig, TnError *err) {
     TnError why = {0};
@@ -352,7 +337,7 @@ static TnStatus try_on_device(Pn *pn, PnCase *c, Oracle *o, PnTried *t, uint64_t
     if (c->op == TN_OP_cache_append) {
         TnStatus st = try_append(pn, c, t, &why);
         if (st != TN_OK)
-            TN_TRY(note_failure(pn, c, t, &why, st, err));
+            TN_TRY(tni_planner_note_failure(pn, c, t, &why, st, err));
         t->time = -1;
     } else {
         TnStatus st = tni_planner_call(pn, t->kernel, c, c->out, 1, NULL, &why);
@@ -362,7 +347,7 @@ static TnStatus try_on_device(Pn *pn, PnCase *c, Oracle *o, PnTried *t, uint64_t
             return st;
         }
         if (st != TN_OK)
-            TN_TRY(note_failure(pn, c, t, &why, st, err));
+            TN_TRY(tni_planner_note_failure(pn, c, t, &why, st, err));
         else
             t->note = close_enough(c, o, t->kernel, &t->error) ? "ok" : "too inexact";
     }
@@ -412,33 +397,6 @@ static TnStatus try_one(Pn *pn, PnCase *c, Oracle *o, PnTried *t, uint64_t sig, 
     return TN_OK;
 }
 
-/* No kernel of the device is good enough. All such steps are told at the end. */
-static TnStatus fall_short(Pn *pn, const PnCase *c, PnChoice *choice, TnError *err) {
-    if (!TN_RESERVE_ONE(pn->arena, pn->unmet, pn->n_unmet, pn->cap_unmet))
-        return TN_OOM(err, sizeof *pn->unmet);
-    const PnTried *t = &choice->tried[0];
-    const char *s = tni_arena_printf(pn->arena, "'%.80s' (%s: %s %.120s)", c->name, tni_op_info(c->op)->name, t->kernel->name, t->note);
-    pn->unmet[pn->n_unmet++] = s ? s : c->name;
-    choice->kernel = t->kernel;
-    choice->reason = "no kernel of the device agrees with the reference";
-    choice->unmet = true;
-    return TN_OK;
-}
-
-/* What earlier builds on this device found out; *all: nothing is left to be tried. */
-static void recall(Pn *pn, PnChoice *choice, bool *all) {
-    *all = true;
-    for (uint32_t i = 0; i < choice->n_tried; i++) {
-        PnTried *t = &choice->tried[i];
-        bool ok;
-        t->cached = tni_planner_outcome_find(pn, t->kernel, choice->signature, &t->time, &t->error, &ok);
-        if (t->cached)
-            t->note = ok ? "ok" : "rejected by an earlier build";
-        else if (t->cost <= choice->tried[0].cost * TIME_RATIO || choice->tried[0].cost < 0)
-            *all = false;
-    }
-}
-
 /* The reference as last resort: its result is the oracle's when that is whole. */
 static void fall_back(const PnCase *c, PnChoice *choice) {
     choice->kernel = tni_kernel_ref(c->op);
@@ -459,7 +417,7 @@ static TnStatus decide(Pn *pn, PnCase *c, PnChoice *choice, Oracle *o, TnError *
             continue;
         if (best && !pn->o->tune)
             break;
-        if (best && t->cost > cheapest * TIME_RATIO) {
+        if (best && t->cost > cheapest * PN_TIME_RATIO) {
             t->note = "not timed: its estimate is far behind";
             continue;
         }
@@ -469,7 +427,7 @@ static TnStatus decide(Pn *pn, PnCase *c, PnChoice *choice, Oracle *o, TnError *
             best = t;
     }
     if (!best && c->on != TN_DEVICE_CPU)
-        return fall_short(pn, c, choice, err);
+        return tni_planner_fall_short(pn, c, choice, err);
     if (!best) {
         fall_back(c, choice);
         return TN_OK;
@@ -479,37 +437,6 @@ static TnStatus decide(Pn *pn, PnCase *c, PnChoice *choice, Oracle *o, TnError *
     choice->reason =
         pn->o->tune ? "fastest of those that agree with the reference" : "cheapest estimate of those that agree with the reference";
     c->done = last == best && c->op != TN_OP_cache_append && !best->cached;
-    return TN_OK;
-}
-
-/* Without running anything: by the timing cache, or by estimate (there is no device, or the run only looks). */
-static TnStatus decide_dry(Pn *pn, PnChoice *choice, TnError *err) {
-    const PnTried *best = NULL;
-    bool all;
-    if (pn->from_cache) {
-        recall(pn, choice, &all);
-        if (!all) {
-            pn->missed = true;
-            return TN_RAISE(err, TN_ERR_STATE, "not in the timing cache");
-        }
-        for (uint32_t i = 0; i < choice->n_tried; i++) {
-            const PnTried *t = &choice->tried[i];
-            if (t->cached && strcmp(t->note, "ok") == 0 && (!best || (t->time >= 0 && t->time < best->time)))
-                best = t;
-        }
-        if (!best) {
-            pn->missed = true;
-            return TN_RAISE(err, TN_ERR_STATE, "nothing good in the timing cache");
-        }
-        choice->reason = "fastest of those that agreed with the reference in an earlier build";
-        choice->verified = true;
-    } else {
-        best = &choice->tried[0];
-        for (uint32_t i = 0; i < choice->n_tried; i++)
-            choice->tried[i].note = "not verified: no device";
-        choice->reason = "cheapest estimate; not verified: no device";
-    }
-    choice->kernel = best->kernel;
     return TN_OK;
 }
 
@@ -523,17 +450,17 @@ TnStatus tni_planner_choose(Pn *pn, PnCase *c, const PnChoice **out, TnError *er
     PnChoice *choice;
     PN_ALLOC(pn, choice, 1, err);
     choice->signature = sig;
-    TN_TRY(list_candidates(pn, c, choice, err));
+    TN_TRY(tni_planner_candidates(pn, c, choice, err));
     Oracle o = {0};
     TnStatus st = TN_OK;
     bool all = false;
     if (pn->seen || (pn->dry && c->on != TN_DEVICE_CPU)) {
-        TN_TRY(decide_dry(pn, choice, err));
+        TN_TRY(tni_planner_decide_dry(pn, choice, err));
         *out = choice;
         return remember(pn, choice, err);
     }
     if (c->on != TN_DEVICE_CPU && pn->o->tune)
-        recall(pn, choice, &all);
+        tni_planner_recall(pn, choice, &all);
     if (choice->n_tried == 1 && choice->tried[0].kernel == tni_kernel_ref(c->op)) {
         fall_back(c, choice);
     } else {
@@ -555,78 +482,6 @@ TnStatus tni_planner_choose_reference(Pn *pn, TnOp op, const char *reason, const
     choice->reason = reason;
     if (!choice->kernel && !(tni_op_info(op)->flags & TN_OPF_CONTROL))
         return TN_RAISE(err, TN_ERR_UNSUPPORTED, "operator %s has no kernel", tni_op_info(op)->name);
-    *out = choice;
-    return TN_OK;
-}
-
-/* The results of candidate t against those of the reference, which are in c->out. */
-static TnStatus try_sized(Pn *pn, const PnCase *c, PnTried *t, TnError *err) {
-    TnTensor *out;
-    TnError why = {0};
-    bool ok = true;
-    PN_ALLOC(pn, out, c->n_out, err);
-    for (uint32_t i = 0; i < c->n_out; i++) {
-        out[i] = c->out[i];
-        out[i].data = NULL;
-    }
-    TnStatus st = tni_planner_call(pn, t->kernel, c, out, 1, NULL, &why);
-    t->error = 0;
-    for (uint32_t i = 0; i < c->n_out && st == TN_OK; i++) {
-        double e = 0;
-        if (c->out[i].dtype == TN_UNDEFINED)
-            continue;
-        ok &= out[i].data && tni_planner_close(&c->out[i], &out[i], t->kernel->atol, t->kernel->rtol, &e);
-        t->error = TN_MAX(t->error, e);
-    }
-    for (uint32_t i = 0; i < c->n_out; i++)
-        tni_free(pn->alloc, out[i].data);
-    t->note = ok ? "ok" : "too inexact";
-    return st == TN_OK ? TN_OK : note_failure(pn, c, t, &why, st, err);
-}
-
-TnStatus tni_planner_choose_sized(Pn *pn, PnCase *c, const PnChoice **out, TnError *err) {
-    PnChoice *choice;
-    PN_ALLOC(pn, choice, 1, err);
-    TN_TRY(list_candidates(pn, c, choice, err));
-    *out = choice;
-    choice->kernel = choice->tried[0].kernel;
-    choice->reason = "cheapest estimate; not verified: no device";
-    for (uint32_t i = 0; i < choice->n_tried && !pn->dry; i++) {
-        TN_TRY(try_sized(pn, c, &choice->tried[i], err));
-        if (strcmp(choice->tried[i].note, "ok") != 0)
-            continue;
-        choice->kernel = choice->tried[i].kernel;
-        choice->verified = true;
-        choice->reason = "cheapest estimate of those that agree with the reference";
-        return TN_OK;
-    }
-    return pn->dry ? TN_OK : fall_short(pn, c, choice, err);
-}
-
-TnStatus tni_planner_choose_unrun(Pn *pn, const PnGraph *pg, uint32_t k, const char *reason, const PnChoice **out, TnError *err) {
-    const IrNode *n = &pg->g->nodes[k];
-    bool *constant;
-    if (pg->on[k] == TN_DEVICE_CPU || tni_planner_is_transfer(pg, k))
-        return tni_planner_choose_reference(pn, n->op, reason, out, err);
-    PnCase c = {.op = n->op, .params = n->params, .n_in = n->n_in, .n_out = n->n_out, .name = n->name, .on = pg->on[k]};
-    PnChoice *choice;
-    PN_ALLOC(pn, c.in, n->n_in, err);
-    PN_ALLOC(pn, c.out, n->n_out, err);
-    PN_ALLOC(pn, constant, n->n_in, err);
-    PN_ALLOC(pn, choice, 1, err);
-    c.constant = constant;
-    for (uint32_t i = 0; i < n->n_in + n->n_out; i++) {
-        IrValueId v = i < n->n_in ? n->in[i] : n->out[i - n->n_in];
-        TnTensor *t = i < n->n_in ? &c.in[i] : &c.out[i - n->n_in];
-        if (v == TN_NO_VALUE)
-            continue;
-        tni_planner_dims(pn, &pg->g->values[v], t);
-        if (i < n->n_in && (constant[i] = tni_ir_is_const(pg->g, v)))
-            t->data = (void *)(uintptr_t)pg->g->values[v].data; /* a view: nobody writes through it */
-    }
-    TN_TRY(list_candidates(pn, &c, choice, err));
-    choice->kernel = choice->tried[0].kernel;
-    choice->reason = reason;
     *out = choice;
     return TN_OK;
 }

@@ -180,6 +180,20 @@ typedef struct PnCase {
 TnStatus tni_planner_choose(Pn *pn, PnCase *c, const PnChoice **out, TnError *err);
 /* The choice when nothing can be run: the reference kernel with this reason. */
 TnStatus tni_planner_choose_reference(Pn *pn, TnOp op, const char *reason, const PnChoice **out, TnError *err);
+/* Candidates of a case, cheapest first; at least one. */
+TnStatus tni_planner_candidates(Pn *pn, const PnCase *c, PnChoice *choice, TnError *err);
+/* Candidates whose estimate is this many times the best are not timed. */
+#define PN_TIME_RATIO 6.0
+
+/* ---- choose_rest.c ---- */
+/* A kernel that failed: faults of one kernel are its note, the loss of the device ends everything. */
+TnStatus tni_planner_note_failure(Pn *pn, const PnCase *c, PnTried *t, const TnError *why, TnStatus st, TnError *err);
+/* No kernel of the device is good enough. All such steps are told at the end. */
+TnStatus tni_planner_fall_short(Pn *pn, const PnCase *c, PnChoice *choice, TnError *err);
+/* What earlier builds on this device found out; *all: nothing is left to be tried. */
+void tni_planner_recall(Pn *pn, PnChoice *choice, bool *all);
+/* Without running anything: by the timing cache, or by estimate (there is no device, or the run only looks). */
+TnStatus tni_planner_decide_dry(Pn *pn, PnChoice *choice, TnError *err);
 /* For node k, which did not run: that, or on a device the cheapest estimate. */
 TnStatus tni_planner_choose_unrun(Pn *pn, const PnGraph *pg, uint32_t k, const char *reason, const PnChoice **out, TnError *err);
 /* For a DATA_SHAPE operator on a device, when out holds the results of the reference. */

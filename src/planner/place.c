@@ -209,8 +209,10 @@ static void find_homes(Placer *p, bool states_on_device) {
             pg->home[v] = pg->on[x->producer];
         else if (x->kind == IR_INPUT && tni_planner_is_state(x->name))
             pg->home[v] = states_on_device ? TN_DEVICE_CUDA : TN_DEVICE_CPU;
+        else if (p->called && x->kind == IR_INPUT)
+            pg->home[v] = TN_DEVICE_CPU;
         else
-            pg->home[v] = (p->wish[v] & (HOST_READS | DEVICE_READS)) == DEVICE_READS && !(p->called && x->kind == IR_INPUT) ? TN_DEVICE_CUDA : TN_DEVICE_CPU;
+            pg->home[v] = (p->wish[v] & (HOST_READS | DEVICE_READS)) == DEVICE_READS ? TN_DEVICE_CUDA : TN_DEVICE_CPU;
     }
     for (uint32_t i = 0; i < g->n_outputs; i++)
         if (g->values[g->outputs[i]].kind == IR_CONST)
