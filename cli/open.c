@@ -25,6 +25,8 @@ static int show_progress(void *ctx, const char *phase, size_t done, size_t total
 static void show_log(void *ctx, TnLogLevel level, const char *message) {
     if (level == TN_LOG_WARNING) /* errors come back as the call's message */
         cli_note(ctx, "warning: %s", message);
+    else if (level == TN_LOG_INFO && strncmp(message, "precision: ", 11) == 0) /* what became of --fp16 */
+        cli_note(ctx, "%s", message);
 }
 
 /* NULL: none was given. */
@@ -78,6 +80,7 @@ TnStatus cli_open(Cli *cli, const char *path, CliPlan *out, TnError *err) {
     if (cli_is_plan(path)) {
         TnPlanOptions po = tn_plan_options_default();
         po.verify_weights = cli->args.verify;
+        po.inspect = cli->verb == &cli_inspect || cli->verb == &cli_explain; /* works where there is no GPU */
         return tn_plan_open(path, &po, &out->plan, err);
     }
     TnBuildOptions o = cli_build_options(cli);
