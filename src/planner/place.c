@@ -286,21 +286,48 @@ static TnStatus add_copies(Placer *p, bool states_on_device, TnError *err) {
     return TN_OK;
 }
 
-/* The copies, appended so far, go in front of their first readers. */
+/* Host steps that need nothing of the device, and may run before it is started: those that only prepare. The walk is in order. */
+static TnStatus find_first(Placer *p, uint8_t *first, TnError *err) {
+    const IrGraph *g = p->pg->g;
+    uint8_t *late; /* values made by the device, or after it */
+    PN_ALLOC(p->pn, late, g->n_values, err);
+    for (uint32_t k = 0; k < p->n_nodes; k++) {
+        const IrNode *n = &g->nodes[k];
+        first[k] = p->pg->on[k] == TN_DEVICE_CPU && !(tni_op_info(n->op)->flags & (TN_OPF_CONTROL | TN_OPF_STATE));
+        for (uint32_t i = 0; i < n->n_in && first[k]; i++)
+            if (n->in[i] != TN_NO_VALUE)
+                first[k] = !late[n->in[i]] && (g->values[n->in[i]].kind != IR_NODE_OUTPUT || g->values[n->in[i]].producer < p->n_nodes);
+        for (uint32_t i = 0; i < n->n_out; i++)
+            if (n->out[i] != TN_NO_VALUE)
+                late[n->out[i]] = !first[k];
+    }
+    return TN_OK;
+}
+
+/* Host steps that only prepare come first, so that what follows can be started as a whole; copies, appended so far, go in front of their first
+ * readers. */
 static TnStatus reorder(Placer *p, TnError *err) {
     PnGraph *pg = p->pg;
     IrGraph *g = pg->g;
     IrNode *nodes;
-    uint8_t *on;
+    uint8_t *on, *first;
     uint32_t n = 0, added = 0;
     PN_ALLOC(p->pn, nodes, g->n_nodes, err);
     PN_ALLOC(p->pn, on, g->n_nodes, err);
+    PN_ALLOC(p->pn, first, g->n_nodes, err);
+    TN_TRY(find_first(p, first, err));
+    for (uint32_t k = 0; k < p->n_nodes; k++) {
+        if (first[k]) {
+            nodes[n] = g->nodes[k];
+            on[n++] = TN_DEVICE_CPU;
+        }
+    }
     for (uint32_t k = 0; k <= p->n_nodes; k++) {
         for (; added < p->n_added && p->before[added] == k; added++) {
             nodes[n] = g->nodes[p->n_nodes + added];
             on[n++] = TN_DEVICE_CUDA;
         }
-        if (k < p->n_nodes) {
+        if (k < p->n_nodes && !first[k]) {
             nodes[n] = g->nodes[k];
             on[n++] = pg->on[k];
         }
