@@ -63,7 +63,7 @@ static TnStatus call_kernel(const Run *r, const IrNode *node, const Env *env, co
     const TnKernel *k = tni_kernel_ref(node->op);
     if (k == NULL)
         return TN_RAISE(r->err, TN_ERR_INTERNAL, "there is no reference kernel");
-    TnKernelQuery q = {node->op, params, in, node->n_in, out, node->n_out, tni_threads_count(r->threads)};
+    TnKernelQuery q = {node->op, params, in, node->n_in, out, node->n_out, tni_threads_count(r->threads), NULL};
     const size_t bytes = k->scratch == NULL ? 0 : k->scratch(&q);
     void *scratch = NULL;
     if (bytes > 0 && (scratch = tni_alloc_aligned(r->a, bytes, 64)) == NULL)

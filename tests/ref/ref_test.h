@@ -54,7 +54,7 @@ static inline TnStatus call_ref(TnOp op, const void *params, const TnTensor *in,
                                 TnThreads *threads, TnError *err) {
     const TnKernel *k = tni_kernel_ref(op);
     assert_non_null(k);
-    TnKernelQuery q = {op, params, in, n_in, out, n_out, tni_threads_count(threads)};
+    TnKernelQuery q = {op, params, in, n_in, out, n_out, tni_threads_count(threads), NULL};
     size_t bytes = k->scratch != NULL ? k->scratch(&q) : 0;
     void *scratch = bytes > 0 ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
     TnKernelCall c = {.params = params,

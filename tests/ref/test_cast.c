@@ -231,6 +231,21 @@ static void quantize(void **state) {
     SAME_F(f, 3, 2.5f, -2.5f, 0);
 }
 
+static void saturating_halves(void **state) {
+    (void)state;
+    const float x[8] = {65504, 65519, 65520, -3.4028235e38f, INFINITY, -INFINITY, NAN, -1.5f};
+    const uint16_t want[7] = {0x7bff, 0x7bff, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0x7e00}, brain[4] = {0xff7f, 0x7f80, 0xff80, 0x7fc0};
+    uint16_t y[8];
+    cast_one(TN_F32, x, TN_F16, y, 8, 2);
+    assert_memory_equal(y, want, sizeof want);
+    assert_int_equal(y[7], 0xbe00);
+    cast_one(TN_F32, x + 3, TN_BF16, y, 4, 2);
+    assert_memory_equal(y, brain, sizeof brain);
+    cast_one(TN_F32, x, TN_F16, y, 8, 1); /* as ONNX has it */
+    assert_int_equal(y[2], 0x7c00);
+    assert_int_equal(y[3], 0xfc00);
+}
+
 static void empty(void **state) {
     (void)state;
     cast_one(TN_F32, NULL, TN_F64, NULL, 0, 1);
@@ -242,6 +257,7 @@ int main(void) {
         cmocka_unit_test(half_exhaustive), cmocka_unit_test(double_rounds_once), cmocka_unit_test(fp8_tables),
         cmocka_unit_test(fp8_saturation),  cmocka_unit_test(float_to_integer),   cmocka_unit_test(integer_conversions),
         cmocka_unit_test(all_pairs),       cmocka_unit_test(quantize),           cmocka_unit_test(empty),
+        cmocka_unit_test(saturating_halves),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

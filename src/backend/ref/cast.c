@@ -35,10 +35,18 @@ static float odd_f32(double v) {
     return f;
 }
 
-/* One element; fp8 without saturation is the one conversion that base's store does not do. */
-static void store_float(TnDtype to, bool saturate, void *data, int64_t i, double v) {
+/* Finite values beyond the largest finite number of a 16-bit float become that number. */
+static double clamp_half(TnDtype to, double v) {
+    const double most = to == TN_F16 ? 65504.0 : 0x1.fep127;
+    return isfinite(v) && fabs(v) > most ? copysign(most, v) : v;
+}
+
+/* One element; fp8 without saturation and 16-bit floats with it are the conversions that base's store does not do. */
+static void store_float(TnDtype to, uint32_t saturate, void *data, int64_t i, double v) {
     if (is_f8(to) && !saturate)
         ((uint8_t *)data)[i] = tni_f32_to_f8(to, odd_f32(v), false);
+    else if ((to == TN_F16 || to == TN_BF16) && saturate == 2)
+        tni_store_f64(to, data, i, clamp_half(to, v));
     else
         tni_store_f64(to, data, i, v);
 }
@@ -48,7 +56,7 @@ static void cast_range(void *ctx, int64_t first, int64_t last, uint32_t worker) 
     const TnKernelCall *c = ctx;
     const TnTensor *x = &c->in[0], *y = &c->out[0];
     const TnDtype from = x->dtype, to = y->dtype;
-    bool saturate = ((const TnCastParams *)c->params)->saturate != 0;
+    const uint32_t saturate = ((const TnCastParams *)c->params)->saturate;
     for (int64_t i = first; i < last; i++) {
         if (!tni_ref_exact(from)) {
             store_float(to, saturate, y->data, i, tni_load_f64(from, x->data, i));
@@ -130,7 +138,7 @@ static void quantize_range(void *ctx, int64_t first, int64_t last, uint32_t work
     const Quantize *q = ctx;
     const TnTensor *x = &q->call->in[0], *s = &q->call->in[1], *y = &q->call->out[0];
     bool zero = tni_ref_has(q->call, 2);
-    bool saturate = ((const TnQuantizeParams *)q->call->params)->saturate != 0;
+    const uint32_t saturate = ((const TnQuantizeParams *)q->call->params)->saturate != 0;
     TnDtype division = tni_dtype_is_float(s->dtype) ? s->dtype : TN_F32;
     for (int64_t i = first; i < last; i++) {
         int64_t at = scale_index(q, i);

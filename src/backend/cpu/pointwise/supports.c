@@ -85,6 +85,8 @@ bool tni_cpu_cast_supports(const TnKernelQuery *q) {
         return false;
     /* through f32 a value would be rounded twice; 64-bit integers do not fit it */
     bool half_to = to == PW_F16 || to == PW_BF16, half_from = from == PW_F16 || from == PW_BF16;
+    if (half_to && ((const TnCastParams *)q->params)->saturate == 2)
+        return half_from && from == to; /* these kernels round to infinity */
     if (half_to)
         return from == PW_F32 || half_from || from == PW_U8 || from == PW_I8 || from == PW_BOOL;
     return true;
