@@ -102,10 +102,9 @@ void tni_planner_device_close(Pn *pn) {
     pn->device = NULL;
 }
 
+/* What a call has reported is over with the next one, unless the device is gone. */
 bool tni_planner_device_lost(Pn *pn) {
-    uint64_t free_bytes, total_bytes;
-    return pn->o->lib->synchronize(pn->device->stream, NULL) != TN_OK &&
-           pn->o->lib->memory(pn->o->device, &free_bytes, &total_bytes, NULL) != TN_OK;
+    return pn->o->lib->synchronize(pn->device->stream, NULL) != TN_OK;
 }
 
 /* ---- generated code ---- */

@@ -172,6 +172,33 @@ static void a_step_without_an_exact_kernel_fails_the_build(void **state) {
     free(kernels);
 }
 
+/* ---- faults ---- */
+
+static void faults_end_the_build_and_leave_nothing(void **state) {
+    (void)state;
+    for (int memory = 0; memory < 2; memory++) {
+        bool through = false;
+        for (uint64_t k = 0; !through; k += 1 + k / 16) {
+            OnDevice d;
+            TnError err = {0};
+            on_device_start(&d, TN_F16);
+            d.o.tune = true;
+            fake->n_alloc = fake->n_call = 0;
+            *(memory ? &fake->fail_alloc : &fake->fail_call) = k;
+            TnStatus st = on_device_make(&d, make_mlp(NULL), &err);
+            through = (memory ? fake->n_alloc : fake->n_call) <= k;
+            fake->fail_alloc = fake->fail_call = UINT64_MAX;
+            /* A recording that fails is no reason to fail: calls are timed one by one then. */
+            if (st != TN_OK && st != (memory ? TN_ERR_MEMORY : TN_ERR_DEVICE))
+                fail_msg("fault %llu: %s: %s", (unsigned long long)k, tn_status_name(st), err.message);
+            if (st != TN_OK)
+                assert_true(err.message[0] != 0);
+            assert_true(!through || st == TN_OK);
+            on_device_free(&d);
+        }
+    }
+}
+
 /* ---- the timing cache ---- */
 
 static void kernels_of(const Plan *p, char *text, size_t cap) {
@@ -246,6 +273,7 @@ int main(void) {
         cmocka_unit_test(steps_without_a_kernel_are_refused_or_copied_for),
         cmocka_unit_test(wrong_kernels_of_the_device_are_never_chosen),
         cmocka_unit_test(a_step_without_an_exact_kernel_fails_the_build),
+        cmocka_unit_test(faults_end_the_build_and_leave_nothing),
         cmocka_unit_test(what_is_known_is_not_run_again),
         cmocka_unit_test(a_target_needs_no_device),
     };
