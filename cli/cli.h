@@ -42,11 +42,11 @@ typedef struct CliList {
 
 /* Values of all options of all verbs; what a verb does not list keeps its default. */
 typedef struct CliArgs {
-    bool quiet, json, help, tune, layers, profile, verify, reference, fp32, tf32, fp16, bf16, allow_cpu_steps;
+    bool quiet, json, help, tune, layers, profile, verify, reference, fp32, tf32, fp16, bf16, allow_cpu_steps, warm, device_io;
     const char *output, *shapes, *timing_cache, *cpu, *after, *model, *expected, *outputs, *eval, *samples, *threads_list, *batches;
-    const char *device, *target;
+    const char *device, *target, *trace;
     CliList inputs;
-    uint32_t threads, warmup, runs, batch, beams, max_length, tokens;
+    uint32_t threads, warmup, runs, batch, beams, max_length, tokens, streams;
     double duration, atol, rtol, min_confidence;
 } CliArgs;
 

@@ -241,6 +241,7 @@ static const CliOption options[] = {
     {"rtol", 0, CLI_FLOAT, CLI_ARG(rtol), "X", "allowed error relative to the value of largest magnitude (default 0)"},
     {"batch", 'b', CLI_UINT, CLI_ARG(batch), "N", "batch of made-up inputs"},
     CLI_BUILD,
+    CLI_DEVICE,
     CLI_THREADS,
     CLI_COMMON,
     CLI_END,

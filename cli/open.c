@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Plans, from files or built on the spot, with progress and notes. */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "pipelines/util.h"
 
 static int show_progress(void *ctx, const char *phase, size_t done, size_t total) {
     Cli *cli = ctx;
@@ -75,19 +77,49 @@ bool cli_is_plan(const char *path) {
     return (n == sizeof magic && memcmp(magic, "TENONPLN", sizeof magic) == 0) || (len > 5 && strcmp(path + len - 5, ".plan") == 0);
 }
 
+/* --device cuda:N: which GPU. */
+static int32_t device_index(const CliArgs *a) {
+    const char *colon = a->device == NULL ? NULL : strchr(a->device, ':');
+    return colon == NULL ? -1 : (int32_t)strtol(colon + 1, NULL, 10);
+}
+
+static TnPlanOptions plan_options(const Cli *cli) {
+    TnPlanOptions po = tn_plan_options_default();
+    po.verify_weights = cli->args.verify;
+    po.device_index = device_index(&cli->args);
+    po.inspect = cli->verb == &cli_inspect || cli->verb == &cli_explain; /* works where there is no GPU */
+    return po;
+}
+
+/* A plan runs where it was built for; to ask for another place is an error. */
+static TnStatus check_device(const Cli *cli, const TnPlan *plan, TnError *err) {
+    TnDeviceDescription d;
+    const char *asked = cli->args.device;
+    TnStatus st = tn_plan_device(plan, &d, err);
+    if (st != TN_OK || asked == NULL || (strncmp(asked, d.kind, strlen(d.kind)) == 0 && strchr(":", asked[strlen(d.kind)]) != NULL))
+        return st;
+    return tnp_fail(err, TN_ERR_REQUEST, "--device %s: this plan was built for %s; build the model again for another device", asked, d.kind);
+}
+
 TnStatus cli_open(Cli *cli, const char *path, CliPlan *out, TnError *err) {
     *out = (CliPlan){0};
     if (cli_is_plan(path)) {
-        TnPlanOptions po = tn_plan_options_default();
-        po.verify_weights = cli->args.verify;
-        po.inspect = cli->verb == &cli_inspect || cli->verb == &cli_explain; /* works where there is no GPU */
-        return tn_plan_open(path, &po, &out->plan, err);
+        if (precision(&cli->args) != NULL)
+            return tnp_fail(err, TN_ERR_ARGUMENT, "--%s is for models; what '%s' computes in was settled when it was built", precision(&cli->args), path);
+        TnPlanOptions po = plan_options(cli);
+        TnStatus opened = tn_plan_open(path, &po, &out->plan, err);
+        if (opened == TN_OK)
+            opened = check_device(cli, out->plan, err);
+        if (opened != TN_OK)
+            cli_close(out);
+        return opened;
     }
     TnBuildOptions o = cli_build_options(cli);
+    TnPlanOptions po = plan_options(cli);
     size_t n;
     TnStatus st = tn_build_memory(path, &o, &out->memory, &n, err);
     if (st == TN_OK)
-        st = tn_plan_open_memory(out->memory, n, NULL, &out->plan, err);
+        st = tn_plan_open_memory(out->memory, n, &po, &out->plan, err);
     if (st != TN_OK)
         cli_close(out);
     return st;

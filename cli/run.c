@@ -64,6 +64,7 @@ static const CliOption options[] = {
     {"inputs", 'i', CLI_LIST, CLI_ARG(inputs), "FILE", "X.npz with one array an input, or name=FILE.npy (repeat)"},
     {"outputs", 'o', CLI_TEXT, CLI_ARG(outputs), "Y.npz", "write all outputs here (whole or not at all)"},
     CLI_BUILD,
+    CLI_DEVICE,
     CLI_THREADS,
     CLI_COMMON,
     CLI_END,

@@ -90,6 +90,23 @@ TN_API TnStatus tn_context_output(TnContext *ctx, uint32_t i, TnTensor *out, TnE
 typedef void (*TnStepFn)(void *ctx, uint32_t step, const char *node_name, const char *op, const char *kernel, const char *value_name,
                          const TnTensor *t, uint64_t nanoseconds);
 TN_API void tn_context_on_step(TnContext *ctx, TnStepFn fn, void *fn_ctx);
+/* Time and work of one step. */
+typedef struct TnStepProfile {
+    uint32_t step;             /* as on_step counts them */
+    const char *node_name, *op, *kernel; /* kernel: "" for what the runtime does itself */
+    const char *shapes;        /* "[8,512,768] [768,768] -> [8,512,768]" */
+    TnDtype dtype;             /* of its first operand, or of its result when it has none */
+    int32_t on_device;         /* 1: ran on the GPU (or is a copy to or from it) */
+    uint64_t start_ns, ns;     /* since the beginning of the run; median over the runs */
+    uint64_t bytes;            /* that the step must read and write, each once */
+    double flops;              /* floating-point operations of products and attention; 0: none */
+} TnStepProfile;
+typedef void (*TnStepProfileFn)(void *ctx, const TnStepProfile *p);
+/* Runs the steps of the program one by one `runs` times (1..1000) on the inputs that are set, each timed by the clock of where it runs, and calls fn
+ * for every step in order. On a GPU the steps are enqueued behind other work, so that waiting for the host is no part of their times; the sum
+ * is then near the time of a whole run, but for a microsecond or two a step. Errors: those of tn_context_run; REQUEST for a generator, whose
+ * programs run as parts of tn_context_generate. */
+TN_API TnStatus tn_context_profile(TnContext *ctx, uint32_t runs, TnStepProfileFn fn, void *fn_ctx, TnError *err);
 /* Bytes of host memory that this context holds: arena, scratch and pool. */
 TN_API size_t tn_context_bytes(const TnContext *ctx);
 /* Makes everything that is made once a shape (memory; on a GPU the graph of the program), with the inputs that are set, so that following

@@ -285,6 +285,12 @@ TnStatus tn_context_warm(TnContext *ctx, TnError *err) {
     return ctx->device ? tni_rt_device_warm(ctx, err) : tni_rt_run(ctx, err);
 }
 
+TnStatus tn_context_profile(TnContext *ctx, uint32_t runs, TnStepProfileFn fn, void *fn_ctx, TnError *err) {
+    NEED(ctx && fn, "ctx or fn is NULL");
+    NEED(runs >= 1 && runs <= 1000, "runs must be from 1 to 1000");
+    return tni_rt_profile(ctx, runs, fn, fn_ctx, err);
+}
+
 /* ---- devices ---- */
 
 /* The plan's device, or why there is none. */

@@ -255,7 +255,7 @@ TnStatus tni_rt_device_run_frame(TnContext *ctx, RtFrame *f, TnError *err) {
     d->pending = f;
     f->device->after = false;
     lib->range(ctx->plan->p.strings + f->prog->g->name);
-    TnStatus st = f->prog->graph && !ctx->on_step && !d->naming ? run_graph(ctx, f, err) : tni_rt_run_frame(ctx, f, err);
+    TnStatus st = f->prog->graph && !ctx->on_step && !ctx->profile && !d->naming ? run_graph(ctx, f, err) : tni_rt_run_frame(ctx, f, err);
     lib->range(NULL);
     return tni_rt_device_note(ctx, st, err);
 }

@@ -4,6 +4,7 @@
  * contents are made while running. */
 #include "runtime/bind.h"
 #include "runtime/device.h"
+#include "runtime/profile.h"
 
 /* Where a resize callback finds its frame again. */
 typedef struct Host {
@@ -97,10 +98,14 @@ TnStatus tni_rt_run_step(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
 TnStatus tni_rt_run_frame(TnContext *ctx, RtFrame *f, TnError *err) {
     for (uint32_t s = 0; s < f->prog->g->n_steps; s++) {
         uint64_t start = ctx->on_step ? tni_now_ns() : 0;
-        bool watched = ctx->device && (ctx->on_step || ctx->device->naming);
+        bool watched = ctx->device && (ctx->on_step || ctx->device->naming), timed = ctx->profile && f == ctx->frames;
         if (watched)
             TN_TRY(tni_rt_device_watch_begin(ctx, err));
+        if (timed)
+            TN_TRY(tni_rt_profile_begin(ctx, f, s, err));
         TN_TRY(tni_rt_run_step(ctx, f, s, err));
+        if (timed)
+            TN_TRY(tni_rt_profile_end(ctx, f, s, err));
         if (watched)
             TN_TRY(tni_rt_device_watch_end(ctx, f, s, tni_now_ns() - start, err));
         else if (ctx->on_step)

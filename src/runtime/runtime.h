@@ -166,6 +166,7 @@ struct TnContext {
     int64_t loop_limit; /* iterations of one loop, after which it fails; INT64_MAX = none (fuzzing sets it) */
     TnStepFn on_step;
     void *on_step_ctx;
+    struct RtProfile *profile; /* profile.h; NULL: off */
     struct RtGeneration *gen;
     struct RtDeviceContext *device; /* device.h; NULL: a plan for the CPU */
 };
@@ -223,6 +224,13 @@ TnStatus tni_rt_place_outputs(TnContext *ctx, RtFrame *f, const TnTensor *inputs
 TnStatus tni_rt_copy_outputs(const TnContext *ctx, const RtFrame *f, TnError *err);
 /* Calls the step hook for step s, whose outputs the host can read at t (NULL: where they are bound). */
 void tni_rt_show_step(TnContext *ctx, const RtFrame *f, uint32_t s, uint64_t ns);
+
+/* ---- work.c ---- */
+/* Bytes that step s of a bound frame must move, and floating-point operations of products and attention; 0 = nothing worth counting. */
+void tni_rt_work(const Plan *p, const RtFrame *f, uint32_t s, uint64_t *bytes, double *flops);
+
+/* ---- profile.c ---- */
+TnStatus tni_rt_profile(TnContext *ctx, uint32_t runs, TnStepProfileFn fn, void *fn_ctx, TnError *err);
 
 /* ---- generate.c ---- */
 TnStatus tni_rt_generate(TnContext *ctx, const TnTensor *inputs, uint32_t n_inputs, const TnGenerateOptions *o, TnGenerated *results,

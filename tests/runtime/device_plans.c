@@ -443,6 +443,35 @@ static void steps_can_be_watched(void **state) {
     }
 }
 
+static void count_profile(void *ctx, const TnStepProfile *p) {
+    Seen *s = ctx;
+    s->n++;
+    s->found |= strcmp(p->node_name, "fc1") == 0 && p->flops == 2.0 * 5 * 16 * 48 && p->bytes == 4 * (5 * 16 + 16 * 48 + 48 + 5 * 48) &&
+                strcmp(p->shapes, "[5,16] [16,48] [48] -> [5,48]") == 0 && p->ns > 0;
+    s->sum += (double)p->ns;
+}
+
+static void steps_can_be_timed(void **state) {
+    (void)state;
+    for (size_t k = 0; k < TN_COUNT(distributions); k++) {
+        Session s;
+        TnError err = {0};
+        Seen seen = {0, false, 0};
+        open_device(&s, make_mlp, distributions[k], NULL);
+        TnTensor x = make_tensor(TN_F32, 2, (int64_t[]){5, 16}, 3);
+        run_session(&s, &x, 3);
+        OK(tn_context_profile(s.ctx, 5, count_profile, &seen, &err));
+        uint32_t views = 0;
+        for (uint32_t i = 0; i < s.plan->programs[0].g->n_steps; i++)
+            views += s.ctx->frames[0].calls[i].skip;
+        assert_int_equal(seen.n, s.plan->programs[0].g->n_steps - views);
+        assert_true(seen.found);
+        run_session(&s, &x, 1);
+        free(x.data);
+        close_device(&s);
+    }
+}
+
 /* ---- generation ---- */
 
 enum { LINES = 5 };
@@ -497,6 +526,7 @@ int main(void) {
         cmocka_unit_test(contexts_run_at_once),
         cmocka_unit_test(constants_are_packed_and_code_is_loaded),
         cmocka_unit_test(steps_can_be_watched),
+        cmocka_unit_test(steps_can_be_timed),
         cmocka_unit_test(generation_agrees_with_the_cpu),
     };
     return cmocka_run_group_tests(tests, start_fake, NULL);
