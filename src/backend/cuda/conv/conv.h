@@ -4,6 +4,62 @@
 #ifndef TENON_BACKEND_CUDA_CONV_H
 #define TENON_BACKEND_CUDA_CONV_H
 
+#include "backend/cuda/conv/shape.h"
 #include "backend/cuda/cuda.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- packings (shape.c) ---- */
+size_t tni_cuda_conv_rows_bytes(const TnKernelQuery *q, uint32_t i); /* ct, tc */
+void tni_cuda_conv_pack_ct(const TnKernelQuery *q, uint32_t i, void *dst);
+void tni_cuda_conv_pack_tc(const TnKernelQuery *q, uint32_t i, void *dst);
+size_t tni_cuda_conv_dw_bytes(const TnKernelQuery *q, uint32_t i);
+void tni_cuda_conv_pack_dw(const TnKernelQuery *q, uint32_t i, void *dst);
+
+/* ---- depthwise, channels last (dw.cu) ---- */
+TnStatus tni_cuda_conv_dw_run(TnKernelCall *call);
+bool tni_cuda_conv_dw_f16(const TnKernelQuery *q);
+bool tni_cuda_conv_dw_bf16(const TnKernelQuery *q);
+bool tni_cuda_conv_dw_f32(const TnKernelQuery *q);
+double tni_cuda_conv_dw_cost(const TnKernelQuery *q);
+
+/* ---- as matrix products whose rows are found on the fly (implicit_*.cu): tc: channels last, whole pieces of channels; patch: channels
+ * first, pieces along a row of the kernel; any: element by element. f32: tf32 products in _tf32, else exact ---- */
+TnStatus tni_cuda_conv_tc_run(TnKernelCall *call);
+TnStatus tni_cuda_conv_tc_run_tf32(TnKernelCall *call);
+TnStatus tni_cuda_conv_patch_run(TnKernelCall *call);
+TnStatus tni_cuda_conv_patch_run_tf32(TnKernelCall *call);
+TnStatus tni_cuda_conv_any_run(TnKernelCall *call);
+TnStatus tni_cuda_conv_any_run_tf32(TnKernelCall *call);
+bool tni_cuda_conv_tc_f16(const TnKernelQuery *q);
+bool tni_cuda_conv_tc_bf16(const TnKernelQuery *q);
+bool tni_cuda_conv_tc_f32(const TnKernelQuery *q);
+bool tni_cuda_conv_patch_f16(const TnKernelQuery *q);
+bool tni_cuda_conv_patch_bf16(const TnKernelQuery *q);
+bool tni_cuda_conv_patch_f32(const TnKernelQuery *q);
+bool tni_cuda_conv_any_f16(const TnKernelQuery *q);
+bool tni_cuda_conv_any_bf16(const TnKernelQuery *q);
+bool tni_cuda_conv_any_f32(const TnKernelQuery *q);
+double tni_cuda_conv_tc_cost(const TnKernelQuery *q);
+double tni_cuda_conv_tc_cost_tf32(const TnKernelQuery *q);
+double tni_cuda_conv_any_cost(const TnKernelQuery *q);
+double tni_cuda_conv_any_cost_tf32(const TnKernelQuery *q);
+
+/* ---- one thread an output: conv and conv_transpose of 1 to 3 spatial dims (plain.cu) ---- */
+TnStatus tni_cuda_conv_plain_run(TnKernelCall *call);
+TnStatus tni_cuda_conv_transpose_run(TnKernelCall *call);
+bool tni_cuda_conv_plain_f16(const TnKernelQuery *q);
+bool tni_cuda_conv_plain_bf16(const TnKernelQuery *q);
+bool tni_cuda_conv_plain_f32(const TnKernelQuery *q);
+bool tni_cuda_conv_transpose_f16(const TnKernelQuery *q);
+bool tni_cuda_conv_transpose_bf16(const TnKernelQuery *q);
+bool tni_cuda_conv_transpose_f32(const TnKernelQuery *q);
+double tni_cuda_conv_plain_cost(const TnKernelQuery *q);
+double tni_cuda_conv_transpose_cost(const TnKernelQuery *q);
+
+#ifdef __cplusplus
+}
+#endif
 #endif

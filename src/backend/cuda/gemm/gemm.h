@@ -75,7 +75,10 @@ bool tni_cuda_matmul_f32(const TnKernelQuery *q);
 
 /* ---- products of integers, einsum (plain.cu) ---- */
 TnStatus tni_cuda_einsum_run(TnKernelCall *call);
-bool tni_cuda_einsum_supports(const TnKernelQuery *q);
+bool tni_cuda_einsum_f16(const TnKernelQuery *q);
+bool tni_cuda_einsum_bf16(const TnKernelQuery *q);
+bool tni_cuda_einsum_f32(const TnKernelQuery *q);
+bool tni_cuda_einsum_int(const TnKernelQuery *q);
 double tni_cuda_einsum_cost(const TnKernelQuery *q);
 TnStatus tni_cuda_matmul_int_run(TnKernelCall *call);
 bool tni_cuda_matmul_int_supports(const TnKernelQuery *q);

@@ -201,10 +201,16 @@ extern "C" TnStatus tni_cuda_einsum_run(TnKernelCall *call) {
         return TN_RAISE(call->err, TN_ERR_INTERNAL, "einsum: an equation that does not fit its operands");
     return launch(call, &p, "einsum");
 }
-extern "C" bool tni_cuda_einsum_supports(const TnKernelQuery *q) {
+
+static bool einsum_fits(const TnKernelQuery *q) {
     Sum p;
     return type_ok(q->out[0].dtype) && parse((const TnEinsumParams *)q->params, q->in, q->n_in, q->out, &p);
 }
+extern "C" bool tni_cuda_einsum_f16(const TnKernelQuery *q) { return q->out[0].dtype == TN_F16 && einsum_fits(q); }
+extern "C" bool tni_cuda_einsum_bf16(const TnKernelQuery *q) { return q->out[0].dtype == TN_BF16 && einsum_fits(q); }
+extern "C" bool tni_cuda_einsum_f32(const TnKernelQuery *q) { return q->out[0].dtype == TN_F32 && einsum_fits(q); }
+extern "C" bool tni_cuda_einsum_int(const TnKernelQuery *q) { return !tni_is_real(q->out[0].dtype) && einsum_fits(q); }
+
 extern "C" double tni_cuda_einsum_cost(const TnKernelQuery *q) {
     Sum p;
     if (q->device == NULL || !parse((const TnEinsumParams *)q->params, q->in, q->n_in, q->out, &p))

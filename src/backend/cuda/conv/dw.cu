@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Depthwise convolutions, channels last: every output channel sees one input channel. Reading x once and writing y once is the floor; the
+ * rest is f32 multiply-adds.
+ *
+ * A block has one chunk of GROUPS x V channels and walks over patches of RH x R outputs; thread (g, s) does channel group g of patch s.
+ * The weights of the chunk lie in shared memory as f32, [tap][group] quads. An input row of a patch is read once, one row ahead of its use,
+ * and used for all the patch's output rows and taps. */
+#include "backend/cuda/conv/conv.h"
+#include "backend/cuda/conv/shape.h"
+#include "backend/cuda/gemm/epilogue.cuh"
+
+#define V 4       /* channels of a thread */
+#define GROUPS 16 /* of V channels */
+#define PATCHES 8 /* a block works on at a time */
+
+typedef struct DwArgs {
+    const void *x;
+    const float *wt; /* [taps][ld] */
+    void *y;
+    int32_t batch, c, ld, h, w, oh, ow, kh, kw, sh, sw, dh, dw, pt, pl;
+    int32_t across; /* patches of a row */
+    int32_t patches; /* all */
+    TniDiv d_across, d_down; /* down: patch rows of a picture */
+    TniEpi epi;
+} DwArgs;
+
+/* bias, activation, residual, store of V channels of a pixel */
+template <typename T, int N> TNI_DEVICE void put(const DwArgs &p, float (&acc)[N], const float (&bias)[N], int64_t at) {
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        acc[i] += bias[i];
+    tni_act_apply<sizeof(T) == 4>(p.epi.act, acc);
+    if (p.epi.residual != NULL) {
+        float r[N];
+        tni_load<N>(r, (const T *)p.epi.residual + at);
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            acc[i] += r[i];
+    }
+    tni_store<N>((T *)p.y + at, acc);
+}
+
+TNI_DEVICE void load_weights(const DwArgs &p, float4 *smem, int32_t taps, int32_t chunk) {
+    for (int32_t i = (int32_t)threadIdx.x; i < taps * GROUPS; i += (int32_t)blockDim.x) {
+        const int32_t c = (chunk * GROUPS + i % GROUPS) * V;
+        smem[i] = c < p.ld ? *reinterpret_cast<const float4 *>(p.wt + (int64_t)(i / GROUPS) * p.ld + c) : make_float4(0, 0, 0, 0);
+    }
+    __syncthreads();
+}
+
+/* N pixels beside each other from (y, x) on; zeros in the padding. src: the first one. */
+template <typename T, int N> TNI_DEVICE void load_line(const DwArgs &p, TniVec<T, V> (&line)[N], const T *src, int32_t y, int32_t x) {
+    const bool row_in = y >= 0 && y < p.h;
+#pragma unroll
+    for (int j = 0; j < N; j++) {
+#pragma unroll
+        for (int i = 0; i < V; i++)
+            line[j].v[i] = tni_from_f32<T>(0.0f);
+        if (row_in && x + j >= 0 && x + j < p.w)
+            line[j] = *reinterpret_cast<const TniVec<T, V> *>(src + (int64_t)j * p.c);
+    }
+}
+
+/* Square kernels of K x K taps, stride S in both dims, no dilation. */
+template <typename T, int K, int S, int R, int RH>
+__global__ void __launch_bounds__(GROUPS *PATCHES, RH > 1 ? 4 : 6) dw_kernel(const __grid_constant__ DwArgs p) {
+    constexpr int IN_W = (R - 1) * S + K, IN_H = (RH - 1) * S + K;
+    __shared__ float4 wt[K * K * GROUPS];
+    load_weights(p, wt, K * K, (int32_t)blockIdx.y);
+    const int32_t g = (int32_t)threadIdx.x % GROUPS, c = ((int32_t)blockIdx.y * GROUPS + g) * V;
+    if (c >= p.c)
+        return;
+    float bias[V] = {};
+    if (p.epi.bias_mode != TNI_BIAS_NONE)
+        tni_load<V>(bias, (const T *)p.epi.bias + c);
+    for (int32_t i = (int32_t)blockIdx.x * PATCHES + (int32_t)threadIdx.x / GROUPS; i < p.patches; i += (int32_t)gridDim.x * PATCHES) {
+        uint32_t px, py, b, row;
+        tni_divmod((uint32_t)i, p.d_across, &row, &px);
+        tni_divmod(row, p.d_down, &b, &py);
+        const int32_t ow0 = (int32_t)px * R, oh0 = (int32_t)py * RH, iw0 = ow0 * S - p.pl, ih0 = oh0 * S - p.pt;
+        const T *src = (const T *)p.x + (((int64_t)b * p.h + ih0) * p.w + iw0) * p.c + c;
+        float acc[RH][R][V] = {};
+        TniVec<T, V> line[IN_W], next[IN_W];
+        load_line<T>(p, next, src, ih0, iw0);
+#pragma unroll 1
+        for (int ih = 0; ih < IN_H; ih++) {
+#pragma unroll
+            for (int j = 0; j < IN_W; j++)
+                line[j] = next[j];
+            if (ih + 1 < IN_H)
+                load_line<T>(p, next, src + (int64_t)(ih + 1) * p.w * p.c, ih0 + ih + 1, iw0);
+#pragma unroll
+            for (int r = 0; r < RH; r++) {
+                const int kh = ih - r * S;
+                if (kh < 0 || kh >= K)
+                    continue;
+#pragma unroll
+                for (int kw = 0; kw < K; kw++) {
+                    const float4 f = wt[(kh * K + kw) * GROUPS + g];
+#pragma unroll
+                    for (int o = 0; o < R; o++) {
+                        const TniVec<T, V> x = line[o * S + kw];
+                        acc[r][o][0] = fmaf(tni_f32(x.v[0]), f.x, acc[r][o][0]);
+                        acc[r][o][1] = fmaf(tni_f32(x.v[1]), f.y, acc[r][o][1]);
+                        acc[r][o][2] = fmaf(tni_f32(x.v[2]), f.z, acc[r][o][2]);
+                        acc[r][o][3] = fmaf(tni_f32(x.v[3]), f.w, acc[r][o][3]);
+                    }
+                }
+            }
+        }
+#pragma unroll
+        for (int r = 0; r < RH; r++) {
+#pragma unroll
+            for (int o = 0; o < R; o++)
+                if (oh0 + r < p.oh && ow0 + o < p.ow)
+                    put<T, V>(p, acc[r][o], bias, (((int64_t)b * p.oh + oh0 + r) * p.ow + ow0 + o) * p.c + c);
+        }
+    }
+}
+
+/* Any kernel size, stride and dilation: one pixel a thread. Weights from memory. N 1: nothing is known of the operands' alignment. */
+template <typename T, int N> __global__ void __launch_bounds__(GROUPS *PATCHES) dw_any(const __grid_constant__ DwArgs p) {
+    const int32_t g = (int32_t)threadIdx.x % GROUPS, c = ((int32_t)blockIdx.y * GROUPS + g) * N;
+    if (c >= p.c)
+        return;
+    float bias[N] = {};
+    if (p.epi.bias_mode != TNI_BIAS_NONE)
+        tni_load<N>(bias, (const T *)p.epi.bias + c);
+    for (int32_t i = (int32_t)blockIdx.x * PATCHES + (int32_t)threadIdx.x / GROUPS; i < p.patches; i += (int32_t)gridDim.x * PATCHES) {
+        uint32_t ow, oh, b, row;
+        tni_divmod((uint32_t)i, p.d_across, &row, &ow);
+        tni_divmod(row, p.d_down, &b, &oh);
+        float acc[N] = {};
+        for (int32_t kh = 0; kh < p.kh; kh++) {
+            const int32_t y = (int32_t)oh * p.sh - p.pt + kh * p.dh;
+            if (y < 0 || y >= p.h)
+                continue;
+            for (int32_t kw = 0; kw < p.kw; kw++) {
+                const int32_t x = (int32_t)ow * p.sw - p.pl + kw * p.dw;
+                if (x < 0 || x >= p.w)
+                    continue;
+                float v[N], f[N];
+                tni_load<N>(v, (const T *)p.x + (((int64_t)b * p.h + y) * p.w + x) * p.c + c);
+                tni_load<N>(f, p.wt + (int64_t)(kh * p.kw + kw) * p.ld + c);
+#pragma unroll
+                for (int j = 0; j < N; j++)
+                    acc[j] = fmaf(v[j], f[j], acc[j]);
+            }
+        }
+        put<T, N>(p, acc, bias, (((int64_t)b * p.oh + oh) * p.ow + ow) * p.c + c);
+    }
+}
+
+/* Patches of r x rh outputs, and a grid that keeps a block's weights for several of them. */
+static dim3 grid_for(const TnKernelCall *call, DwArgs *p, int32_t r, int32_t rh, int channels) {
+    p->across = (int32_t)tni_div_up(p->ow, r);
+    const int64_t down = tni_div_up(p->oh, rh);
+    p->d_across = tni_div_make(p->across);
+    p->d_down = tni_div_make(down);
+    p->patches = (int32_t)(p->across * down * p->batch);
+    const int64_t chunks = tni_div_up(p->c, GROUPS * channels), most = (int64_t)call->stream->dev->info.sm_count * 16;
+    return dim3((unsigned)TN_MAX(TN_MIN(tni_div_up(p->patches, PATCHES), most / chunks), 1), (unsigned)chunks);
+}
+
+template <typename T, int K> static void launch_square(TnKernelCall *call, DwArgs *p) {
+    const bool many = (int64_t)p->batch * p->oh * p->ow * (p->c / V) >= (int64_t)call->stream->dev->info.sm_count * 4096;
+    if (many) {
+        const dim3 grid = grid_for(call, p, 4, 2, V);
+        dw_kernel<T, K, 1, 4, 2><<<grid, GROUPS * PATCHES, 0, call->stream->s>>>(*p);
+    } else {
+        const dim3 grid = grid_for(call, p, 2, 1, V);
+        dw_kernel<T, K, 1, 2, 1><<<grid, GROUPS * PATCHES, 0, call->stream->s>>>(*p);
+    }
+}
+
+template <typename T> static void launch(TnKernelCall *call, DwArgs *p, bool aligned) {
+    const bool plain = p->kh == p->kw && p->sh == 1 && p->sw == 1 && p->dh == 1 && p->dw == 1;
+    if (!aligned) {
+        const dim3 grid = grid_for(call, p, 1, 1, 1);
+        dw_any<T, 1><<<grid, GROUPS * PATCHES, 0, call->stream->s>>>(*p);
+    } else if (plain && p->kh == 3) {
+        launch_square<T, 3>(call, p);
+    } else if (plain && p->kh == 5) {
+        launch_square<T, 5>(call, p);
+    } else {
+        const dim3 grid = grid_for(call, p, 1, 1, V);
+        dw_any<T, V><<<grid, GROUPS * PATCHES, 0, call->stream->s>>>(*p);
+    }
+}
+
+extern "C" TnStatus tni_cuda_conv_dw_run(TnKernelCall *call) {
+    TniConv v;
+    if (!tni_conv_shape((const TnConvParams *)call->params, call->in, call->n_in, &call->out[0], &v))
+        return TN_RAISE(call->err, TN_ERR_INTERNAL, "conv: operands that the kernel does not take");
+    if ((int64_t)v.batch * v.oh * v.ow * v.m == 0)
+        return TN_OK;
+    DwArgs p = {};
+    p.x = call->in[0].data;
+    p.wt = (const float *)tni_conv_packed(call);
+    p.y = call->out[0].data;
+    p.batch = v.batch;
+    p.c = v.c;
+    p.ld = tni_conv_dw_channels(&v);
+    p.h = v.h;
+    p.w = v.w;
+    p.oh = v.oh;
+    p.ow = v.ow;
+    p.kh = v.kh;
+    p.kw = v.kw;
+    p.sh = v.sh;
+    p.sw = v.sw;
+    p.dh = v.dh;
+    p.dw = v.dw;
+    p.pt = v.pt;
+    p.pl = v.pl;
+    tni_conv_epilogue(call, &v, &p.epi);
+    if (p.wt == NULL)
+        return TN_RAISE(call->err, TN_ERR_INTERNAL, "conv: the kernel's packed weights are missing");
+    const size_t piece = V * tni_size_of(v.type);
+    const bool aligned = tni_is_aligned(p.x, piece) && tni_is_aligned(p.y, piece) && (!v.has_bias || tni_is_aligned(p.epi.bias, piece)) &&
+                         (!v.has_residual || tni_is_aligned(p.epi.residual, piece));
+    TNI_FLOAT_SWITCH(v.type, T, launch<T>(call, &p, aligned));
+    return tni_cuda_launched(call, "conv (depthwise)");
+}
+
+static bool supports(const TnKernelQuery *q, TnDtype type) {
+    TniConv v;
+    return tni_conv_query(q, &v) && v.type == type && v.channels_last != 0 && v.cg == 1 && v.mg == 1 && v.constant_w &&
+           v.c % V == 0;
+}
+extern "C" bool tni_cuda_conv_dw_f16(const TnKernelQuery *q) { return supports(q, TN_F16); }
+extern "C" bool tni_cuda_conv_dw_bf16(const TnKernelQuery *q) { return supports(q, TN_BF16); }
+extern "C" bool tni_cuda_conv_dw_f32(const TnKernelQuery *q) { return supports(q, TN_F32); }
+
+extern "C" double tni_cuda_conv_dw_cost(const TnKernelQuery *q) {
+    TniConv v;
+    if (q->device == NULL || !tni_conv_query(q, &v))
+        return 1e30;
+    const double flops = 2.0 * (double)v.batch * v.oh * v.ow * v.m * v.kh * v.kw;
+    return 2500.0 + TN_MAX(tni_cuda_bytes(q) / (q->device->bytes_per_second * 0.75e-9), flops / (q->device->float_flops * 0.4e-9));
+}
