@@ -15,7 +15,8 @@ typedef struct Options {
     uint64_t seed;
     uint32_t device, codes; /* codes: most generated codes that are compiled for one row and type */
     uint32_t stride;        /* every n-th case */
-    bool time, separate, poison, verbose, list;
+    bool time, separate, poison, verbose;
+    bool dry; /* no GPU: the host's part of every row alone */
 } Options;
 
 /* ---- one device and its memory (gpu.c) ---- */
@@ -30,6 +31,7 @@ typedef struct Gpu {
     void *scratch;
     size_t scratch_bytes;
     bool separate; /* every operand is an allocation of its own, of its exact size: for memory checkers */
+    bool dry;      /* there is no device: an H200 is asked about */
 } Gpu;
 
 /* A piece of device memory between guards. host is what it holds (before) or held (after) a run. */
@@ -63,6 +65,10 @@ typedef struct Variant {
 
 /* Types that case c of its operator is run in, at most 4. */
 uint32_t variant_types(const Case *c, TnDtype *types);
+/* Values of the symbolic dimensions, for the reference and for the device. */
+extern const int64_t variant_dims[CASE_DIMS];
+/* Output i with the dims that the reference found (DATA_SHAPE), in the device's type. */
+TnTensor variant_out(const Variant *v, uint32_t i);
 /* Makes the variant; rounds c's own floats. false: the case cannot be had in this type. */
 bool variant_make(Variant *v, Case *c, TnDtype real);
 void variant_free(Variant *v);
@@ -70,7 +76,7 @@ void variant_free(Variant *v);
 /* ---- runs (run.c) ---- */
 typedef struct Result {
     Piece in[CASE_IN], out[CASE_OUT], packed[CASE_IN];
-    bool fault;
+    bool fault, misshapen; /* misshapen: resize was asked for other dims than the reference's */
     TnStatus status;
     TnError err;
 } Result;
@@ -127,7 +133,7 @@ typedef struct Timed {
 } Timed;
 /* Shape k of the operator with floats of type `real`; false: there is none. */
 bool timed_shape(TnOp op, uint32_t k, TnDtype real, Timed *t);
-/* The reference on a whole call or on a case (checkcuda.c); threads as many as there are cores. */
+/* The reference on a whole call or on a case (checkcuda.c), which may set the dims of outputs within their memory; threads as many as there are cores. */
 TnStatus run_reference(TnOp op, const void *params, const TnTensor *in, uint32_t n_in, TnTensor *out, uint32_t n_out, TnError *err);
 
 #endif

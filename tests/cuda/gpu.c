@@ -1,16 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Device memory for cases: one pool with guard bytes between the pieces, brought over in one copy each way; or an allocation a piece. */
+#include <stdlib.h>
+
 #include "cuda/checkcuda.h"
 
 #define GUARD 256
 #define GUARD_BYTE 0xC5
 #define POOL_BYTES ((size_t)512 << 20)
 
+/* Operands get addresses that nobody may follow. */
+static TnStatus open_dry(Gpu *g, TnError *err) {
+    static const TnDeviceInfo h200 = {.name = "NVIDIA H200 (not there)",
+                                      .arch = 90,
+                                      .sm_count = 132,
+                                      .driver = 13000,
+                                      .runtime = 13000,
+                                      .shared_bytes = 232448,
+                                      .has_blaslt = 1,
+                                      .has_compiler = 1,
+                                      .memory_bytes = (uint64_t)141 << 30,
+                                      .l2_bytes = (uint64_t)60 << 20,
+                                      .bytes_per_second = 4.8e12,
+                                      .half_flops = 989e12,
+                                      .tf32_flops = 494e12,
+                                      .float_flops = 67e12};
+    g->dry = true;
+    g->info = h200;
+    g->pool_bytes = POOL_BYTES;
+    g->pool = (unsigned char *)(uintptr_t)0x10000000;
+    g->mirror = malloc(POOL_BYTES);
+    return g->mirror == NULL ? TN_OOM(err, POOL_BYTES) : TN_OK;
+}
+
 TnStatus gpu_open(Gpu *g, const Options *o, TnError *err) {
     void *p = NULL;
     memset(g, 0, sizeof *g);
     TN_TRY(tni_device_library(TN_DEVICE_CUDA, &g->lib, err));
+    if (o->dry)
+        return open_dry(g, err);
     TN_TRY(g->lib->open(o->device, &g->dev, err));
     g->lib->info(g->dev, &g->info);
     TN_TRY(g->lib->stream_create(g->dev, &g->stream, err));
@@ -24,6 +52,8 @@ TnStatus gpu_open(Gpu *g, const Options *o, TnError *err) {
 }
 
 void gpu_close(Gpu *g) {
+    if (g->dry)
+        free(g->mirror);
     if (g->dev == NULL)
         return;
     g->lib->free(g->dev, g->pool);

@@ -224,7 +224,7 @@ static TnStatus run_wide(const TnKernel *ref, TnKernelCall *call) {
     static _Thread_local TnTensor t[MOST];
     const uint32_t n_in = call->n_in, n = n_in + call->n_out;
     const bool names = ref->op == TN_OP_cast || ref->op == TN_OP_constant_of_shape || ref->op == TN_OP_eye_like || ref->op == TN_OP_quantize_linear;
-    bool as_it_is = names || (tni_op_info(ref->op)->flags & TN_OPF_STATE) != 0 || n > MOST, any = false, ok = true;
+    bool as_it_is = names || (tni_op_info(ref->op)->flags & (TN_OPF_STATE | TN_OPF_DATA_SHAPE)) != 0 || n > MOST, any = false, ok = true;
     for (uint32_t i = 0; i < n && !as_it_is; i++) {
         t[i] = i < n_in ? call->in[i] : call->out[i - n_in];
         any = any || is_narrow(t[i].dtype);
@@ -442,6 +442,8 @@ static TnStatus run(TnKernelCall *call, TnOp op) {
     Work w = {.action = ACTION_KERNEL, .ref = tni_kernel_ref(op), .call = *call};
     for (uint32_t i = 0; i < call->n_in + call->n_out; i++) {
         const void *p = i < call->n_in ? call->in[i].data : call->out[i - call->n_in].data;
+        if (i < call->n_in && i < 32 && (tni_op_host_inputs(op) >> i & 1u) != 0)
+            continue;
         if (p != NULL && !is_device_pointer(d, p))
             d->broken = true;
     }

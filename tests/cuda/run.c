@@ -34,7 +34,7 @@ TnStatus program_load(Program *p, const TnKernelQuery *q, TnError *err) {
         st = TN_RAISE(err, TN_ERR_INTERNAL, "source() says %zu bytes, then %zu, and wrote %zu", n, again, strlen(source));
     if (st == TN_OK && n > 0)
         st = lib->compile(source, p->gpu->info.arch, NULL, &binary, &bytes, err);
-    if (st == TN_OK && n > 0)
+    if (st == TN_OK && n > 0 && !p->gpu->dry)
         st = lib->module_load(p->gpu->dev, binary, bytes, &p->code, err);
     tni_free(NULL, binary);
     tni_free(NULL, source);
@@ -42,7 +42,8 @@ TnStatus program_load(Program *p, const TnKernelQuery *q, TnError *err) {
 }
 
 void program_unload(Program *p) {
-    p->gpu->lib->module_free(&p->code);
+    if (!p->gpu->dry)
+        p->gpu->lib->module_free(&p->code);
 }
 
 static size_t element_size(TnDtype t) {
@@ -60,6 +61,11 @@ static TnStatus place(Gpu *g, Layout *l, Placement where, size_t bytes, size_t e
     return TN_OK;
 }
 
+/* Slice bounds and the like: kernels read them while they are called. */
+static bool on_host(const Case *c, uint32_t i) {
+    return i < 32 && (tni_op_host_inputs(c->op) >> i & 1u) != 0;
+}
+
 static TnStatus place_inputs(Program *p, const Variant *v, const TnKernelQuery *q, int inplace, Layout *l, Result *r, TnError *err) {
     const Case *c = v->c;
     const TnKernel *k = p->kernel;
@@ -71,7 +77,7 @@ static TnStatus place_inputs(Program *p, const Variant *v, const TnKernelQuery *
             k->pack(q, i, r->packed[i].host);
             continue; /* plans keep the packed form alone */
         }
-        if (v->in[i].data == NULL || (int)i == inplace)
+        if (v->in[i].data == NULL || (int)i == inplace || on_host(c, i))
             continue;
         size_t bytes = tn_tensor_bytes(&v->in[i]);
         TN_TRY(place(p->gpu, l, c->place, bytes, element_size(v->in[i].dtype), &r->in[i], err));
@@ -83,7 +89,8 @@ static TnStatus place_inputs(Program *p, const Variant *v, const TnKernelQuery *
 static TnStatus place_outputs(Program *p, const Variant *v, int byte, int inplace, Layout *l, Result *r, TnError *err) {
     const Case *c = v->c;
     for (uint32_t i = 0; i < c->n_out; i++) {
-        size_t bytes = tn_tensor_bytes(&v->out[i]);
+        const TnTensor t = variant_out(v, i);
+        const size_t bytes = tn_tensor_bytes(&t);
         if (c->out[i].data == NULL)
             continue;
         TN_TRY(place(p->gpu, l, c->place, bytes, element_size(v->out[i].dtype), &r->out[i], err));
@@ -97,13 +104,34 @@ static TnStatus place_outputs(Program *p, const Variant *v, int byte, int inplac
     return TN_OK;
 }
 
+/* For outputs whose dims the kernel finds: the memory has the size that the reference needed. */
+typedef struct Resize {
+    const Variant *v;
+    Result *r;
+} Resize;
+
+static TnStatus resize(TnKernelCall *call, uint32_t i, int32_t rank, const int64_t *dims) {
+    const Resize *s = call->host;
+    const TnTensor want = variant_out(s->v, i);
+    if (rank != want.rank || memcmp(dims, want.dims, (size_t)rank * sizeof *dims) != 0) {
+        char a[128], b[128];
+        s->r->misshapen = true;
+        return TN_RAISE(call->err, TN_ERR_SHAPE, "output %u was found to be %s, the reference has %s", i, tni_shape_str(a, sizeof a, rank, dims),
+                        tni_shape_str(b, sizeof b, want.rank, want.dims));
+    }
+    call->out[i].rank = rank;
+    memcpy(call->out[i].dims, dims, (size_t)rank * sizeof *dims);
+    call->out[i].data = s->r->out[i].device;
+    return TN_OK;
+}
+
 static TnStatus enqueue(Program *p, const Variant *v, int inplace, void *scratch, size_t scratch_bytes, Result *r) {
     TnTensor in[CASE_IN], out[CASE_OUT];
     const void *packed[CASE_IN] = {NULL};
     bool any = false;
     for (uint32_t i = 0; i < v->c->n_in; i++) {
         in[i] = v->in[i];
-        in[i].data = (int)i == inplace ? r->out[0].device : r->in[i].device;
+        in[i].data = (int)i == inplace ? r->out[0].device : on_host(v->c, i) ? v->in[i].data : r->in[i].device;
         packed[i] = r->packed[i].device;
         any = any || packed[i] != NULL;
     }
@@ -111,7 +139,11 @@ static TnStatus enqueue(Program *p, const Variant *v, int inplace, void *scratch
         out[i] = v->out[i];
         out[i].data = r->out[i].device;
     }
+    Resize host = {v, r};
     TnKernelCall call = {.params = &v->c->params,
+                         .dim_values = variant_dims,
+                         .resize = resize,
+                         .host = &host,
                          .in = in,
                          .n_in = v->c->n_in,
                          .out = out,
@@ -146,6 +178,8 @@ TnStatus run_once(Program *p, const Variant *v, int byte, int inplace, Result *r
     TN_TRY(place_inputs(p, v, &q, inplace, &l, r, err));
     TN_TRY(place_outputs(p, v, byte, inplace, &l, r, err));
     size_t scratch_bytes = p->kernel->scratch != NULL ? p->kernel->scratch(&q) : 0;
+    if (g->dry) /* packing and sizes are all there is to see */
+        return gpu_guards_ok(g, l.pieces, l.n) ? TN_OK : TN_RAISE(err, TN_ERR_INTERNAL, "pack() wrote outside of its memory");
     TN_TRY(gpu_scratch(g, scratch_bytes, byte, p->options->poison, &scratch, err));
     TN_TRY(gpu_upload(g, l.pieces, l.n, err));
     r->status = enqueue(p, v, inplace, scratch, scratch_bytes, r);

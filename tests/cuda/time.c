@@ -178,6 +178,10 @@ static TnStatus make_set(Timer *t, const Timed *s, const TnKernel *k, const TnKe
         size_t packed = s->constant[i] && k->packed_bytes != NULL ? k->packed_bytes(q, i) : 0;
         if (s->in[i].dtype == TN_UNDEFINED)
             continue;
+        if (tni_op_host_inputs(s->op) >> i & 1u) { /* a constant: it lives as long as the query */
+            sets->in[n][i].data = q->in[i].data;
+            continue;
+        }
         TN_TRY(take(t, packed > 0 ? packed : tn_tensor_bytes(&s->in[i]), &p, err));
         if (packed == 0) {
             sets->in[n][i].data = p;

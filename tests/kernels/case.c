@@ -9,6 +9,8 @@
 
 #include "kernels/checkkern.h"
 
+bool ck_for_devices;
+
 #define CANARY 0xC5
 #define MARGIN 128
 
@@ -42,7 +44,8 @@ double ck_normal(Case *c) {
 int64_t ck_size(Case *c, int64_t max) {
     static const int64_t edges[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 257, 511, 512, 513, 709};
     int64_t v = ck_rand(c) % 3 == 0 ? edges[ck_rand(c) % TN_COUNT(edges)] : ck_range(c, 1, 40);
-    return v > max ? 1 + v % max : v;
+    v = v > max ? 1 + v % max : v;
+    return ck_for_devices && c->k % 2 == 1 && max >= 8 ? TN_MIN((v + 7) & ~(int64_t)7, max & ~(int64_t)7) : v;
 }
 
 unsigned char *ck_buffer(Case *c, size_t bytes, size_t element) {

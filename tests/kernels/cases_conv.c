@@ -72,13 +72,52 @@ static int64_t conv_dim(Case *c, TnConvParams *p, uint32_t d, int64_t in) {
     return window_out(in, 1, p->stride[d], 1, p->pads[d], p->pads[n + d], false);
 }
 
+/* Forms of models: patches that do not overlap, 1 x 1, 3 x 3, depthwise; channels in eights. */
+static bool model_conv(Case *c, TnConvParams *p) {
+    if (c->k >= 300)
+        return false;
+    enum { PATCH, POINT, DENSE, DEPTHWISE } form = c->k % 4;
+    const int64_t k = form == PATCH ? CK_PICK(c, 2, 4, 8, 16) : form == POINT ? 1 : form == DENSE ? 3 : CK_PICK(c, 3, 3, 5, 7), b = ck_range(c, 1, 3);
+    const int64_t stride = form == PATCH ? k : form == POINT ? 1 : CK_PICK(c, 1, 1, 2), pad = form == PATCH ? 0 : k / 2;
+    const int64_t ch = form == PATCH ? CK_PICK(c, 1, 3, 8, 64) : 8 * ck_range(c, 1, form == DENSE ? 12 : 40), m = form == DEPTHWISE ? ch : 8 * ck_range(c, 1, 20);
+    const int64_t h = form == PATCH ? k * ck_range(c, 1, 6) : ck_range(c, 1, 30), w = form == PATCH ? k * ck_range(c, 1, 6) : ck_range(c, 1, 30);
+    const int64_t oh = window_out(h, k, stride, 1, pad, pad, false), ow = window_out(w, k, stride, 1, pad, pad, false);
+    int64_t dims[4];
+    c->place = c->k % 16 == 0 ? PLACE_SHIFTED : PLACE_ALIGNED;
+    p->n_spatial = 2;
+    p->group = form == DEPTHWISE ? (uint32_t)ch : 1;
+    p->channels_last = form != PATCH || ck_coin(c);
+    p->act = (uint32_t)CK_PICK(c, TN_ACT_NONE, TN_ACT_NONE, TN_ACT_GELU, TN_ACT_RELU);
+    for (int d = 0; d < 2; d++) {
+        p->kernel[d] = (int32_t)k;
+        p->stride[d] = (int32_t)stride;
+        p->dilation[d] = 1;
+        p->pads[d] = p->pads[2 + d] = (int32_t)pad;
+    }
+    const bool last = p->channels_last != 0;
+    ck_in(c, TN_F32, place_dims(last, b, ch, 2, DIMS(h, w), dims), dims, FILL_NORMAL);
+    TnTensor *t = ck_const(c, TN_F32, 4, DIMS(m, form == DEPTHWISE ? 1 : ch, k, k), FILL_NORMAL);
+    for (int64_t i = 0, n = tn_tensor_numel(t); i < n; i++)
+        ((float *)t->data)[i] /= sqrtf((float)(n / m));
+    if (ck_coin(c))
+        ck_const(c, TN_F32, 1, &m, FILL_NORMAL);
+    else
+        ck_absent(c);
+    if (ck_rand(c) % 3 == 0)
+        ck_in(c, TN_F32, place_dims(last, b, m, 2, DIMS(oh, ow), dims), dims, FILL_NORMAL);
+    ck_out(c, TN_F32, place_dims(last, b, m, 2, DIMS(oh, ow), dims), dims);
+    ck_say(c, "%s ch %lld m %lld kernel %lld stride %lld %s act %s", form == PATCH ? "patch" : form == DEPTHWISE ? "depthwise" : "dense", (long long)ch,
+           (long long)m, (long long)k, (long long)stride, last ? "last" : "first", tni_act_name(p->act));
+    return true;
+}
+
 bool case_conv(Case *c) {
     TnConvParams *p = ck_params(c, sizeof *p);
     int64_t spatial[3], out[3], dims[TN_MAX_RANK];
     if (c->bench)
         return bench_conv(c, p);
     if (c->k >= 200)
-        return false;
+        return ck_for_devices && model_conv(c, p);
     p->n_spatial = (uint32_t)CK_PICK(c, 1, 2, 2, 2, 2);
     p->channels_last = ck_coin(c);
     p->auto_pad = (uint32_t)CK_PICK(c, 0, 0, 0, 1, 2, 3);

@@ -44,12 +44,39 @@ static void gemm_bias(Case *c, int64_t m, int64_t n) {
         ck_last_constant(c);
 }
 
+/* Sizes of models: several tiles of a matrix unit in every direction, with parts left over. */
+static bool model_gemm(Case *c, TnGemmParams *p) {
+    if (c->k >= 240)
+        return false;
+    const int64_t m = CK_PICK(c, 1, 4, 20, 49, 64, 100, 128, 129, 196, 257, 320, 709), n = CK_PICK(c, 8, 64, 72, 128, 256, 264, 320, 384, 768);
+    const int64_t k = CK_PICK(c, 8, 40, 64, 72, 128, 256, 320, 768, 1024);
+    c->place = c->k % 8 == 0 ? PLACE_SHIFTED : PLACE_ALIGNED;
+    p->trans_b = ck_rand(c) % 4 == 0;
+    p->alpha = p->beta = 1.0f;
+    p->act = (uint32_t)CK_PICK(c, TN_ACT_NONE, TN_ACT_NONE, TN_ACT_GELU, TN_ACT_RELU, TN_ACT_TANH, TN_ACT_SILU);
+    ck_in(c, TN_F32, 2, DIMS(m, k), FILL_NORMAL);
+    TnTensor *b = ck_in(c, TN_F32, 2, p->trans_b ? DIMS(n, k) : DIMS(k, n), FILL_NORMAL);
+    for (int64_t i = 0; i < n * k; i++)
+        ((float *)b->data)[i] /= sqrtf((float)k);
+    if (ck_rand(c) % 6 != 0)
+        ck_last_constant(c);
+    if (ck_rand(c) % 4 == 0)
+        ck_absent(c);
+    else
+        ck_const(c, TN_F32, 1, &n, FILL_NORMAL);
+    if (ck_coin(c))
+        ck_in(c, TN_F32, 2, DIMS(m, n), FILL_NORMAL);
+    ck_out(c, TN_F32, 2, DIMS(m, n));
+    ck_say(c, "m %lld n %lld k %lld trans_b %u act %s", (long long)m, (long long)n, (long long)k, p->trans_b, tni_act_name(p->act));
+    return true;
+}
+
 bool case_gemm(Case *c) {
     TnGemmParams *p = ck_params(c, sizeof *p);
     if (c->bench)
         return bench_gemm(c, p);
     if (c->k >= 160)
-        return false;
+        return ck_for_devices && model_gemm(c, p);
     int64_t lead = ck_range(c, 0, 2), dims[TN_MAX_RANK], m = 1;
     const int64_t n = ck_size(c, c->k % 4 == 0 ? 130 : 60), k = c->k % 37 == 0 ? 0 : ck_size(c, c->k % 9 == 0 ? 709 : 90);
     p->trans_a = lead == 0 && ck_rand(c) % 4 == 0;
@@ -171,8 +198,41 @@ static void attention_bias(Case *c, int64_t b, int64_t h, int64_t sq, int64_t sk
             ((float *)t->data)[i] = ck_coin(c) ? -INFINITY : -1e30f; /* two of the lowest f32 would be -inf */
 }
 
+/* Sizes of models: a merged projection, or q beside merged k and v; dense and key biases. */
+static bool model_attention(Case *c, TnAttentionParams *p) {
+    if (c->k >= 200)
+        return false;
+    const int64_t h = ck_range(c, 1, 4), d = CK_PICK(c, 32, 64, 64, 128), b = ck_range(c, 1, 3), sk = CK_PICK(c, 1, 20, 49, 64, 100, 128, 197, 256, 320, 578);
+    const int64_t sq = ck_coin(c) ? sk : CK_PICK(c, 1, 20, 64, 100, 129, 256);
+    const int64_t w = h * d, dense = ck_range(c, 0, 2), merged = sq == sk;
+    c->place = c->k % 8 == 0 ? PLACE_SHIFTED : PLACE_ALIGNED;
+    p->heads = p->kv_heads = (uint32_t)h;
+    p->d_qk = p->d_v = (uint32_t)d;
+    p->scale = 1.0f / sqrtf((float)d);
+    p->causal = ck_rand(c) % 5 == 0 && sk >= sq;
+    p->k_off = merged ? (uint32_t)w : 0;
+    p->v_off = p->k_off + (uint32_t)w;
+    const int64_t row = w * (merged ? 3 : 2);
+    ck_in(c, TN_F32, 3, DIMS(b, sq, merged ? row : w), FILL_NORMAL);
+    ck_in(c, TN_F32, 3, DIMS(b, sk, row), FILL_NORMAL);
+    ck_in(c, TN_F32, 3, DIMS(b, sk, row), FILL_NORMAL);
+    if (dense > 0)
+        ck_in(c, TN_F32, 4, DIMS(dense == 1 ? 1 : b, h, sq, sk), FILL_NORMAL);
+    if (ck_coin(c)) {
+        TnTensor *t = ck_in(c, TN_F32, 4, DIMS(b, 1, 1, sk), FILL_NORMAL);
+        for (int64_t i = 0; i < tn_tensor_numel(t); i++)
+            ((float *)t->data)[i] = i % sk > sk / 2 ? -10000.0f : 0.0f;
+    }
+    ck_out(c, TN_F32, 3, DIMS(b, sq, w));
+    ck_say(c, "b %lld h %lld sq %lld sk %lld d %lld causal %u %s dense %lld", (long long)b, (long long)h, (long long)sq, (long long)sk, (long long)d,
+           p->causal, merged ? "merged" : "apart", (long long)dense);
+    return true;
+}
+
 bool case_attention(Case *c) {
     TnAttentionParams *p = ck_params(c, sizeof *p);
+    if (ck_for_devices && !c->bench && c->k >= 140)
+        return model_attention(c, p);
     if (c->bench ? c->k >= 2 : c->k >= 140)
         return false;
     const int64_t group = c->bench ? 1 : CK_PICK(c, 1, 1, 1, 2, 3), kv = c->bench ? 12 : ck_range(c, 1, 4), h = group * kv;

@@ -227,3 +227,109 @@ bool case_size(Case *c) {
     ck_out(c, TN_I64, 0, NULL);
     return true;
 }
+
+/* The values are those of checkcuda's table of dimensions. */
+bool case_dims(Case *c) {
+    TnDimsParams *p = ck_params(c, sizeof *p);
+    if (c->bench || c->k >= 10)
+        return false;
+    const int64_t n = c->k == 0 ? 1 : ck_range(c, 1, TN_DIMS_MAX);
+    p->dtype = (uint32_t)(ck_coin(c) ? TN_I64 : TN_I32);
+    p->rank = c->k > 0;
+    p->n = (uint32_t)n;
+    for (int64_t i = 0; i < n; i++)
+        p->dim[i] = (TnDim)ck_range(c, 0, CASE_DIMS - 1);
+    ck_out(c, (TnDtype)p->dtype, (int32_t)p->rank, &n);
+    return true;
+}
+
+/* ---- results whose size depends on values: outputs as large as they can get ---- */
+bool case_nonzero(Case *c) {
+    ck_params(c, sizeof(TnNoParams));
+    int64_t dims[TN_MAX_RANK], n = 1;
+    if (c->bench || c->k >= 40)
+        return false;
+    const TnDtype t = (TnDtype)CK_PICK(c, TN_F32, TN_I64, TN_BOOL, TN_U8, TN_F16, TN_BF16, TN_I32);
+    int32_t rank = some_dims(c, dims, 0, 4);
+    for (int32_t d = 0; d < rank; d++)
+        n *= dims[d];
+    TnTensor *x = ck_ints(c, t, rank, dims, 0, c->k % 5 == 0 ? 0 : c->k % 5 == 1 ? 1 : 3);
+    for (int64_t i = 0; i < n && x->data != NULL && c->k % 5 == 4; i++)
+        tni_store_i64(t, x->data, i, 1);
+    ck_out(c, TN_I64, 2, DIMS(rank, n));
+    return true;
+}
+
+bool case_compress(Case *c) {
+    TnCompressParams *p = ck_params(c, sizeof *p);
+    int64_t dims[TN_MAX_RANK], n = 1;
+    if (c->bench || c->k >= 50)
+        return false;
+    const TnDtype t = (TnDtype)CK_PICK(c, TN_F32, TN_I64, TN_BOOL, TN_F16);
+    int32_t rank = some_dims(c, dims, 1, 4), axis = (int32_t)ck_range(c, 0, rank - 1);
+    p->flatten = ck_rand(c) % 3 == 0;
+    p->axis = axis - (ck_coin(c) ? rank : 0);
+    for (int32_t d = 0; d < rank; d++)
+        n *= dims[d];
+    const int64_t most = p->flatten != 0 ? n : dims[axis], given = ck_coin(c) ? most : ck_range(c, 1, most);
+    ck_in(c, t, rank, dims, FILL_WIDE);
+    ck_ints(c, TN_BOOL, 1, &given, 0, 1);
+    if (p->flatten != 0)
+        ck_out(c, t, 1, &n);
+    else
+        ck_out(c, t, rank, dims);
+    ck_say(c, "axis %d flatten %u", (int)p->axis, p->flatten);
+    return true;
+}
+
+bool case_unique(Case *c) {
+    TnUniqueParams *p = ck_params(c, sizeof *p);
+    int64_t dims[TN_MAX_RANK], n = 1;
+    if (c->bench || c->k >= 40)
+        return false;
+    const TnDtype t = (TnDtype)CK_PICK(c, TN_F32, TN_I64, TN_I32, TN_U8, TN_F16);
+    int32_t rank = some_dims(c, dims, 1, 3), axis = (int32_t)ck_range(c, 0, rank - 1);
+    p->flatten = ck_rand(c) % 3 != 0;
+    p->axis = axis;
+    p->sorted = ck_coin(c);
+    for (int32_t d = 0; d < rank; d++)
+        n *= dims[d];
+    const int64_t places = p->flatten != 0 ? n : dims[axis];
+    ck_ints(c, t, rank, dims, 0, p->flatten != 0 ? 20 : 1);
+    if (p->flatten != 0)
+        ck_out(c, t, 1, &n);
+    else
+        ck_out(c, t, rank, dims);
+    for (int i = 0; i < 3; i++) {
+        TnTensor *y = ck_out(c, TN_I64, 1, &places);
+        if (ck_rand(c) % 5 == 0)
+            y->data = NULL;
+    }
+    ck_say(c, "axis %d flatten %u sorted %u", (int)p->axis, p->flatten, p->sorted);
+    return true;
+}
+
+bool case_non_max_suppression(Case *c) {
+    TnNmsParams *p = ck_params(c, sizeof *p);
+    if (c->bench || c->k >= 40)
+        return false;
+    const int64_t b = ck_range(c, 1, 3), classes = ck_range(c, 1, 4), n = ck_size(c, 200), most = ck_range(c, 1, 30);
+    p->center_point_box = ck_coin(c);
+    TnTensor *boxes = ck_in(c, TN_F32, 3, DIMS(b, n, 4), FILL_POSITIVE);
+    for (int64_t i = 0; i < b * n && boxes->data != NULL; i++) { /* quarters: overlaps come out the same in float and double */
+        float *v = (float *)boxes->data + 4 * i;
+        for (int j = 0; j < 4; j++)
+            v[j] = (float)ck_range(c, 1, 80) * 0.25f;
+    }
+    ck_in(c, TN_F32, 3, DIMS(b, classes, n), FILL_NORMAL);
+    ck_values(c, TN_I64, -1, &most);
+    for (int i = 0; i < 2; i++) {
+        TnTensor *t = ck_in(c, TN_F32, 0, NULL, FILL_POSITIVE);
+        if (t->data != NULL)
+            *(float *)t->data = i == 0 ? 0.3137f : -0.5f;
+    }
+    ck_out(c, TN_I64, 2, DIMS(b * classes * TN_MIN(most, n), 3));
+    ck_say(c, "%lld boxes, %lld classes, at most %lld, %s", (long long)n, (long long)classes, (long long)most,
+           p->center_point_box != 0 ? "centre" : "corners");
+    return true;
+}

@@ -45,7 +45,7 @@ static TnKernelQuery query_of(const Case *c, TnTensor *in, TnTensor *out, uint32
         out[i] = c->out[i];
         out[i].data = NULL;
     }
-    return (TnKernelQuery){c->op, &c->params, in, c->n_in, out, c->n_out, threads};
+    return (TnKernelQuery){c->op, &c->params, in, c->n_in, out, c->n_out, threads, NULL};
 }
 
 /* Outputs filled with a pattern (so that what is not written shows), states copied, constants packed, scratch of the exact size. */

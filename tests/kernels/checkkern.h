@@ -15,6 +15,7 @@
 #define CASE_IN 16
 #define CASE_OUT 8
 #define CASE_BUFFERS 96
+#define CASE_DIMS 16 /* symbolic dimensions that a case may name */
 
 /* Where a buffer lies: on a 64-byte boundary, one element after one, or ending where an unmapped page begins. */
 typedef enum Placement { PLACE_ALIGNED, PLACE_SHIFTED, PLACE_GUARDED, PLACE_COUNT } Placement;
@@ -47,6 +48,10 @@ typedef struct Case {
     bool failed; /* out of memory or too many buffers */
     char what[256];
 } Case;
+
+/* checkcuda sets it: every second case then has sizes that are multiples of 8, which wide loads and matrix units want, and operators with such
+ * kernels have further cases of their models' sizes. */
+extern bool ck_for_devices;
 
 /* ---- random numbers ---- */
 uint64_t ck_rand(Case *c);
