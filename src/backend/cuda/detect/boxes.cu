@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(BX_BLOCK) roi_kernel(const __grid_constant__ R
             any = true;
         }
     const int64_t n = gh * gw > 1 ? gh * gw : 1;
-    el_store_f64(r.type, r.y, i, r.max != 0 ? acc : acc / (double)n);
+    el_put_f64(r.type, r.y, i, r.max != 0 ? acc : acc / (double)n);
 }
 
 bool has(const TnKernelCall *call, uint32_t i) {

@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(GATHER_BLOCK) reduce_kernel(const __grid_const
             el_store_i64(s.type, s.y, to,
                          combine_integers(s.reduction, u, el_load_i64(s.type, s.y, to), el_load_i64(s.type, s.u, from)));
         else
-            el_store_f64(s.type, s.y, to, combine(s.reduction, el_load_f64(s.type, s.y, to), el_load_f64(s.type, s.u, from)));
+            el_put_f64(s.type, s.y, to, combine(s.reduction, el_load_f64(s.type, s.y, to), el_load_f64(s.type, s.u, from)));
     }
 }
 

@@ -34,7 +34,7 @@ template <> struct PwWide<double> {
 };
 
 /* One thread's work for a function of N inputs, F::run(r, args): TI loaded as R, result stored as TO. `col` counts elements of the inner dim;
- * the output is dense, so that unit u starts at element u * V. */
+ * the output is dense, so that unit u starts at element u * V. Results saturate. */
 template <typename F, int N, int V, typename TI, typename TO, typename R> __global__ void __launch_bounds__(PW_BLOCK)
     pw_kernel(const __grid_constant__ PwArgs p) {
     const unsigned long long unit = (unsigned long long)blockIdx.x * PW_BLOCK + threadIdx.x;
@@ -47,7 +47,7 @@ template <typename F, int N, int V, typename TI, typename TO, typename R> __glob
 #pragma unroll
         for (int k = 0; k < N; k++)
             r[k] = pw_get_one<R, TI>(p.in[k], at[k], col, p.step[k]);
-        PwStore<false>::one((TO *)p.out + unit, F::run(r, p));
+        PwStore<true>::one((TO *)p.out + unit, F::run(r, p));
         return;
     }
     col *= V;
@@ -64,7 +64,7 @@ template <typename F, int N, int V, typename TI, typename TO, typename R> __glob
                 r[k] = x[k][i];
             y[i] = F::run(r, p);
         }
-        pw_put<false, V, R, TO>(p.out, unit * V, y);
+        pw_put<true, V, R, TO>(p.out, unit * V, y);
         return;
     }
     for (unsigned long long e = unit * V; col < p.inner; col++, e++) { /* the rest of a flat tensor */
@@ -72,7 +72,7 @@ template <typename F, int N, int V, typename TI, typename TO, typename R> __glob
 #pragma unroll
         for (int k = 0; k < N; k++)
             r[k] = pw_get_one<R, TI>(p.in[k], at[k], col, p.step[k]);
-        PwStore<false>::one((TO *)p.out + e, F::run(r, p));
+        PwStore<true>::one((TO *)p.out + e, F::run(r, p));
     }
 }
 

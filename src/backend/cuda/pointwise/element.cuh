@@ -210,6 +210,14 @@ TNI_DEVICE void el_store_f64(uint32_t t, void *p, int64_t i, double v) {
     }
 }
 
+/* As el_store_f64, but finite values beyond the range of f16 and bf16 become their largest: what operators other than cast do. */
+TNI_DEVICE void el_put_f64(uint32_t t, void *p, int64_t i, double v) {
+    const double most = t == TN_F16 ? 65504.0 : 0x1.fep127;
+    if ((t == TN_F16 || t == TN_BF16) && fabs(v) < INFINITY)
+        v = v > most ? most : v < -most ? -most : v;
+    el_store_f64(t, p, i, v);
+}
+
 /* An order as unsigned numbers: larger values have larger ranks, NaN the largest; -0 is +0. */
 TNI_DEVICE uint64_t el_rank(uint32_t t, const void *p, int64_t i) {
     if (el_exact(t)) {

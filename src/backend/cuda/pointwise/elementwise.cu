@@ -176,7 +176,7 @@ __global__ void __launch_bounds__(PW_BLOCK) power_kernel(const __grid_constant__
     const int64_t col = (int64_t)pw_place<2>(p, unit, at);
     const double a = el_load_f64(t.a, p.in[0], at[0] + (p.step[0] != 0 ? col : 0));
     const double b = el_load_f64(t.b, p.in[1], at[1] + (p.step[1] != 0 ? col : 0));
-    el_store_f64(t.y, p.out, (int64_t)unit, pow(a, b));
+    el_put_f64(t.y, p.out, (int64_t)unit, pow(a, b));
 }
 
 bool exact(TnDtype t) {

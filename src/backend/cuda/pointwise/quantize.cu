@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(PW_BLOCK) dequantize_kernel(const __grid_const
         return;
     const int64_t at = scale_index(q, i);
     const double z = q.zero_type != 0 ? el_load_f64(q.zero_type, q.zero, at) : 0.0;
-    el_store_f64(q.y_type, q.y, i, (el_load_f64(q.x_type, q.x, i) - z) * el_load_f64(q.scale_type, q.scale, at));
+    el_put_f64(q.y_type, q.y, i, (el_load_f64(q.x_type, q.x, i) - z) * el_load_f64(q.scale_type, q.scale, at));
 }
 
 TnStatus setup(TnKernelCall *call, const char *op, Quantize *q) {

@@ -73,14 +73,14 @@ template <typename T, int V, typename R> __global__ void __launch_bounds__(PW_BL
             r[i] = (double)r[i] < lo ? (R)lo : r[i];
             r[i] = (double)r[i] > hi ? (R)hi : r[i];
         }
-        pw_put<false, V, R, T>(p.out, first, r);
+        pw_put<true, V, R, T>(p.out, first, r);
         return;
     }
     for (unsigned long long e = first; e < end; e++) {
         R v = pw_get_one<R, T>(p.in[0], 0, e, 1);
         v = (double)v < lo ? (R)lo : v;
         v = (double)v > hi ? (R)hi : v;
-        PwStore<false>::one((T *)p.out + e, v);
+        PwStore<true>::one((T *)p.out + e, v);
     }
 }
 

@@ -142,11 +142,11 @@ __global__ void __launch_bounds__(POOL_BLOCK) any_kernel(const __grid_constant__
     if (c.kind == TN_POOL_MAX && el_exact(c.type))
         el_store_i64(c.type, c.y, to, at_best < 0 ? 0 : el_load_i64(c.type, c.x, at_best));
     else if (c.kind == TN_POOL_MAX)
-        el_store_f64(c.type, c.y, to, at_best < 0 ? -INFINITY : el_load_f64(c.type, c.x, at_best));
+        el_put_f64(c.type, c.y, to, at_best < 0 ? -INFINITY : el_load_f64(c.type, c.x, at_best));
     else if (c.kind == TN_POOL_AVG)
-        el_store_f64(c.type, c.y, to, acc / (double)(c.include_pad != 0 ? w.covered : w.hits));
+        el_put_f64(c.type, c.y, to, acc / (double)(c.include_pad != 0 ? w.covered : w.hits));
     else
-        el_store_f64(c.type, c.y, to, pow(acc, 1.0 / (double)c.p));
+        el_put_f64(c.type, c.y, to, pow(acc, 1.0 / (double)c.p));
     if (c.index != nullptr)
         c.index[to] = index;
 }

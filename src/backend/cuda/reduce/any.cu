@@ -121,7 +121,7 @@ __global__ void __launch_bounds__(RD_BLOCK) any_kernel(const __grid_constant__ R
     if (exact)
         el_store_i64(r.y_type, r.y, output, part[0].i);
     else
-        el_store_f64(r.y_type, r.y, output, rd_finish(r.fn, part[0].a, part[0].b, r.count));
+        el_put_f64(r.y_type, r.y, output, rd_finish(r.fn, part[0].a, part[0].b, r.count));
 }
 
 /* ---- arg_reduce ---- */
@@ -191,7 +191,7 @@ struct Sums {
 
 __device__ void load_one(const Sums &p, int64_t at, double &v) { v = el_load_f64(p.type, p.x, at); }
 __device__ void load_one(const Sums &p, int64_t at, int64_t &v) { v = el_load_i64(p.type, p.x, at); }
-__device__ void store_one(const Sums &p, int64_t at, double v) { el_store_f64(p.type, p.y, at, v); }
+__device__ void store_one(const Sums &p, int64_t at, double v) { el_put_f64(p.type, p.y, at, v); }
 __device__ void store_one(const Sums &p, int64_t at, int64_t v) { el_store_i64(p.type, p.y, at, v); }
 __device__ double sum(double a, double b) { return a + b; }
 __device__ int64_t sum(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }

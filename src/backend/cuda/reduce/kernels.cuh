@@ -135,12 +135,7 @@ template <int C, typename T> TNI_DEVICE void rd_emit(const RdShape &r, int64_t o
         p[1] = (double)s.b;
     } else {
         const float y = (float)rd_finish(r.fn, (double)s.a, (double)s.b, r.count);
-        if constexpr (sizeof(T) == 4)
-            ((float *)r.y)[output] = y;
-        else if (r.y_type == TN_F16)
-            ((__half *)r.y)[output] = __float2half_rn(y);
-        else
-            ((__nv_bfloat16 *)r.y)[output] = __float2bfloat16_rn(y);
+        ((T *)r.y)[output] = tni_from_f32<T>(y);
     }
 }
 

@@ -134,7 +134,7 @@ template <typename T> __global__ void __launch_bounds__(RS_BLOCK) nearest_kernel
         return;
     int64_t from, o[TN_MAX_RANK];
     if (locate(r, i, &from, o)) {
-        el_store_f64(r.type, r.y, i, (double)r.extrapolation);
+        el_put_f64(r.type, r.y, i, (double)r.extrapolation);
         return;
     }
 #pragma unroll
@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(RS_BLOCK) taps_kernel(const __grid_constant__ 
         return;
     int64_t base, o[TN_MAX_RANK], at[TN_MAX_RANK], count = 1;
     if (locate(r, i, &base, o)) {
-        el_store_f64(r.type, r.y, i, (double)r.extrapolation);
+        el_put_f64(r.type, r.y, i, (double)r.extrapolation);
         return;
     }
 #pragma unroll
@@ -178,7 +178,7 @@ __global__ void __launch_bounds__(RS_BLOCK) taps_kernel(const __grid_constant__ 
         if (w != 0.0)
             sum += w * el_load_f64(r.type, r.x, from);
     }
-    el_store_f64(r.type, r.y, i, el_exact(r.type) ? rint(sum) : sum);
+    el_put_f64(r.type, r.y, i, el_exact(r.type) ? rint(sum) : sum);
 }
 
 /* Where the list of axes (or all) has axis d: position in roi, scales and sizes; -1: it has not. */
