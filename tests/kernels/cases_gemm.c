@@ -48,8 +48,13 @@ static void gemm_bias(Case *c, int64_t m, int64_t n) {
 static bool model_gemm(Case *c, TnGemmParams *p) {
     if (c->k >= 240)
         return false;
-    const int64_t m = CK_PICK(c, 1, 4, 20, 49, 64, 100, 128, 129, 196, 257, 320, 709), n = CK_PICK(c, 8, 64, 72, 128, 256, 264, 320, 384, 768);
-    const int64_t k = CK_PICK(c, 8, 40, 64, 72, 128, 256, 320, 768, 1024);
+    int64_t m = CK_PICK(c, 1, 4, 20, 49, 64, 100, 128, 129, 196, 257, 320, 709), n = CK_PICK(c, 8, 64, 72, 128, 256, 264, 320, 384, 768);
+    int64_t k = CK_PICK(c, 8, 40, 64, 72, 128, 256, 320, 768, 1024);
+    if (c->k % 20 == 13) { /* several tiles a block of a persistent kernel */
+        m = 12300;
+        n = 776;
+        k = c->k % 40 == 13 ? 72 : 136;
+    }
     c->place = c->k % 8 == 0 ? PLACE_SHIFTED : PLACE_ALIGNED;
     p->trans_b = ck_rand(c) % 4 == 0;
     p->alpha = p->beta = 1.0f;

@@ -136,37 +136,39 @@ template <typename T> TNI_DEVICE float tni_bias_at(const TniEpi &e, int32_t r, i
     return e.beta * tni_f32(((const T *)e.bias)[at]);
 }
 
-/* Stores four sums: (r, c), (r, c + 1), (r + 8, c), (r + 8, c + 1). pair: the two of a row lie beside each other at a multiple of their
- * size, and n is even. */
-template <typename T, typename O>
-TNI_DEVICE void tni_finish4(const TniEpi &e, const O &o, T *y, const float (&sum)[4], int32_t r, int32_t c, int32_t m, int32_t n, bool pair) {
+/* Finishes N / 4 groups of four sums: (r, c), (r, c + 1), (r + 8, c), (r + 8, c + 1), with c going on by 8 from group to group. pair: the
+ * two of a row lie beside each other at a multiple of their size, and n is even. */
+template <typename T, typename O, int N>
+TNI_DEVICE void tni_finish(const TniEpi &e, const O &o, T *y, float (&v)[N], int32_t r0, int32_t c0, int32_t m, int32_t n, bool pair) {
     const T *res = (const T *)e.residual;
 #pragma unroll
-    for (int i = 0; i < 2; i++) {
-        const int32_t row = r + 8 * i;
-        if (row >= m || c >= n)
+    for (int i = 0; i < N; i++) {
+        const int32_t r = r0 + 8 * (i >> 1 & 1), c = c0 + 8 * (i >> 2) + (i & 1);
+        v[i] = fmaf(v[i], e.alpha, r < m && c < n ? tni_bias_at<T>(e, r, c, n) : 0.0f);
+    }
+    tni_act_apply<sizeof(T) == 4>(e.act, v);
+#pragma unroll
+    for (int i = 0; i < N; i += 2) {
+        const int32_t r = r0 + 8 * (i >> 1 & 1), c = c0 + 8 * (i >> 2);
+        if (r >= m || c >= n)
             continue;
-        const int64_t at = o.at(row, c);
-        float v0 = tni_act_one(e.act, fmaf(sum[2 * i], e.alpha, tni_bias_at<T>(e, row, c, n)));
-        float v1 = 0.0f;
-        if (c + 1 < n)
-            v1 = tni_act_one(e.act, fmaf(sum[2 * i + 1], e.alpha, tni_bias_at<T>(e, row, c + 1, n)));
+        const int64_t at = o.at(r, c);
         if (pair) {
+            TniVec<T, 2> x;
             if (res != NULL) {
-                const TniVec<T, 2> x = *reinterpret_cast<const TniVec<T, 2> *>(res + at);
-                v0 += tni_f32(x.v[0]);
-                v1 += tni_f32(x.v[1]);
+                x = *reinterpret_cast<const TniVec<T, 2> *>(res + at);
+                v[i] += tni_f32(x.v[0]);
+                v[i + 1] += tni_f32(x.v[1]);
             }
-            TniVec<T, 2> v;
-            v.v[0] = tni_from_f32<T>(v0);
-            v.v[1] = tni_from_f32<T>(v1);
-            *reinterpret_cast<TniVec<T, 2> *>(y + at) = v;
-        } else {
-            y[at] = tni_from_f32<T>(res != NULL ? v0 + tni_f32(res[at]) : v0);
-            if (c + 1 < n) {
-                const int64_t next = o.at(row, c + 1);
-                y[next] = tni_from_f32<T>(res != NULL ? v1 + tni_f32(res[next]) : v1);
-            }
+            x.v[0] = tni_from_f32<T>(v[i]);
+            x.v[1] = tni_from_f32<T>(v[i + 1]);
+            *reinterpret_cast<TniVec<T, 2> *>(y + at) = x;
+            continue;
+        }
+        y[at] = tni_from_f32<T>(res != NULL ? v[i] + tni_f32(res[at]) : v[i]);
+        if (c + 1 < n) {
+            const int64_t next = o.at(r, c + 1);
+            y[next] = tni_from_f32<T>(res != NULL ? v[i + 1] + tni_f32(res[next]) : v[i + 1]);
         }
     }
 }
@@ -275,10 +277,11 @@ TNI_DEVICE void tni_mma_tile(const LA &la, const LB &lb, const O &o, const TniEp
     }
 #pragma unroll
     for (int i = 0; i < C::MI; i++) {
+        float v[C::NI * 4];
 #pragma unroll
-        for (int j = 0; j < C::NI; j++)
-            tni_finish4<T, O>(e, o, y, acc[i][j], row0 + wm * C::WM + i * 16 + (lane >> 2), col0 + wn * C::WN + j * 8 + (lane & 3) * 2, m, n,
-                              pair);
+        for (int j = 0; j < C::NI * 4; j++)
+            v[j] = acc[i][j / 4][j % 4];
+        tni_finish<T, O>(e, o, y, v, row0 + wm * C::WM + i * 16 + (lane >> 2), col0 + wn * C::WN + (lane & 3) * 2, m, n, pair);
     }
 }
 
