@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 60
 CONFIGURE = cmake --preset
 VENV = build/venv
 
-.PHONY: all build deps test-deps demo test test-release test-sanitized test-clang test-fuzz test-tsan test-python bench docs check install clean
+.PHONY: all build deps test-deps demo test test-release test-sanitized test-clang test-fuzz test-cuda test-tsan test-python bench docs check install clean
 
 all: build
 
@@ -36,7 +36,7 @@ docs: build
 check: test-deps build
 	@tools/check/run.sh
 
-test: check test-release test-python test-clang test-sanitized test-fuzz
+test: check test-release test-python test-clang test-cuda test-sanitized test-fuzz
 	@echo "all tests passed"
 
 test-release: test-deps build
@@ -46,6 +46,12 @@ test-python: test-deps build
 	@test -x $(VENV)/bin/python || python3 -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	@TENON=$(CURDIR)/build/tenon $(VENV)/bin/python -m pytest -q tests/python
+
+# Every CUDA file, to PTX, and the tests of the GPU backend that need no GPU. Takes the CUDA compiler that is there, or unpacks one into build/cuda.
+test-cuda: test-deps
+	@test -f build-cuda/build.ninja || CUDACXX=$$(tools/install-deps.sh cuda) $(CONFIGURE) cuda
+	@cmake --build build-cuda -j $(JOBS)
+	@ctest --test-dir build-cuda --output-on-failure -j $(JOBS) -R 'cuda|device|target'
 
 test-sanitized: test-deps
 	@test -f build-debug/build.ninja || $(CONFIGURE) debug
@@ -74,4 +80,4 @@ install: build
 	@cmake --install build --prefix $(PREFIX)
 
 clean:
-	@rm -rf build build-debug build-clang build-tsan build-fuzz build-nocuda
+	@rm -rf build build-debug build-clang build-tsan build-fuzz build-nocuda build-cuda
