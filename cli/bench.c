@@ -52,7 +52,7 @@ typedef struct Bench {
     TnDeviceDescription device;
     Lane lanes[MAX_STREAMS];
     uint32_t n_lanes;
-    TnTensor *inputs;
+    TnTensor *inputs, *lent; /* lent: inputs with device memory */
     uint32_t n_inputs;
     TnGenerated *generated; /* generators */
     uint32_t lines;
@@ -68,7 +68,12 @@ static TnStatus generate(void *ctx, TnError *err) {
         go.max_length = b->cli->args.tokens + 1;
         go.min_new_tokens = b->cli->args.tokens;
     }
-    return tn_context_generate(b->lanes[0].ctx, b->inputs, b->n_inputs, &go, b->generated, b->lines, err);
+    go.inputs_on_device = b->lanes[0].there != NULL;
+    for (uint32_t i = 0; go.inputs_on_device && i < b->n_inputs; i++) {
+        b->lent[i] = b->inputs[i];
+        b->lent[i].data = b->lanes[0].there[i];
+    }
+    return tn_context_generate(b->lanes[0].ctx, go.inputs_on_device ? b->lent : b->inputs, b->n_inputs, &go, b->generated, b->lines, err);
 }
 
 static TnStatus run_once(Bench *b, TnError *err) {
@@ -88,10 +93,10 @@ static TnStatus bind_there(Bench *b, Lane *l, TnError *err) {
         t.data = l->there[i];
         if (st == TN_OK && bytes > 0)
             st = tn_device_write(l->ctx, t.data, b->inputs[i].data, bytes, err);
-        if (st == TN_OK)
+        if (st == TN_OK && b->generated == NULL)
             st = tn_context_bind_input_device(l->ctx, i, &t, err);
     }
-    for (uint32_t i = 0; st == TN_OK && i < tn_plan_output_count(b->plan); i++)
+    for (uint32_t i = 0; st == TN_OK && b->generated == NULL && i < tn_plan_output_count(b->plan); i++)
         st = tn_context_bind_output_device(l->ctx, i, NULL, 0, err);
     return st;
 }
@@ -100,11 +105,9 @@ static TnStatus prepare_lane(Bench *b, Lane *l, const Row *row, TnError *err) {
     TnContextOptions co = tn_context_options_default();
     co.threads = row->threads;
     TnStatus st = tn_context_create(b->plan, &co, &l->ctx, err);
-    if (st != TN_OK || b->generated != NULL)
-        return st;
-    if (row->io == IO_DEVICE)
+    if (st == TN_OK && row->io == IO_DEVICE)
         return bind_there(b, l, err);
-    for (uint32_t i = 0; st == TN_OK && i < b->n_inputs; i++)
+    for (uint32_t i = 0; st == TN_OK && b->generated == NULL && i < b->n_inputs; i++)
         st = tn_context_set_input(l->ctx, i, &b->inputs[i], err);
     return st;
 }
@@ -116,7 +119,8 @@ static TnStatus prepare(Bench *b, uint32_t batch, Row *row, TnError *err) {
     if (st == TN_OK && tn_plan_is_generator(b->plan)) {
         b->lines = (uint32_t)b->inputs[0].dims[0];
         b->generated = calloc(b->lines + 1u, sizeof *b->generated);
-        if (b->generated == NULL)
+        b->lent = calloc(b->n_inputs + 1u, sizeof *b->lent);
+        if (b->generated == NULL || b->lent == NULL)
             return tnp_fail(err, TN_ERR_MEMORY, "out of memory");
     }
     for (uint32_t i = 0; st == TN_OK && i < row->streams; i++)
@@ -142,7 +146,8 @@ static void finish(Bench *b) {
     b->n_lanes = 0;
     cli_inputs_free(b->inputs, b->n_inputs);
     free(b->generated);
-    b->inputs = NULL;
+    free(b->lent);
+    b->inputs = b->lent = NULL;
     b->generated = NULL;
 }
 
@@ -335,9 +340,9 @@ static int bench_all(Cli *cli, TnPlan *plan) {
     TnStatus st = TN_OK;
     if (rows == NULL)
         print_head(&d);
-    uint32_t first = a->device_io || !gpu || generator ? 1 : 2; /* both ways unless one is asked for */
+    uint32_t first = a->device_io || !gpu ? 1 : 2; /* both ways unless one is asked for */
     for (uint32_t i = 0; st == TN_OK && i < nb * nt * first; i++) {
-        Row row = {.threads = threads[i / first % nt], .streams = streams, .io = gpu && !generator && i % first == 0 ? IO_DEVICE : IO_HOST};
+        Row row = {.threads = threads[i / first % nt], .streams = streams, .io = gpu && i % first == 0 ? IO_DEVICE : IO_HOST};
         st = bench_row(cli, plan, batches[i / first / nt], &row, rows, &err);
     }
     if (st == TN_OK && rows != NULL) {

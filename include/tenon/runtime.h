@@ -167,6 +167,7 @@ typedef struct TnGenerateOptions {
     float length_penalty;    /* NaN: the plan's */
     int32_t early_stopping;  /* -1: the plan's; 0 no, 1 yes, 2 "never" */
     uint32_t min_new_tokens; /* the stop token is not chosen before that many; benchmarks */
+    int32_t inputs_on_device; /* 1: data of the inputs are device pointers; only for plans that run on a GPU */
 } TnGenerateOptions;
 TN_API TnGenerateOptions tn_generate_options_default(void);
 TN_API int tn_plan_is_generator(const TnPlan *plan);

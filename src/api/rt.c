@@ -425,5 +425,10 @@ TnStatus tn_context_generate(TnContext *ctx, const TnTensor *inputs, uint32_t n_
     TN_TRY(copy_options(&o, sizeof o, options, "TnGenerateOptions", err));
     for (uint32_t i = 0; ctx->plan->gen && i < n_inputs && i < ctx->plan->programs[0].g->n_inputs; i++)
         TN_TRY(check_input(ctx->plan, i, &inputs[i], err));
+    if (o.inputs_on_device) {
+        TN_TRY(need_device(ctx->plan, err));
+        for (uint32_t i = 0; i < n_inputs; i++)
+            TN_TRY(need_there(ctx, inputs[i].data, "input", i, err));
+    }
     return tni_rt_generate(ctx, inputs, n_inputs, &o, results, n_results, err);
 }

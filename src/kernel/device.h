@@ -18,6 +18,7 @@ typedef struct TnDevice TnDevice; /* one GPU: context, module cache, library han
 typedef struct TnStream TnStream; /* an ordered queue of work */
 typedef struct TnModule TnModule; /* loaded generated code */
 typedef struct TnGraphExec TnGraphExec; /* captured work that can be launched again */
+struct TnSearch; /* kernel/search.h */
 typedef struct TnMark TnMark;     /* a point in a stream: for timing and for ordering streams */
 
 typedef struct TnDeviceInfo {
@@ -90,6 +91,10 @@ typedef struct TnDeviceLibrary {
     /* Makes d the calling thread's device, as every function above with a device or stream does: to be called by a thread that runs kernels of
      * a device without such a call before. */
     TnStatus (*activate)(TnDevice *d, TnError *err);
+
+    /* Enqueues one step of a greedy or beam search (kernel/search.h: choose, advance, count) behind the decoder's run; can be captured. g is
+     * read during the call. NULL: the device has no such kernels, and the host searches. */
+    TnStatus (*search_step)(TnStream *s, const struct TnSearch *g, TnError *err);
 } TnDeviceLibrary;
 
 /* The one symbol a device library exports. */

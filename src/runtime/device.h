@@ -53,6 +53,8 @@ typedef struct RtDeviceFrame {
     uint64_t *out_at;              /* [n_outputs] offset, UINT64_MAX = not fetched */
     RtGraph graphs[RT_MAX_GRAPHS];
     bool after; /* steps that come after a graph have still to be run */
+    /* What is enqueued behind the program, as a part of its graph; NULL: nothing. */
+    TnStatus (*then)(TnContext *ctx, TnError *err);
 } RtDeviceFrame;
 
 /* Of a context. */
@@ -72,6 +74,7 @@ typedef struct RtDeviceContext {
     bool lost;
     char why[512];
     uint64_t n_captured, n_launched; /* tests and profiles */
+    struct RtDeviceSearch *search;   /* device_search.c */
 } RtDeviceContext;
 
 /* ---- device_plan.c ---- */
@@ -135,6 +138,16 @@ void tni_rt_device_graphs_free(TnContext *ctx, RtFrame *f);
 TnStatus tni_rt_device_start(TnContext *ctx, TnError *err);
 /* Everything that is made once a shape: memory and graph. */
 TnStatus tni_rt_device_warm(TnContext *ctx, TnError *err);
+
+/* ---- device_search.c ---- */
+/* The search of this call can run on the device. */
+bool tni_rt_device_can_search(const TnContext *ctx, const struct RtGeneration *s);
+/* The whole search, after the encoder. results: [lines]; arrays live in the context until its next call. */
+TnStatus tni_rt_device_search(TnContext *ctx, struct RtGeneration *s, TnGenerated *results, TnError *err);
+TnStatus tni_rt_device_search_step(TnContext *ctx, TnError *err); /* for RtDeviceFrame.then */
+/* What a graph with such a step behind it is for. */
+const void *tni_rt_device_search_key(const TnContext *ctx, size_t *bytes);
+void tni_rt_device_search_free(TnContext *ctx);
 
 /* ---- device_watch.c ---- */
 /* Around a step: end waits for it, names it when it found an index out of range, and calls the step hook with its outputs in host memory

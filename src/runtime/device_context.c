@@ -153,7 +153,7 @@ static void free_frame(TnContext *ctx, RtFrame *f) {
 void tni_rt_device_context_destroy(TnContext *ctx) {
     RtDeviceContext *d = ctx->device;
     const TnDeviceLibrary *lib = library(ctx);
-    if (d->stream && !d->lost)
+    if (d->stream)
         lib->synchronize(d->stream, NULL); /* nothing that is given back is in use; failures have no one to hear them */
     for (uint32_t i = 0; ctx->frames && i < ctx->plan->p.n_programs; i++)
         free_frame(ctx, &ctx->frames[i]);
@@ -170,6 +170,7 @@ void tni_rt_device_context_destroy(TnContext *ctx) {
     give_device(ctx, &ctx->arena[RT_DEVICE]);
     give_device(ctx, &ctx->scratch[RT_DEVICE]);
     give_pinned(ctx, &d->watch);
+    tni_rt_device_search_free(ctx);
     tni_free(ctx->alloc, d->key.p);
     if (d->from)
         lib->mark_destroy(&d->from);

@@ -40,6 +40,11 @@ static TnStatus key_of_binding(TnContext *ctx, const RtFrame *f, TnError *err) {
     }
     TN_TRY(key_add(ctx, f->preset, n_symbols * sizeof *f->preset, err));
     TN_TRY(key_add(ctx, f->preset_known, n_symbols, err));
+    if (f->device->then) {
+        size_t n;
+        const void *p = tni_rt_device_search_key(ctx, &n);
+        TN_TRY(key_add(ctx, p, n, err));
+    }
     return key_add(ctx, f->user_out, f->prog->g->n_outputs * sizeof *f->user_out, err);
 }
 
@@ -178,7 +183,7 @@ static TnStatus enqueue(TnContext *ctx, RtFrame *f, TnError *err) {
         else if (!rt->transfer && rt->phase != RT_AFTER)
             TN_TRY(tni_rt_run_step(ctx, f, s, err));
     }
-    return TN_OK;
+    return f->device->then ? f->device->then(ctx, err) : TN_OK;
 }
 
 static TnStatus run_after(TnContext *ctx, RtFrame *f, TnError *err) {
@@ -254,6 +259,7 @@ TnStatus tni_rt_device_run_frame(TnContext *ctx, RtFrame *f, TnError *err) {
     const TnDeviceLibrary *lib = library(ctx);
     d->pending = f;
     f->device->after = false;
+    TN_TRY(tni_rt_device_note(ctx, lib->activate(ctx->plan->device->dev, err), err));
     lib->range(ctx->plan->p.strings + f->prog->g->name);
     TnStatus st = f->prog->graph && !ctx->on_step && !ctx->profile && !d->naming ? run_graph(ctx, f, err) : tni_rt_run_frame(ctx, f, err);
     lib->range(NULL);
@@ -266,7 +272,7 @@ void tni_rt_device_abandon(TnContext *ctx) {
     RtDeviceContext *d = ctx->device;
     bool fault;
     int64_t index, limit;
-    if (!d->lost && library(ctx)->synchronize(d->stream, NULL) == TN_OK)
+    if (library(ctx)->synchronize(d->stream, NULL) == TN_OK)
         tni_rt_device_fault(ctx, &fault, &index, &limit, NULL);
     if (d->pending)
         d->pending->device->after = false;

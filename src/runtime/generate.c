@@ -149,17 +149,44 @@ static TnStatus log_softmax(TnContext *ctx, Gen *s, const float *logits, TnError
     return s->log_softmax->run(&call);
 }
 
-/* Binds and runs a program of the generator on tensors in host memory; on a device the run is pending then. */
-static TnStatus run_program(TnContext *ctx, RtFrame *f, const TnTensor *inputs, const int64_t *symbols, const uint8_t *known, TnError *err) {
+static TnStatus check_logits(const Gen *s, const RtFrame *f, TnError *err) {
+    const TnTensor *y = &f->t[f->prog->outputs[s->g->logits]];
+    size_t v = s->g->g.vocab_size;
+    char text[96];
+    if (y->dtype == TN_F32 && tn_tensor_numel(y) == (int64_t)s->n_rows * (int64_t)v && y->dims[0] == s->n_rows)
+        return TN_OK;
+    return TN_RAISE(err, TN_ERR_PLAN, "logits are %s; expected %u rows of %zu", tni_shape_str(text, sizeof text, y->rank, y->dims), s->n_rows,
+                    v);
+}
+
+/* Binds and runs a program of the generator on tensors in host memory (on_device: or there); on a device the run is pending then. */
+static TnStatus run_program(TnContext *ctx, RtFrame *f, const TnTensor *inputs, const uint8_t *on_device, const int64_t *symbols,
+                            const uint8_t *known, TnError *err) {
     if (!ctx->device) {
         TN_TRY(tni_rt_bind(ctx, f, inputs, symbols, known, err));
         return tni_rt_run_frame(ctx, f, err);
     }
     TN_TRY(tni_rt_device_finish(ctx, err)); /* the program before has read its inputs, and its results are there */
-    TN_TRY(tni_rt_device_place(ctx, f, inputs, NULL, err));
+    TN_TRY(tni_rt_device_place(ctx, f, inputs, on_device, err));
     TN_TRY(tni_rt_bind(ctx, f, f->device->placed, symbols, known, err));
     TN_TRY(tni_rt_device_bring(ctx, f, inputs, err));
     return tni_rt_device_run_frame(ctx, f, err);
+}
+
+TnStatus tni_rt_gen_begin(TnContext *ctx, Gen *s, RtFrame *f, TnError *err) {
+    s->n_rows = 0;
+    for (uint32_t i = 0; i < s->lines; i++) {
+        for (uint32_t b = 0; b < s->beams; b++) {
+            s->row[s->n_rows] = &s->line[i].running[b];
+            s->row_line[s->n_rows++] = i;
+        }
+    }
+    preset(s, s->g->sym_rows, s->n_rows);
+    fill_inputs(ctx, s, 0);
+    TN_TRY(tni_rt_device_place(ctx, f, s->inputs, NULL, err));
+    TN_TRY(tni_rt_bind(ctx, f, f->device->placed, s->preset, s->known, err));
+    TN_TRY(check_logits(s, f, err));
+    return tni_rt_device_bring(ctx, f, s->inputs, err);
 }
 
 /* The logits of the step that was run, in host memory. */
@@ -182,15 +209,10 @@ TnStatus tni_rt_gen_step(TnContext *ctx, Gen *s, uint32_t at, TnError *err) {
     RtFrame *f = &ctx->frames[s->g->decoder];
     preset(s, s->g->sym_rows, s->n_rows);
     fill_inputs(ctx, s, at);
-    TN_TRY(run_program(ctx, f, s->inputs, s->preset, s->known, err));
-    const TnTensor *y = &f->t[f->prog->outputs[s->g->logits]];
+    TN_TRY(run_program(ctx, f, s->inputs, NULL, s->preset, s->known, err));
     const void *logits;
     size_t v = s->g->g.vocab_size;
-    if (y->dtype != TN_F32 || tn_tensor_numel(y) != (int64_t)s->n_rows * (int64_t)v || y->dims[0] != s->n_rows) {
-        char text[96];
-        return TN_RAISE(err, TN_ERR_PLAN, "logits are %s; expected %u rows of %zu", tni_shape_str(text, sizeof text, y->rank, y->dims),
-                        s->n_rows, v);
-    }
+    TN_TRY(check_logits(s, f, err));
     TN_TRY(fetch_logits(ctx, s, f, &logits, err));
     memcpy(s->scores, logits, s->n_rows * v * sizeof(float));
     return log_softmax(ctx, s, s->scores, err);
@@ -252,6 +274,7 @@ static void carve_all(Carver *c, const TnContext *ctx, Gen *s) {
     s->inputs = carve(c, ctx->plan->programs[s->g->decoder].g->n_inputs, sizeof *s->inputs);
     s->preset = carve(c, ctx->plan->p.n_symbols, sizeof *s->preset);
     s->known = carve(c, ctx->plan->p.n_symbols, sizeof *s->known);
+    s->on_device = carve(c, ctx->plan->programs[s->g->encoder].g->n_inputs, sizeof *s->on_device);
     s->wanted = carve(c, ctx->plan->programs[s->g->decoder].g->n_outputs, sizeof *s->wanted);
 }
 
@@ -345,7 +368,7 @@ static TnStatus run_encoder(TnContext *ctx, Gen *s, const TnTensor *inputs, TnEr
     RtFrame *f = &ctx->frames[s->g->encoder];
     memset(f->user_out, 0, f->prog->g->n_outputs * sizeof *f->user_out);
     f->arena[RT_HOST].bound = NULL;
-    TN_TRY(run_program(ctx, f, inputs, NULL, NULL, err));
+    TN_TRY(run_program(ctx, f, inputs, s->on_device, NULL, NULL, err));
     for (uint32_t i = 0; i < ctx->plan->p.n_symbols; i++) {
         s->known[i] = f->symbol_known[i];
         s->preset[i] = f->symbol_known[i] ? f->symbols[i] : 0;
@@ -373,10 +396,18 @@ static void start_lines(Gen *s) {
     }
 }
 
-static TnStatus search(TnContext *ctx, Gen *s, const TnTensor *inputs, TnError *err) {
+static TnStatus search(TnContext *ctx, Gen *s, const TnTensor *inputs, TnGenerated *results, TnError *err) {
     TN_TRY(run_encoder(ctx, s, inputs, err));
     start_lines(s);
-    return s->beams == 1 ? tni_rt_greedy(ctx, s, err) : tni_rt_beams(ctx, s, err);
+    if (tni_rt_device_can_search(ctx, s))
+        return tni_rt_device_search(ctx, s, results, err);
+    TN_TRY(s->beams == 1 ? tni_rt_greedy(ctx, s, err) : tni_rt_beams(ctx, s, err));
+    for (uint32_t i = 0; i < s->lines; i++) {
+        /* No finished line at all: every continuation was forbidden, or the scores are no numbers. What there is is returned. */
+        const GenSequence *q = s->line[i].n_done ? s->line[i].done : s->line[i].running;
+        results[i] = (TnGenerated){q->tokens, q->log_probs, q->n, q->score};
+    }
+    return TN_OK;
 }
 
 TnStatus tni_rt_generate(TnContext *ctx, const TnTensor *inputs, uint32_t n_inputs, const TnGenerateOptions *o, TnGenerated *results,
@@ -408,17 +439,13 @@ TnStatus tni_rt_generate(TnContext *ctx, const TnTensor *inputs, uint32_t n_inpu
     TN_TRY(read_options(ctx, s, o, err));
     TN_TRY(find_positions(ctx, s, err));
     TN_TRY(allocate(ctx, s, err));
-    TnStatus st = search(ctx, s, inputs, err);
-    if (ctx->device && st != TN_OK)
-        tni_rt_device_abandon(ctx);
-    if (st != TN_OK)
-        return ctx->device ? tni_rt_device_note(ctx, st, err) : st;
-    for (uint32_t i = 0; i < s->lines; i++) {
-        /* No finished line at all: every continuation was forbidden, or the scores are no numbers. What there is is returned. */
-        const GenSequence *q = s->line[i].n_done ? s->line[i].done : s->line[i].running;
-        results[i] = (TnGenerated){q->tokens, q->log_probs, q->n, q->score};
-    }
-    return TN_OK;
+    memset(s->on_device, o->inputs_on_device != 0, n_inputs);
+    TnStatus st = search(ctx, s, inputs, results, err);
+    if (st == TN_OK || !ctx->device)
+        return st;
+    tni_rt_device_note(ctx, st, err);
+    tni_rt_device_abandon(ctx);
+    return st;
 }
 
 void tni_rt_generation_free(TnContext *ctx) {

@@ -51,6 +51,7 @@ struct RtGeneration {
     TnTensor *inputs;   /* of the decoder */
     int64_t *preset;    /* [n_symbols] */
     uint8_t *known;
+    uint8_t *on_device; /* [inputs of the encoder]: all 1 when the caller's tensors are memory of the device, else all 0 */
     uint8_t *wanted; /* [outputs of the decoder]: which one comes from a device */
     const TnKernel *log_softmax;
     RtBuffer scratch;
@@ -58,6 +59,8 @@ struct RtGeneration {
 
 /* Tokens fed so far are `at`; runs the decoder on the last token of every row and leaves log_probs (and logits in scores) filled. */
 TnStatus tni_rt_gen_step(TnContext *ctx, struct RtGeneration *s, uint32_t at, TnError *err);
+/* Binds the decoder of a device to all rows on the start token, and brings its inputs there. */
+TnStatus tni_rt_gen_begin(TnContext *ctx, struct RtGeneration *s, RtFrame *f, TnError *err);
 /* Rules on the scores of one row (logits for greedy, log probabilities for beams): repetition, n-grams, minimum length, forced tokens. */
 void tni_rt_gen_rules(const struct RtGeneration *s, const GenSequence *q, float *scores);
 bool tni_rt_gen_is_stop(const struct RtGeneration *s, int32_t token);

@@ -15,6 +15,7 @@
 
 #include "backend/registry.h"
 #include "kernel/device.h"
+#include "runtime/fake_search.h"
 
 #define SPACE ((size_t)1 << 30)
 #define MAX_BLOCKS 65536
@@ -122,7 +123,7 @@ typedef struct Call {
     bool unpack; /* operand 1 is packed */
 } Call;
 
-typedef enum WorkKind { TO_DEVICE, TO_HOST, ON_DEVICE, FILL, CALL, MARK } WorkKind;
+typedef enum WorkKind { TO_DEVICE, TO_HOST, ON_DEVICE, FILL, CALL, MARK, SEARCH } WorkKind;
 
 typedef struct Work {
     WorkKind kind;
@@ -281,6 +282,9 @@ static void run_work(TnStream *s, const Work *w) {
         break;
     case FILL:
         memset(behind(w->dst, w->n, "a fill of what is not device memory"), w->byte, w->n);
+        break;
+    case SEARCH:
+        fake_search(w->call->params, behind);
         break;
     case CALL:
         if (run_call(w->call, NULL, NULL, &err) != TN_OK)
@@ -790,6 +794,19 @@ static TnStatus lib_take_fault(TnStream *s, bool *fault, int64_t *index, int64_t
     return TN_OK;
 }
 
+static TnStatus lib_activate(TnDevice *d, TnError *err) {
+    (void)d, (void)err;
+    return TN_OK;
+}
+
+static TnStatus lib_search_step(TnStream *s, const struct TnSearch *g, TnError *err) {
+    TN_TRY(fail_call(s, err));
+    Call *c = calloc(1, sizeof *c);
+    *c = (Call){.refs = 1, .params = copy_of(g, sizeof *g)};
+    push(s, (Work){.kind = SEARCH, .call = c});
+    return TN_OK;
+}
+
 static void lib_range(const char *name) {
     (void)name;
 }
@@ -834,7 +851,9 @@ const TnDeviceLibrary *tenon_device_library(void) {
                                   .module_load = lib_module_load,
                                   .module_free = lib_module_free,
                                   .take_fault = lib_take_fault,
-                                  .range = lib_range};
+                                  .range = lib_range,
+                                  .activate = lib_activate,
+                                  .search_step = lib_search_step};
     lib.identity = fake.identity;
     return &lib;
 }
