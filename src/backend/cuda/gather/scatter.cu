@@ -3,7 +3,7 @@
  * scatter_nd and scatter_elements: y = x with updates at slices (or single elements: slices of one element), in the order of the reference.
  * Without a reduction the last update of a slice stays: every slice keeps the highest number of an update (integer maxima, so the order does
  * not matter), then those updates are written. With one, updates are sorted by slice and number, and each slice takes its own one after the
- * other, rounding each time. */
+ * other; f16 and bf16 are summed in f32 and rounded once. */
 #include "backend/cuda/detect/sort.h"
 #include "backend/cuda/gather/gather.h"
 #include "backend/cuda/gather/index.cuh"
@@ -96,14 +96,21 @@ __global__ void __launch_bounds__(GATHER_BLOCK) reduce_kernel(const __grid_const
         return;
     const int64_t to = (int64_t)slice * s.run + r;
     const bool exact = el_exact(s.type), u = s.type == TN_U64;
+    int64_t whole = exact ? el_load_i64(s.type, s.y, to) : 0;
+    double real = exact ? 0.0 : el_load_f64(s.type, s.y, to);
     for (int64_t p = place; p < s.n && s.key[p] == slice; p++) {
         const int64_t from = (int64_t)s.order[p] * s.run + r;
-        if (exact)
-            el_store_i64(s.type, s.y, to,
-                         combine_integers(s.reduction, u, el_load_i64(s.type, s.y, to), el_load_i64(s.type, s.u, from)));
-        else
-            el_put_f64(s.type, s.y, to, combine(s.reduction, el_load_f64(s.type, s.y, to), el_load_f64(s.type, s.u, from)));
+        if (exact) {
+            whole = combine_integers(s.reduction, u, whole, el_load_i64(s.type, s.u, from));
+        } else {
+            real = combine(s.reduction, real, el_load_f64(s.type, s.u, from));
+            real = s.type == TN_F64 ? real : (double)(float)real;
+        }
     }
+    if (exact)
+        el_store_i64(s.type, s.y, to, whole);
+    else
+        el_put_f64(s.type, s.y, to, real);
 }
 
 unsigned blocks_for(int64_t n) {
