@@ -2,6 +2,7 @@
  *
  * The one symbol that libtenon_cuda.so exports: its table of functions and kernels. */
 #include "backend/cuda/device.h"
+#include "backend/cuda/generate/generate.h"
 #include "backend/cuda/registry.h"
 
 #include <pthread.h>
@@ -62,6 +63,7 @@ static TnDeviceLibrary library = {
     .take_fault = tni_gpu_take_fault,
     .range = range,
     .activate = tni_cuda_enter,
+    .search_step = tni_gpu_search_step,
 };
 
 static void fill_kernels(void) {
