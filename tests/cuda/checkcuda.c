@@ -5,8 +5,10 @@
  * within the row's tolerance. A row that no case reached fails. One line a row; the last line sums up. Exit status: 0 passed, 1 failed,
  * 77 no GPU.
  *
- *   checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--time] [--device N] [--codes N] [--separate] [--no-poison]
- *             [--functions | --broken | --list] [-v] */
+ *   checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--every N] [--time [--type f32|f16|bf16]]
+ *             [--device N] [--codes N] [--separate] [--no-poison] [--functions | --broken | --list | --dry] [-v]
+ *
+ * --dry needs no GPU: every row is asked about every case as if there were an H200; constants are packed, generated code is compiled. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -343,12 +345,16 @@ static uint32_t check_all(Check *k, uint32_t *rows) {
 
 /* ---- the program ---- */
 static int usage(void) {
-    fprintf(stderr, "usage: checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--every N] [--time] [--device N] [--codes N]\n"
+    fprintf(stderr, "usage: checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--every N] [--time [--type f32|f16|bf16]] [--device N] [--codes N]\n"
                     "                 [--separate] [--no-poison] [--functions | --broken | --list | --dry] [-v]\n");
     return 2;
 }
 
 typedef enum Mode { MODE_ALL, MODE_FUNCTIONS, MODE_BROKEN, MODE_LIST } Mode;
+
+static TnDtype type_of(const char *name) {
+    return strcmp(name, "f32") == 0 ? TN_F32 : strcmp(name, "f16") == 0 ? TN_F16 : strcmp(name, "bf16") == 0 ? TN_BF16 : TN_UNDEFINED;
+}
 
 static bool parse(int argc, char **argv, Options *o, Mode *mode) {
     for (int i = 1; i < argc; i++) {
@@ -383,6 +389,8 @@ static bool parse(int argc, char **argv, Options *o, Mode *mode) {
             o->seed = strtoull(argv[++i], NULL, 0);
         else if (strcmp(a, "--device") == 0)
             o->device = (uint32_t)strtoul(argv[++i], NULL, 10);
+        else if (strcmp(a, "--type") == 0 && type_of(next) != TN_UNDEFINED)
+            o->type = type_of(argv[++i]);
         else if (strcmp(a, "--every") == 0)
             o->stride = (uint32_t)TN_MAX(strtoul(argv[++i], NULL, 10), 1);
         else if (strcmp(a, "--codes") == 0)

@@ -12,6 +12,7 @@
 typedef struct Options {
     const char *op, *kernel; /* exact name of an operator; part of a kernel's name */
     int64_t only;            /* one case; -1: all */
+    TnDtype type;            /* --time: one element type; TN_UNDEFINED: all */
     uint64_t seed;
     uint32_t device, codes; /* codes: most generated codes that are compiled for one row and type */
     uint32_t stride;        /* every n-th case */

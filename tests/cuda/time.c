@@ -10,11 +10,12 @@
 
 #define BLOCK 4194301 /* elements of random data, a prime: repeated to fill operands */
 #define MOST_SETS 12
-#define CALLS 24
+#define MOST_CALLS 24    /* in a graph */
+#define GRAPH_NS 3e6     /* that a graph should take */
 #define LAUNCHES 7
 #define SAMPLES 24       /* rows of a product that are compared */
 #define MOST_FLOPS 3e10  /* that the reference is given */
-#define MOST_VALUES 3e7
+#define MOST_VALUES 2.4e7
 
 typedef struct Timer {
     Gpu *g;
@@ -25,6 +26,11 @@ typedef struct Timer {
     void *typed[3];        /* host: the block in float32, float16, bfloat16 */
     void *filled[3];       /* device: the same */
     uint32_t failed;
+    /* The last packed constant: rows of one packing share it. shape counts the (shape, type) pairs. */
+    uint32_t shape, packed_shape, packed_input;
+    const char *packing;
+    void *packed;
+    size_t packed_bytes;
 } Timer;
 
 /* A call with operands in device memory, several times over. */
@@ -134,13 +140,9 @@ static double bytes_of(const Timed *s) {
     return sum;
 }
 
-static TnKernelQuery query_of(const Timer *t, const Timed *s, TnTensor *in) {
-    memcpy(in, s->in, sizeof s->in);
-    return (TnKernelQuery){s->op, &s->params, in, s->n_in, s->out, s->n_out, 1, &t->g->info};
-}
-
 /* Constants have data where the kernel is asked about them. */
 static bool constants(const Timer *t, const Timed *s, TnTensor *in) {
+    memcpy(in, s->in, sizeof s->in);
     for (uint32_t i = 0; i < s->n_in; i++) {
         if (!s->constant[i])
             continue;
@@ -166,6 +168,22 @@ static void free_constants(const Timed *s, TnTensor *in) {
     for (uint32_t i = 0; i < s->n_in; i++)
         if (s->constant[i])
             free(in[i].data);
+}
+
+static TnStatus pack_once(Timer *t, const TnKernel *k, const TnKernelQuery *q, uint32_t i, size_t bytes, TnError *err) {
+    if (t->packed != NULL && t->packed_shape == t->shape && t->packed_input == i && t->packed_bytes == bytes && strcmp(t->packing, k->packing) == 0)
+        return TN_OK;
+    TN_TRY(t->g->lib->synchronize(t->g->stream, err)); /* a copy of the old one may be under way */
+    free(t->packed);
+    t->packed = aligned_alloc(64, tni_align_up(bytes, 64));
+    if (t->packed == NULL)
+        return TN_OOM(err, bytes);
+    k->pack(q, i, t->packed);
+    t->packed_shape = t->shape;
+    t->packed_input = i;
+    t->packed_bytes = bytes;
+    t->packing = k->packing;
+    return TN_OK;
 }
 
 static TnStatus make_set(Timer *t, const Timed *s, const TnKernel *k, const TnKernelQuery *q, Sets *sets, uint32_t n, TnError *err) {
@@ -194,15 +212,8 @@ static TnStatus make_set(Timer *t, const Timed *s, const TnKernel *k, const TnKe
             TN_TRY(lib->on_device(t->g->stream, p, sets->packed[0][i], packed, err));
             continue;
         }
-        void *host = aligned_alloc(64, tni_align_up(packed, 64));
-        if (host == NULL)
-            return TN_OOM(err, packed);
-        k->pack(q, i, host);
-        TnStatus st = lib->to_device(t->g->stream, p, host, packed, err);
-        if (st == TN_OK)
-            st = lib->synchronize(t->g->stream, err);
-        free(host);
-        TN_TRY(st);
+        TN_TRY(pack_once(t, k, q, i, packed, err));
+        TN_TRY(lib->to_device(t->g->stream, p, t->packed, packed, err));
     }
     for (uint32_t i = 0; i < s->n_out; i++) {
         TN_TRY(take(t, tn_tensor_bytes(&s->out[i]), &p, err));
@@ -233,31 +244,49 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Nanoseconds between two marks around fn's work: a call, or a graph of several. */
+static TnStatus once(Timer *t, TnMark *from, TnMark *to, TnGraphExec *graph, const Timed *s, const Program *p, Sets *sets, void *scratch, size_t bytes,
+                     double *ns, TnError *err) {
+    const TnDeviceLibrary *lib = t->g->lib;
+    TN_TRY(lib->mark_set(from, t->g->stream, err));
+    if (graph != NULL)
+        TN_TRY(lib->graph_launch(graph, t->g->stream, err));
+    else
+        TN_TRY(call_set(t, s, p, sets, 0, scratch, bytes, err));
+    TN_TRY(lib->mark_set(to, t->g->stream, err));
+    return lib->mark_elapsed(from, to, ns, err);
+}
+
+static TnStatus record(Timer *t, const Timed *s, const Program *p, Sets *sets, void *scratch, size_t bytes, uint32_t calls, TnGraphExec **graph, TnError *err) {
+    const TnDeviceLibrary *lib = t->g->lib;
+    TnStatus st = TN_OK;
+    TN_TRY(lib->capture_begin(t->g->stream, err));
+    for (uint32_t i = 0; i < calls && st == TN_OK; i++)
+        st = call_set(t, s, p, sets, i % sets->n, scratch, bytes, err);
+    TnStatus ended = lib->capture_end(t->g->stream, graph, st == TN_OK ? err : NULL);
+    return st != TN_OK ? st : ended;
+}
+
 /* Median nanoseconds of one call. */
 static TnStatus measure(Timer *t, const Timed *s, const Program *p, Sets *sets, void *scratch, size_t scratch_bytes, double *ns, TnError *err) {
     const TnDeviceLibrary *lib = t->g->lib;
     TnGraphExec *graph = NULL;
     TnMark *from = NULL, *to = NULL;
-    double times[LAUNCHES];
+    double times[LAUNCHES], first = 0;
     TnStatus st = TN_OK;
-    TN_TRY(call_set(t, s, p, sets, 0, scratch, scratch_bytes, err)); /* loads code, picks algorithms */
-    TN_TRY(lib->synchronize(t->g->stream, err));
+    TN_TRY_GOTO(call_set(t, s, p, sets, 0, scratch, scratch_bytes, err)); /* loads code, picks algorithms */
+    TN_TRY_GOTO(lib->synchronize(t->g->stream, err));
     TN_TRY_GOTO(lib->mark_create(t->g->dev, true, &from, err));
     TN_TRY_GOTO(lib->mark_create(t->g->dev, true, &to, err));
-    TN_TRY_GOTO(lib->capture_begin(t->g->stream, err));
-    for (uint32_t i = 0; i < CALLS && st == TN_OK; i++)
-        st = call_set(t, s, p, sets, i % sets->n, scratch, scratch_bytes, err);
-    TnStatus ended = lib->capture_end(t->g->stream, &graph, st == TN_OK ? err : NULL);
-    if (st != TN_OK || (st = ended) != TN_OK)
-        goto fail;
-    for (int i = -2; i < LAUNCHES; i++) {
+    TN_TRY_GOTO(once(t, from, to, NULL, s, p, sets, scratch, scratch_bytes, &first, err));
+    const double fit = GRAPH_NS / TN_MAX(first, 1.0);
+    const uint32_t calls = fit < 2 ? 2 : fit > MOST_CALLS ? MOST_CALLS : (uint32_t)fit;
+    TN_TRY_GOTO(record(t, s, p, sets, scratch, scratch_bytes, calls, &graph, err));
+    for (int i = -1; i < LAUNCHES; i++) {
         double total = 0;
-        TN_TRY_GOTO(lib->mark_set(from, t->g->stream, err));
-        TN_TRY_GOTO(lib->graph_launch(graph, t->g->stream, err));
-        TN_TRY_GOTO(lib->mark_set(to, t->g->stream, err));
-        TN_TRY_GOTO(lib->mark_elapsed(from, to, &total, err));
+        TN_TRY_GOTO(once(t, from, to, graph, s, p, sets, scratch, scratch_bytes, &total, err));
         if (i >= 0)
-            times[i] = total / CALLS;
+            times[i] = total / calls;
     }
     qsort(times, LAUNCHES, sizeof times[0], by_value);
     *ns = times[LAUNCHES / 2];
@@ -284,8 +313,8 @@ static bool host_make(const Timer *t, const Timed *s, Host *h) {
         const TnTensor *x = i < s->n_in ? &s->in[i] : &s->out[i - s->n_in];
         values += x->dtype == TN_UNDEFINED ? 0.0 : (double)tn_tensor_numel(x);
     }
-    h->sampled = s->op == TN_OP_gemm && (s->flops > MOST_FLOPS / 4 || values > MOST_VALUES);
-    if (!h->sampled && (s->flops > MOST_FLOPS || values > 2 * MOST_VALUES || s->op == TN_OP_attention_step))
+    h->sampled = s->op == TN_OP_gemm && s->out[0].dims[0] > 4 * SAMPLES;
+    if (!h->sampled && (s->flops > MOST_FLOPS || values > MOST_VALUES || s->op == TN_OP_attention_step))
         return false;
     const int64_t m = s->out[0].dims[0];
     for (int64_t r = 0; r < SAMPLES; r++) /* the first, the last, and between */
@@ -358,16 +387,16 @@ static double rate_of(const TnDeviceInfo *d, const TnKernel *k, TnDtype real) {
     return real != TN_F32 ? d->half_flops : (k->math & TN_MATH_TF32) != 0 ? d->tf32_flops : d->float_flops;
 }
 
-static TnStatus time_call(Timer *t, const Timed *s, const TnKernel *k, TnDtype real, const Host *h, TnError *err) {
-    TnTensor in[CASE_IN];
-    TnKernelQuery q = query_of(t, s, in);
+/* in: the operands, with the data of constants. */
+static TnStatus time_call(Timer *t, const Timed *s, const TnTensor *in, const TnKernel *k, TnDtype real, const Host *h, TnError *err) {
+    TnKernelQuery q = {s->op, &s->params, in, s->n_in, s->out, s->n_out, 1, &t->g->info};
     Program p = {k, NULL, t->g, t->o};
     static Sets sets;
     void *scratch = NULL;
     double ns = 0, worst = -1, bytes = bytes_of(s);
-    TnStatus st = constants(t, s, in) ? TN_OK : TN_OOM(err, 0);
+    TnStatus st = TN_OK;
     memset(&sets, 0, sizeof sets);
-    if (st != TN_OK || (k->supports != NULL && !k->supports(&q)))
+    if ((k->supports != NULL && !k->supports(&q)))
         goto fail;
     t->used = 0;
     double want = 3.0 * (double)t->g->info.l2_bytes / (bytes + 1.0);
@@ -396,7 +425,6 @@ static TnStatus time_call(Timer *t, const Timed *s, const TnKernel *k, TnDtype r
         t->failed++;
 fail:
     program_unload(&p);
-    free_constants(s, in);
     return st;
 }
 
@@ -406,32 +434,38 @@ static bool wanted(const Timer *t, const TnKernel *k, TnOp op) {
            (t->o->kernel == NULL || strstr(k->name, t->o->kernel) != NULL);
 }
 
+static void time_shape(Timer *t, const Timed *s, TnDtype real) {
+    static Host h;
+    TnTensor in[CASE_IN];
+    TnError err = {0};
+    bool any = false;
+    for (uint32_t i = 0; i < t->g->lib->n_kernels; i++)
+        any = any || wanted(t, &t->g->lib->kernels[i], s->op);
+    if (!any)
+        return;
+    t->shape++;
+    bool made = constants(t, s, in);
+    bool have = made && host_make(t, s, &h) && run_reference(s->op, &s->params, h.in, s->n_in, h.out, s->n_out, &err) == TN_OK;
+    for (uint32_t i = 0; i < t->g->lib->n_kernels && made; i++) {
+        const TnKernel *k = &t->g->lib->kernels[i];
+        if (!wanted(t, k, s->op) || time_call(t, s, in, k, real, have ? &h : NULL, &err) == TN_OK)
+            continue;
+        printf("FAIL %s %s %s: %s\n", k->name, s->what, tn_dtype_name(real), err.message);
+        t->failed++;
+    }
+    if (made)
+        host_free(&h);
+    free_constants(s, in);
+}
+
 static void time_op(Timer *t, TnOp op) {
     static Timed s;
     for (uint32_t shape = 0; timed_shape(op, shape, TN_F32, &s); shape++) {
         if ((t->o->only >= 0 && (int64_t)shape != t->o->only) || shape % t->o->stride != 0)
             continue;
-        for (int type = 0; type < 3; type++) {
-            static Host h;
-            TnError err = {0};
-            bool have = false, tried = false;
-            (void)timed_shape(op, shape, types[type], &s);
-            for (uint32_t i = 0; i < t->g->lib->n_kernels; i++) {
-                const TnKernel *k = &t->g->lib->kernels[i];
-                if (!wanted(t, k, op))
-                    continue;
-                if (!tried) {
-                    tried = true;
-                    have = host_make(t, &s, &h) && run_reference(op, &s.params, h.in, s.n_in, h.out, s.n_out, &err) == TN_OK;
-                }
-                if (time_call(t, &s, k, types[type], have ? &h : NULL, &err) != TN_OK) {
-                    printf("FAIL %s %s %s: %s\n", k->name, s.what, tn_dtype_name(types[type]), err.message);
-                    t->failed++;
-                }
-            }
-            if (tried)
-                host_free(&h);
-        }
+        for (int type = 0; type < 3; type++)
+            if ((t->o->type == TN_UNDEFINED || t->o->type == types[type]) && timed_shape(op, shape, types[type], &s))
+                time_shape(t, &s, types[type]);
     }
 }
 
@@ -486,5 +520,6 @@ uint32_t time_rows(Gpu *g, const Options *o) {
         free(t.typed[k]);
     }
     free(t.block);
+    free(t.packed);
     return t.failed;
 }
