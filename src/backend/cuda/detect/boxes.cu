@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * non_max_suppression: the scores of every class are sorted, a block a class walks down the order and keeps what overlaps none of the kept too
- * much; the host learns the total, then the kept ones are written. roi_align: a thread an output. Geometry is in double, as in the reference,
- * because thresholds and numbers of samples hang on it. */
+ * non_max_suppression: the scores of every class are sorted, a block a class walks down the order and keeps what overlaps none of the kept
+ * too much; the host learns the total, then the kept ones are written. roi_align: a thread an output. Geometry is in double, as in the
+ * reference, because thresholds and numbers of samples hang on it. */
 #include "backend/cuda/detect/detect.h"
 #include "backend/cuda/detect/sort.h"
 #include "backend/cuda/pointwise/element.cuh"
@@ -168,7 +168,8 @@ __global__ void __launch_bounds__(BX_BLOCK) roi_kernel(const __grid_constant__ R
     bool any = false;
     for (int64_t a = 0; a < gh; a++)
         for (int64_t k = 0; k < gw; k++) {
-            const double y = __dadd_rn(y0, ((double)a + 0.5) * bin_h / (double)gh), x = __dadd_rn(x0, ((double)k + 0.5) * bin_w / (double)gw);
+            const double y = __dadd_rn(y0, ((double)a + 0.5) * bin_h / (double)gh),
+                         x = __dadd_rn(x0, ((double)k + 0.5) * bin_w / (double)gw);
             const double v = sample(r, plane, y, x);
             acc = r.max == 0 ? acc + v : any ? fmax(acc, v) : v;
             any = true;
@@ -184,7 +185,8 @@ bool has(const TnKernelCall *call, uint32_t i) {
 
 TnStatus tni_cuda_nms(TnKernelCall *call) {
     const TnTensor *boxes = &call->in[0], *scores = &call->in[1];
-    if (boxes->rank != 3 || scores->rank != 3 || boxes->dims[2] != 4 || boxes->dims[0] != scores->dims[0] || boxes->dims[1] != scores->dims[2])
+    if (boxes->rank != 3 || scores->rank != 3 || boxes->dims[2] != 4 || boxes->dims[0] != scores->dims[0] ||
+        boxes->dims[1] != scores->dims[2])
         return TN_RAISE(call->err, TN_ERR_INTERNAL, "non_max_suppression was called with boxes and scores whose shapes do not fit");
     Nms m;
     memset(&m, 0, sizeof m);

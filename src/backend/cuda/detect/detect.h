@@ -38,8 +38,8 @@ double tni_cuda_roi_cost(const TnKernelQuery *q);
 
 /* ---- shared by their files ---- */
 
-/* Brings `bytes` from the device and waits: for operators whose results have a size that only the device knows. Fails while the stream records
- * a graph. */
+/* Brings `bytes` from the device and waits: for operators whose results have a size that only the device knows. Fails while the stream
+ * records a graph. */
 TnStatus tni_cuda_fetch(TnKernelCall *call, void *dst, const void *src, size_t bytes, const char *op);
 /* TN_ERR_INTERNAL when scratch is smaller than need. */
 TnStatus tni_cuda_need(TnKernelCall *call, size_t need, const char *op);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * nonzero and compress: elements that are set, in order. Blocks count theirs, one block adds the counts up, the host learns the total and sets the
- * output's size, then the blocks write. Scratch: counts of the blocks, the total; compress: the places that are kept. */
+ * nonzero and compress: elements that are set, in order. Blocks count theirs, one block adds the counts up, the host learns the total and
+ * sets the output's size, then the blocks write. Scratch: counts of the blocks, the total; compress: the places that are kept. */
 #include "backend/cuda/detect/detect.h"
 #include "backend/cuda/pointwise/element.cuh"
 
@@ -101,7 +101,8 @@ __global__ void __launch_bounds__(SL_BLOCK) places_kernel(const __grid_constant_
 }
 
 /* y[o, k, :] = x[o, places[k], :] */
-template <typename T> __global__ void __launch_bounds__(SL_BLOCK)
+template <typename T>
+__global__ void __launch_bounds__(SL_BLOCK)
     keep_kernel(const T *x, T *y, const int64_t *places, int64_t total, int64_t n, int64_t count, int64_t inner) {
     const int64_t i = (int64_t)blockIdx.x * SL_BLOCK + threadIdx.x;
     if (i >= total)
@@ -176,8 +177,8 @@ TnStatus tni_cuda_compress(TnKernelCall *call) {
     }
     const int64_t given = tn_tensor_numel(cond);
     if (given > n)
-        return TN_RAISE(call->err, TN_ERR_RUN, "compress: a condition of %lld elements is longer than axis %d of size %lld", (long long)given,
-                        axis, (long long)n);
+        return TN_RAISE(call->err, TN_ERR_RUN, "compress: a condition of %lld elements is longer than axis %d of size %lld",
+                        (long long)given, axis, (long long)n);
     Flags f;
     TN_TRY(tni_cuda_need(call, count_bytes(given) + (size_t)given * sizeof(int64_t), "compress"));
     TN_TRY(count_set(call, cond, given, "compress", &f, &count));
@@ -188,8 +189,9 @@ TnStatus tni_cuda_compress(TnKernelCall *call) {
         return TN_OK;
     int64_t *places = f.counts + f.blocks + 1;
     places_kernel<<<(unsigned)f.blocks, SL_BLOCK, 0, call->stream->s>>>(f, places);
-    TNI_SIZE_SWITCH(tni_size_of(x->dtype), T, (keep_kernel<T><<<(unsigned)tni_div_up(total, SL_BLOCK), SL_BLOCK, 0, call->stream->s>>>(
-                                                  (const T *)x->data, (T *)call->out[0].data, places, total, n, count, inner)));
+    TNI_SIZE_SWITCH(tni_size_of(x->dtype), T,
+                    (keep_kernel<T><<<(unsigned)tni_div_up(total, SL_BLOCK), SL_BLOCK, 0, call->stream->s>>>(
+                        (const T *)x->data, (T *)call->out[0].data, places, total, n, count, inner)));
     return tni_cuda_launched(call, "compress");
 }
 

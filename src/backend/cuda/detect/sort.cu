@@ -7,7 +7,9 @@
 namespace {
 constexpr int CHUNK = 2048, THREADS = 1024;
 
-__device__ bool after(uint64_t ka, uint32_t ia, uint64_t kb, uint32_t ib) { return ka > kb || (ka == kb && ia > ib); }
+__device__ bool after(uint64_t ka, uint32_t ia, uint64_t kb, uint32_t ib) {
+    return ka > kb || (ka == kb && ia > ib);
+}
 
 /* One comparison of places a < b, ascending or descending. */
 __device__ void exchange(uint64_t *key, uint32_t *idx, int64_t a, int64_t b, bool ascending) {

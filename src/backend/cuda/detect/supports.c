@@ -52,7 +52,8 @@ bool tni_cuda_nms_supports(const TnKernelQuery *q) {
 
 static bool roi(const TnKernelQuery *q, TnDtype t) {
     bool index = q->in[2].dtype == TN_I64 || q->in[2].dtype == TN_I32;
-    return index && tni_dtype_is_float(q->in[1].dtype) && tn_dtype_bits(q->in[1].dtype) >= 16 && q->in[0].dtype == t && q->out[0].dtype == t;
+    return index && tni_dtype_is_float(q->in[1].dtype) && tn_dtype_bits(q->in[1].dtype) >= 16 && q->in[0].dtype == t &&
+           q->out[0].dtype == t;
 }
 
 bool tni_cuda_roi_floats(const TnKernelQuery *q) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * topk: every line is sorted by value, equal ones by index (the lower first), and its first k are taken. NaN is greater than every number. In: k in
- * host memory (it is the output's dim, too). Scratch: [lines][power of two] keys and indices. */
+ * topk: every line is sorted by value, equal ones by index (the lower first), and its first k are taken. NaN is greater than every number.
+ * In: k in host memory (it is the output's dim, too). Scratch: [lines][power of two] keys and indices. */
 #include "backend/cuda/detect/detect.h"
 #include "backend/cuda/detect/sort.h"
 #include "backend/cuda/pointwise/element.cuh"
@@ -17,7 +17,9 @@ struct Topk {
     uint32_t type, largest;
 };
 
-__device__ int64_t line_base(const Topk &t, int64_t line, int64_t n) { return line / t.inner * n * t.inner + line % t.inner; }
+__device__ int64_t line_base(const Topk &t, int64_t line, int64_t n) {
+    return line / t.inner * n * t.inner + line % t.inner;
+}
 
 __global__ void __launch_bounds__(TK_BLOCK) key_kernel(const __grid_constant__ Topk t) {
     const int64_t i = (int64_t)blockIdx.x * TK_BLOCK + threadIdx.x;
@@ -37,7 +39,8 @@ template <typename T> __global__ void __launch_bounds__(TK_BLOCK) take_kernel(co
     const int64_t i = (int64_t)blockIdx.x * TK_BLOCK + threadIdx.x;
     if (i >= t.lines * t.k)
         return;
-    const int64_t line = i / t.k, place = i - line * t.k, from = t.idx[line * t.sorted + place], to = line_base(t, line, t.k) + place * t.inner;
+    const int64_t line = i / t.k, place = i - line * t.k, from = t.idx[line * t.sorted + place],
+                  to = line_base(t, line, t.k) + place * t.inner;
     if (values != nullptr)
         values[to] = ((const T *)t.x)[line_base(t, line, t.n) + from * t.inner];
     if (indices != nullptr)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * unique: items (elements, or slices along an axis) are sorted by their contents, equal ones by their number; runs of equal items are groups; the
- * host learns how many, sets the outputs' sizes, and the groups are written in sorted order or in that of their first items. Slices are compared
- * element by element, NaN as the greatest number and equal to itself. Scratch: seven arrays, see Items. */
+ * unique: items (elements, or slices along an axis) are sorted by their contents, equal ones by their number; runs of equal items are
+ * groups; the host learns how many, sets the outputs' sizes, and the groups are written in sorted order or in that of their first items.
+ * Slices are compared element by element, NaN as the greatest number and equal to itself. Scratch: seven arrays, see Items. */
 #include "backend/cuda/detect/detect.h"
 #include "backend/cuda/detect/sort.h"
 #include "backend/cuda/pointwise/element.cuh"
@@ -15,14 +15,14 @@ struct Items {
     int64_t outer, n, inner; /* item k is x[:, k, :] */
     int64_t sorted;          /* power of two */
     uint32_t type, by_value;
-    uint32_t *idx;   /* [sorted] items in order */
-    int64_t *group;  /* [n] of a place in the order: its group */
-    int64_t *start;  /* [n + 1] of a group: its first place; of the last + 1: n */
-    int64_t *of;     /* [n] of an item: its group */
-    int64_t *place;  /* [n] of a group: where it goes */
-    int64_t *order;  /* [n] inverse of place */
-    int64_t *mark;   /* [n] of an item: 1 when it is the first of its group; then how many such are before it */
-    int64_t *count;  /* groups */
+    uint32_t *idx;  /* [sorted] items in order */
+    int64_t *group; /* [n] of a place in the order: its group */
+    int64_t *start; /* [n + 1] of a group: its first place; of the last + 1: n */
+    int64_t *of;    /* [n] of an item: its group */
+    int64_t *place; /* [n] of a group: where it goes */
+    int64_t *order; /* [n] inverse of place */
+    int64_t *mark;  /* [n] of an item: 1 when it is the first of its group; then how many such are before it */
+    int64_t *count; /* groups */
 };
 
 /* < 0, 0, > 0; what is beyond n is greater than all. */
@@ -140,7 +140,8 @@ __global__ void __launch_bounds__(UQ_BLOCK) write_kernel(const __grid_constant__
         o.inverse[k] = s.place[s.of[k]];
 }
 
-template <typename T> __global__ void __launch_bounds__(UQ_BLOCK) item_kernel(const __grid_constant__ Items s, T *y, int64_t groups, int64_t total) {
+template <typename T>
+__global__ void __launch_bounds__(UQ_BLOCK) item_kernel(const __grid_constant__ Items s, T *y, int64_t groups, int64_t total) {
     const int64_t i = (int64_t)blockIdx.x * UQ_BLOCK + threadIdx.x;
     if (i >= total)
         return;
@@ -225,8 +226,8 @@ TnStatus tni_cuda_unique(TnKernelCall *call) {
         return TN_OK;
     const int64_t total = s.outer * groups * s.inner;
     if (call->out[0].data != nullptr && total > 0)
-        TNI_SIZE_SWITCH(tni_size_of(x->dtype), T, (item_kernel<T><<<blocks_for(total), UQ_BLOCK, 0, call->stream->s>>>(
-                                                      s, (T *)call->out[0].data, groups, total)));
+        TNI_SIZE_SWITCH(tni_size_of(x->dtype), T,
+                        (item_kernel<T><<<blocks_for(total), UQ_BLOCK, 0, call->stream->s>>>(s, (T *)call->out[0].data, groups, total)));
     const Outputs o = {call->out[0].data, wanted(call, 1), wanted(call, 2), wanted(call, 3), groups};
     write_kernel<<<blocks_for(s.n), UQ_BLOCK, 0, call->stream->s>>>(s, o);
     return tni_cuda_launched(call, "unique");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * gather, gather_elements, gather_nd: any element type, moved in units of up to 16 bytes. Indices int32 or int64, negative ones from the end; one
- * out of range is noted in the stream's fault word and clamped. */
+ * gather, gather_elements, gather_nd: any element type, moved in units of up to 16 bytes. Indices int32 or int64, negative ones from the
+ * end; one out of range is noted in the stream's fault word and clamped. */
 #include "backend/cuda/gather/gather.h"
 #include "backend/cuda/gather/index.cuh"
 
@@ -43,8 +43,8 @@ template <typename T, typename I> __global__ void __launch_bounds__(GATHER_BLOCK
     ((T *)p.y)[t] = v;
 }
 
-template <typename T, typename I> __global__ void __launch_bounds__(GATHER_BLOCK)
-    elements_kernel(const T *x, const I *idx, T *y, const __grid_constant__ Elements e) {
+template <typename T, typename I>
+__global__ void __launch_bounds__(GATHER_BLOCK) elements_kernel(const T *x, const I *idx, T *y, const __grid_constant__ Elements e) {
     const int64_t t = (int64_t)blockIdx.x * GATHER_BLOCK + threadIdx.x;
     if (t >= e.n)
         return;
@@ -62,8 +62,8 @@ struct Slices {
     int64_t unit;                  /* elements of a unit */
 };
 
-template <typename T, typename I> __global__ void __launch_bounds__(GATHER_BLOCK)
-    nd_kernel(const T *x, const I *idx, T *y, const __grid_constant__ Slices s) {
+template <typename T, typename I>
+__global__ void __launch_bounds__(GATHER_BLOCK) nd_kernel(const T *x, const I *idx, T *y, const __grid_constant__ Slices s) {
     const int64_t i = (int64_t)blockIdx.x * GATHER_BLOCK + threadIdx.x;
     if (i >= s.total)
         return;
@@ -126,8 +126,9 @@ TnStatus tni_cuda_gather_elements(TnKernelCall *call) {
         return TN_OK;
     const unsigned blocks = (unsigned)tni_div_up(e.n, GATHER_BLOCK);
     GATHER_INDEX(idx->dtype, I,
-                 TNI_SIZE_SWITCH(tni_size_of(x->dtype), T, (elements_kernel<T, I><<<blocks, GATHER_BLOCK, 0, call->stream->s>>>(
-                                                               (const T *)x->data, (const I *)idx->data, (T *)y->data, e))));
+                 TNI_SIZE_SWITCH(tni_size_of(x->dtype), T,
+                                 (elements_kernel<T, I><<<blocks, GATHER_BLOCK, 0, call->stream->s>>>(
+                                     (const T *)x->data, (const I *)idx->data, (T *)y->data, e))));
     return tni_cuda_launched(call, "gather_elements");
 }
 
@@ -152,7 +153,9 @@ TnStatus tni_cuda_gather_nd(TnKernelCall *call) {
     s.run = run / s.unit;
     s.total = batches * s.per * s.run;
     const unsigned blocks = (unsigned)tni_div_up(s.total, GATHER_BLOCK);
-    GATHER_INDEX(idx->dtype, I, TNI_SIZE_SWITCH(unit, T, (nd_kernel<T, I><<<blocks, GATHER_BLOCK, 0, call->stream->s>>>(
-                                                             (const T *)x->data, (const I *)idx->data, (T *)y->data, s))));
+    GATHER_INDEX(idx->dtype, I,
+                 TNI_SIZE_SWITCH(unit, T,
+                                 (nd_kernel<T, I><<<blocks, GATHER_BLOCK, 0, call->stream->s>>>((const T *)x->data, (const I *)idx->data,
+                                                                                                (T *)y->data, s))));
     return tni_cuda_launched(call, "gather_nd");
 }

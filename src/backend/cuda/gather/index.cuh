@@ -9,15 +9,15 @@
 #define GATHER_BLOCK 256
 
 /* Runs the statement with I as the type of int32 or int64 indices. */
-#define GATHER_INDEX(dtype, I, ...)  \
-    do {                             \
-        if ((dtype) == TN_I64) {     \
-            using I = int64_t;       \
-            __VA_ARGS__;             \
-        } else {                     \
-            using I = int32_t;       \
-            __VA_ARGS__;             \
-        }                            \
+#define GATHER_INDEX(dtype, I, ...)                                                                                                        \
+    do {                                                                                                                                   \
+        if ((dtype) == TN_I64) {                                                                                                           \
+            using I = int64_t;                                                                                                             \
+            __VA_ARGS__;                                                                                                                   \
+        } else {                                                                                                                           \
+            using I = int32_t;                                                                                                             \
+            __VA_ARGS__;                                                                                                                   \
+        }                                                                                                                                  \
     } while (0)
 
 /* As tni_index, and -1 where an axis has no elements at all. */
@@ -30,7 +30,7 @@ TNI_DEVICE int64_t gather_index(TniFault *fault, int64_t index, int64_t size) {
 
 /* The element of `data` with the coordinates of an element of the index tensor, but for the axis, where the index stands. */
 struct Elements {
-    int64_t n, size, axis_stride; /* indices; of the axis in data */
+    int64_t n, size, axis_stride;                    /* indices; of the axis in data */
     int64_t dims[TN_MAX_RANK], strides[TN_MAX_RANK]; /* of the index tensor; of data, 0 for the axis; innermost first */
     int32_t rank;
     TniFault *fault;
@@ -65,7 +65,8 @@ template <typename I> TNI_DEVICE int64_t slice_of(const Tuples &p, const I *idx,
     return ok ? at : -1;
 }
 
-static inline TnStatus elements_setup(TnKernelCall *call, const char *op, const TnTensor *data, const TnTensor *idx, int32_t axis, Elements *e) {
+static inline TnStatus elements_setup(TnKernelCall *call, const char *op, const TnTensor *data, const TnTensor *idx, int32_t axis,
+                                      Elements *e) {
     memset(e, 0, sizeof *e);
     axis += axis < 0 ? data->rank : 0;
     bool fits = axis >= 0 && axis < data->rank && data->rank == idx->rank;

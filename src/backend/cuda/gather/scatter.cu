@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * scatter_nd and scatter_elements: y = x with updates at slices (or single elements: slices of one element), in the order of the reference.
- * Without a reduction the last update of a slice stays: every slice keeps the highest number of an update (integer maxima, so the order does
- * not matter), then those updates are written. With one, updates are sorted by slice and number, and each slice takes its own one after the
- * other; f16 and bf16 are summed in f32 and rounded once. */
+ * Without a reduction the last update of a slice stays: every slice keeps the highest number of an update (integer maxima, so the order
+ * does not matter), then those updates are written. With one, updates are sorted by slice and number, and each slice takes its own one
+ * after the other; f16 and bf16 are summed in f32 and rounded once. */
 #include "backend/cuda/detect/sort.h"
 #include "backend/cuda/gather/gather.h"
 #include "backend/cuda/gather/index.cuh"

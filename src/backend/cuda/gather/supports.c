@@ -4,7 +4,8 @@
 #include "backend/cuda/gather/gather.h"
 
 static bool operands(const TnKernelQuery *q) {
-    return tn_dtype_bits(q->in[0].dtype) >= 8 && q->out[0].dtype == q->in[0].dtype && (q->in[1].dtype == TN_I32 || q->in[1].dtype == TN_I64);
+    return tn_dtype_bits(q->in[0].dtype) >= 8 && q->out[0].dtype == q->in[0].dtype &&
+           (q->in[1].dtype == TN_I32 || q->in[1].dtype == TN_I64);
 }
 
 bool tni_cuda_gather_supports(const TnKernelQuery *q) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Which kernel copies a box. Dims of 1 vanish and neighbours that are contiguous on both sides are joined; then a box is one run (the copy
- * engine's), has a common innermost dim (copied in units of up to 16 bytes), or exchanges its innermost dims (tiles through shared memory). */
+ * engine's), has a common innermost dim (copied in units of up to 16 bytes), or exchanges its innermost dims (tiles through shared memory).
+ */
 #include "backend/cuda/move/box.h"
 
 void tni_cuda_mv_strides(int32_t rank, const int64_t *dims, int64_t *strides) {

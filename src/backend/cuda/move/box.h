@@ -31,7 +31,7 @@ TnStatus tni_cuda_mv_copy(TnKernelCall *call, const MvBox *b, void *dst, const v
 typedef struct MvWalk {
     const void *src;
     void *dst;
-    int64_t total; /* units */
+    int64_t total;                                     /* units */
     int64_t dims[MV_DIMS], to[MV_DIMS], from[MV_DIMS]; /* innermost first */
     TniDiv div[MV_DIMS];
     int32_t n;
@@ -42,9 +42,9 @@ void tni_cuda_mv_strided(cudaStream_t s, const MvWalk *w, size_t unit);
 typedef struct MvPlane {
     const void *src;
     void *dst;
-    int64_t a, b;             /* a: contiguous in src; b: contiguous in dst */
-    int64_t a_to, b_from;     /* strides of a in dst, of b in src */
-    int64_t a_tiles, b_tiles; /* of TILE elements */
+    int64_t a, b;                                      /* a: contiguous in src; b: contiguous in dst */
+    int64_t a_to, b_from;                              /* strides of a in dst, of b in src */
+    int64_t a_tiles, b_tiles;                          /* of TILE elements */
     int64_t dims[MV_DIMS], to[MV_DIMS], from[MV_DIMS]; /* the rest, innermost first */
     int32_t n;
 } MvPlane;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The kernels behind box.h: strided copies in units, exchanges of two dims in tiles, rows cut into parts. In: descriptions of box.c and parts.c,
- * whose alignment and bounds hold. Elements are moved as unsigned integers of their size. */
+ * The kernels behind box.h: strided copies in units, exchanges of two dims in tiles, rows cut into parts. In: descriptions of box.c and
+ * parts.c, whose alignment and bounds hold. Elements are moved as unsigned integers of their size. */
 #include "backend/cuda/move/box.h"
 
 namespace {

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tensors made from little: constant_of_shape, range, eye_like, trilu, one_hot, and the small integer vectors shape, size, dims, whose elements
- * travel as arguments of the launch. */
+ * Tensors made from little: constant_of_shape, range, eye_like, trilu, one_hot, and the small integer vectors shape, size, dims, whose
+ * elements travel as arguments of the launch. */
 #include "backend/cuda/move/box.h"
 #include "backend/cuda/move/move.h"
 #include "backend/cuda/pointwise/element.cuh"
 
 namespace {
-__device__ int64_t here(void) { return (int64_t)blockIdx.x * MV_BLOCK + threadIdx.x; }
+__device__ int64_t here(void) {
+    return (int64_t)blockIdx.x * MV_BLOCK + threadIdx.x;
+}
 
 /* 16 bytes a thread, the pattern being one element repeated; the last bytes one by one. */
 __global__ void __launch_bounds__(MV_BLOCK) fill_kernel(uint8_t *y, int64_t bytes, uint4 pattern, bool vec) {
@@ -23,7 +25,8 @@ __global__ void __launch_bounds__(MV_BLOCK) fill_kernel(uint8_t *y, int64_t byte
             y[first + i] = (uint8_t)(words[i / 4] >> (i % 4 * 8));
 }
 
-__global__ void __launch_bounds__(MV_BLOCK) range_kernel(void *y, uint32_t type, int64_t n, int64_t start, int64_t step, double fstart, double fstep) {
+__global__ void __launch_bounds__(MV_BLOCK)
+    range_kernel(void *y, uint32_t type, int64_t n, int64_t start, int64_t step, double fstart, double fstep) {
     const int64_t i = here();
     if (i >= n)
         return;
@@ -39,8 +42,8 @@ __global__ void __launch_bounds__(MV_BLOCK) eye_kernel(void *y, uint32_t type, i
         el_store_f64(type, y, i, i % cols - i / cols == k ? 1.0 : 0.0);
 }
 
-template <typename T> __global__ void __launch_bounds__(MV_BLOCK)
-    trilu_kernel(const T *x, T *y, int64_t n, int64_t rows, int64_t cols, int64_t k, bool upper) {
+template <typename T>
+__global__ void __launch_bounds__(MV_BLOCK) trilu_kernel(const T *x, T *y, int64_t n, int64_t rows, int64_t cols, int64_t k, bool upper) {
     const int64_t i = here();
     if (i >= n)
         return;
@@ -53,7 +56,8 @@ template <typename T> __global__ void __launch_bounds__(MV_BLOCK)
     y[i] = v;
 }
 
-template <typename T> __global__ void __launch_bounds__(MV_BLOCK)
+template <typename T>
+__global__ void __launch_bounds__(MV_BLOCK)
     one_hot_kernel(const void *idx, uint32_t type, const T *values, T *y, int64_t n, int64_t depth, int64_t inner) {
     const int64_t i = here();
     if (i >= n)
@@ -103,7 +107,8 @@ TnStatus tni_cuda_constant_of_shape(TnKernelCall *call) {
         pattern[i] = p->value[i % size];
     uint4 v;
     memcpy(&v, pattern, sizeof v);
-    fill_kernel<<<blocks_for(tni_div_up(bytes, 16)), MV_BLOCK, 0, call->stream->s>>>((uint8_t *)y->data, bytes, v, tni_is_aligned(y->data, 16));
+    fill_kernel<<<blocks_for(tni_div_up(bytes, 16)), MV_BLOCK, 0, call->stream->s>>>((uint8_t *)y->data, bytes, v,
+                                                                                     tni_is_aligned(y->data, 16));
     return tni_cuda_launched(call, "constant_of_shape");
 }
 
@@ -141,8 +146,9 @@ TnStatus tni_cuda_trilu(TnKernelCall *call) {
     const int64_t rows = x->dims[x->rank - 2], cols = x->dims[x->rank - 1];
     const bool upper = ((const TnTriluParams *)call->params)->upper != 0, given = call->n_in > 1 && call->in[1].dtype != TN_UNDEFINED;
     const int64_t k = given ? tni_load_i64(call->in[1].dtype, call->in[1].data, 0) : 0;
-    TNI_SIZE_SWITCH(tni_size_of(x->dtype), T,
-                    (trilu_kernel<T><<<blocks_for(n), MV_BLOCK, 0, call->stream->s>>>((const T *)x->data, (T *)y->data, n, rows, cols, k, upper)));
+    TNI_SIZE_SWITCH(
+        tni_size_of(x->dtype), T,
+        (trilu_kernel<T><<<blocks_for(n), MV_BLOCK, 0, call->stream->s>>>((const T *)x->data, (T *)y->data, n, rows, cols, k, upper)));
     return tni_cuda_launched(call, "trilu");
 }
 
@@ -158,8 +164,8 @@ TnStatus tni_cuda_one_hot(TnKernelCall *call) {
         return TN_OK;
     const int64_t inner = tni_numel_range(y, axis + 1, y->rank);
     TNI_SIZE_SWITCH(tni_size_of(y->dtype), T,
-                    (one_hot_kernel<T><<<blocks_for(n), MV_BLOCK, 0, call->stream->s>>>(idx->data, (uint32_t)idx->dtype, (const T *)values->data,
-                                                                                        (T *)y->data, n, depth, inner)));
+                    (one_hot_kernel<T><<<blocks_for(n), MV_BLOCK, 0, call->stream->s>>>(
+                        idx->data, (uint32_t)idx->dtype, (const T *)values->data, (T *)y->data, n, depth, inner)));
     return tni_cuda_launched(call, "one_hot");
 }
 
@@ -184,7 +190,8 @@ TnStatus tni_cuda_size(TnKernelCall *call) {
 
 TnStatus tni_cuda_dims(TnKernelCall *call) {
     const TnDimsParams *p = (const TnDimsParams *)call->params;
-    if (p->n > TN_DIMS_MAX || tn_tensor_numel(&call->out[0]) != (p->rank == 0 ? 1 : (int64_t)p->n) || (p->n > 0 && call->dim_values == nullptr))
+    if (p->n > TN_DIMS_MAX || tn_tensor_numel(&call->out[0]) != (p->rank == 0 ? 1 : (int64_t)p->n) ||
+        (p->n > 0 && call->dim_values == nullptr))
         return bad(call, "dims", "an output of another size or no values of the symbolic dimensions");
     Numbers v = {};
     for (uint32_t i = 0; i < p->n; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Moving operators that are copies of boxes (box.h): identity, reshape, copy, transpose, slice, expand, tile, depth_to_space, space_to_depth.
- * Host code: computes strides, which the kernels follow. */
+ * Moving operators that are copies of boxes (box.h): identity, reshape, copy, transpose, slice, expand, tile, depth_to_space,
+ * space_to_depth. Host code: computes strides, which the kernels follow. */
 #include "backend/cuda/move/move.h"
 #include "backend/cuda/move/box.h"
 
@@ -70,8 +70,8 @@ TnStatus tni_cuda_slice(TnKernelCall *call) {
         int64_t start = tni_load_i64(starts->dtype, starts->data, i), span = 0;
         a += a < 0 ? x->rank : 0;
         if (a < 0 || a >= x->rank || step == 0)
-            return TN_RAISE(call->err, TN_ERR_RUN, "slice: axis %lld and step %lld do not fit an input of rank %d", (long long)a, (long long)step,
-                            x->rank);
+            return TN_RAISE(call->err, TN_ERR_RUN, "slice: axis %lld and step %lld do not fit an input of rank %d", (long long)a,
+                            (long long)step, x->rank);
         const int64_t size = x->dims[a], n = y->dims[a];
         if (start < 0 && !tni_add_i64(start, size, &start))
             start = 0;
@@ -136,7 +136,8 @@ static TnStatus depth_space(TnKernelCall *call, const char *op, bool to_space, b
     /* b, c, h, block row, w, block column */
     const int64_t dims[6] = {deep->dims[0], C, H, block, W, block};
     const int64_t ws[6] = {whole, H * W * block * block, block * W * block, W * block, block, 1};
-    const int64_t ds[6] = {whole, crd ? block * block * H * W : H * W, W, crd ? block * H * W : block * C * H * W, 1, crd ? H * W : C * H * W};
+    const int64_t ds[6] = {
+        whole, crd ? block * block * H * W : H * W, W, crd ? block * H * W : block * C * H * W, 1, crd ? H * W : C * H * W};
     /* order of the output's memory, so that its strides descend */
     static const int32_t by_wide[6] = {0, 1, 2, 3, 4, 5}, by_dcr[6] = {0, 3, 5, 1, 2, 4}, by_crd[6] = {0, 1, 3, 5, 2, 4};
     const int32_t *order = to_space ? by_wide : crd ? by_crd : by_dcr;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * pad: constant, reflect, edge, wrap; negative pads crop first. Every output element finds its source; inner dims that are not padded are moved in
- * units of up to 16 bytes. In: pads and axes in host memory, the value in device memory. */
+ * pad: constant, reflect, edge, wrap; negative pads crop first. Every output element finds its source; inner dims that are not padded are
+ * moved in units of up to 16 bytes. In: pads and axes in host memory, the value in device memory. */
 #include "backend/cuda/move/box.h"
 #include "backend/cuda/move/move.h"
 
@@ -9,7 +9,7 @@ namespace {
 struct Pad {
     const void *x, *value; /* value NULL: zero */
     void *y;
-    int64_t total; /* units */
+    int64_t total;                                                                                        /* units */
     int64_t dims[TN_MAX_RANK], before[TN_MAX_RANK], lo[TN_MAX_RANK], n[TN_MAX_RANK], stride[TN_MAX_RANK]; /* innermost first */
     TniDiv div[TN_MAX_RANK];
     int32_t rank;

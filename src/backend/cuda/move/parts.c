@@ -67,8 +67,8 @@ static TnStatus run(Cut *c, int32_t axis) {
     for (uint32_t i = 0; i < c->n; i++)
         sum += width(c, i);
     if (sum != pitch)
-        return TN_RAISE(c->call->err, TN_ERR_INTERNAL, "%s: parts of %lld bytes a row do not make up rows of %lld bytes", c->op, (long long)sum,
-                        (long long)pitch);
+        return TN_RAISE(c->call->err, TN_ERR_INTERNAL, "%s: parts of %lld bytes a row do not make up rows of %lld bytes", c->op,
+                        (long long)sum, (long long)pitch);
     if (c->rows == 0)
         return TN_OK;
     for (uint32_t i = 0; i < c->n; i += MV_PARTS)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cast: the common pairs of types in vectors, all others through double or int64. To the bit as ONNX has it: floats round half to even once; a
- * float becomes an integer by truncation and saturation, NaN 0; integers wrap; anything but zero is true. saturate 2: finite values beyond the
- * largest finite number of a float target become that number. */
+ * cast: the common pairs of types in vectors, all others through double or int64. To the bit as ONNX has it: floats round half to even
+ * once; a float becomes an integer by truncation and saturation, NaN 0; integers wrap; anything but zero is true. saturate 2: finite values
+ * beyond the largest finite number of a float target become that number. */
 #include "backend/cuda/pointwise/code.cuh"
 #include "backend/cuda/pointwise/element.cuh"
 #include "backend/cuda/pointwise/pointwise.h"
@@ -11,7 +11,9 @@ namespace {
 template <typename T> struct Tag {};
 
 /* ---- one element: source as float or int64, then to the target ---- */
-__device__ float widen(float v) { return v; }
+__device__ float widen(float v) {
+    return v;
+}
 __device__ float widen(PwHalf v) {
     float r;
     pw_to(v, r);
@@ -22,12 +24,22 @@ __device__ float widen(PwBrain v) {
     pw_to(v, r);
     return r;
 }
-__device__ int64_t widen(int64_t v) { return v; }
-__device__ int64_t widen(int32_t v) { return v; }
-__device__ int64_t widen(uint8_t v) { return v; }
-__device__ int64_t widen(PwBool v) { return v.v != 0; }
+__device__ int64_t widen(int64_t v) {
+    return v;
+}
+__device__ int64_t widen(int32_t v) {
+    return v;
+}
+__device__ int64_t widen(uint8_t v) {
+    return v;
+}
+__device__ int64_t widen(PwBool v) {
+    return v.v != 0;
+}
 
-template <bool CLAMP> __device__ float narrow(float v, Tag<float>) { return v; }
+template <bool CLAMP> __device__ float narrow(float v, Tag<float>) {
+    return v;
+}
 template <bool CLAMP> __device__ PwHalf narrow(float v, Tag<PwHalf>) {
     PwHalf r;
     PwStore<CLAMP>::one(&r, v);
@@ -47,20 +59,36 @@ template <bool CLAMP> __device__ int32_t narrow(float v, Tag<int32_t>) {
 template <bool CLAMP> __device__ uint8_t narrow(float v, Tag<uint8_t>) {
     return v != v || v <= 0.0f ? 0 : v >= 255.0f ? 255 : (uint8_t)(uint32_t)v;
 }
-template <bool CLAMP> __device__ PwBool narrow(float v, Tag<PwBool>) { return {(unsigned char)(v != 0.0f)}; }
+template <bool CLAMP> __device__ PwBool narrow(float v, Tag<PwBool>) {
+    return {(unsigned char)(v != 0.0f)};
+}
 
-template <bool CLAMP> __device__ float narrow(int64_t v, Tag<float>) { return __ll2float_rn(v); }
+template <bool CLAMP> __device__ float narrow(int64_t v, Tag<float>) {
+    return __ll2float_rn(v);
+}
 /* Rounded once: an integer of more than 24 bits goes through double with a sticky bit. */
 template <bool CLAMP, typename T> __device__ T narrow_integer(int64_t v, Tag<T> to) {
     const bool small = v > -(1 << 24) && v < 1 << 24;
     return narrow<CLAMP>(small ? (float)(int32_t)v : el_odd(el_wide_integer(v, false)), to);
 }
-template <bool CLAMP> __device__ PwHalf narrow(int64_t v, Tag<PwHalf> to) { return narrow_integer<CLAMP>(v, to); }
-template <bool CLAMP> __device__ PwBrain narrow(int64_t v, Tag<PwBrain> to) { return narrow_integer<CLAMP>(v, to); }
-template <bool CLAMP> __device__ int64_t narrow(int64_t v, Tag<int64_t>) { return v; }
-template <bool CLAMP> __device__ int32_t narrow(int64_t v, Tag<int32_t>) { return (int32_t)(uint32_t)(uint64_t)v; }
-template <bool CLAMP> __device__ uint8_t narrow(int64_t v, Tag<uint8_t>) { return (uint8_t)(uint64_t)v; }
-template <bool CLAMP> __device__ PwBool narrow(int64_t v, Tag<PwBool>) { return {(unsigned char)(v != 0)}; }
+template <bool CLAMP> __device__ PwHalf narrow(int64_t v, Tag<PwHalf> to) {
+    return narrow_integer<CLAMP>(v, to);
+}
+template <bool CLAMP> __device__ PwBrain narrow(int64_t v, Tag<PwBrain> to) {
+    return narrow_integer<CLAMP>(v, to);
+}
+template <bool CLAMP> __device__ int64_t narrow(int64_t v, Tag<int64_t>) {
+    return v;
+}
+template <bool CLAMP> __device__ int32_t narrow(int64_t v, Tag<int32_t>) {
+    return (int32_t)(uint32_t)(uint64_t)v;
+}
+template <bool CLAMP> __device__ uint8_t narrow(int64_t v, Tag<uint8_t>) {
+    return (uint8_t)(uint64_t)v;
+}
+template <bool CLAMP> __device__ PwBool narrow(int64_t v, Tag<PwBool>) {
+    return {(unsigned char)(v != 0)};
+}
 
 /* Elements a thread takes at once. */
 template <size_t A, size_t B> struct Width {
@@ -68,8 +96,8 @@ template <size_t A, size_t B> struct Width {
     static constexpr int n = (A == 2 || B == 2) && widest <= 4 ? 8 : 16 / widest;
 };
 
-template <typename TI, typename TO, bool CLAMP> __global__ void __launch_bounds__(PW_BLOCK)
-    cast_kernel(const TI *__restrict__ x, TO *__restrict__ y, int64_t n, bool vec) {
+template <typename TI, typename TO, bool CLAMP>
+__global__ void __launch_bounds__(PW_BLOCK) cast_kernel(const TI *__restrict__ x, TO *__restrict__ y, int64_t n, bool vec) {
     constexpr int V = Width<sizeof(TI), sizeof(TO)>::n;
     const int64_t unit = (int64_t)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (vec) {
@@ -94,7 +122,8 @@ template <typename TI, typename TO> void launch(TnKernelCall *call, int64_t n, b
     constexpr int V = Width<sizeof(TI), sizeof(TO)>::n;
     const TI *x = (const TI *)call->in[0].data;
     TO *y = (TO *)call->out[0].data;
-    const bool vec = tni_is_aligned(x, sizeof(TI) * V > 16 ? 16 : sizeof(TI) * V) && tni_is_aligned(y, sizeof(TO) * V > 16 ? 16 : sizeof(TO) * V);
+    const bool vec =
+        tni_is_aligned(x, sizeof(TI) * V > 16 ? 16 : sizeof(TI) * V) && tni_is_aligned(y, sizeof(TO) * V > 16 ? 16 : sizeof(TO) * V);
     const unsigned blocks = (unsigned)tni_div_up(vec ? tni_div_up(n, V) : n, PW_BLOCK);
     if (clamp)
         cast_kernel<TI, TO, true><<<blocks, PW_BLOCK, 0, call->stream->s>>>(x, y, n, vec);
@@ -104,11 +133,11 @@ template <typename TI, typename TO> void launch(TnKernelCall *call, int64_t n, b
 
 /* ---- any pair ---- */
 __device__ double clamped(uint32_t to, double v) {
-    const double most = to == TN_F16          ? 65504.0
-                        : to == TN_BF16       ? 0x1.fep127
-                        : to == TN_F32        ? 0x1.fffffep127
-                        : to == TN_F8E4M3FN   ? 448.0
-                        : to == TN_F8E4M3FNUZ ? 240.0
+    const double most = to == TN_F16                             ? 65504.0
+                        : to == TN_BF16                          ? 0x1.fep127
+                        : to == TN_F32                           ? 0x1.fffffep127
+                        : to == TN_F8E4M3FN                      ? 448.0
+                        : to == TN_F8E4M3FNUZ                    ? 240.0
                         : to == TN_F8E5M2 || to == TN_F8E5M2FNUZ ? 57344.0
                                                                  : (double)INFINITY;
     return v - v != 0.0 ? v : v > most ? most : v < -most ? -most : v;
@@ -198,7 +227,7 @@ TnStatus tni_cuda_cast(TnKernelCall *call) {
         return TN_OK;
     }
     if (!launch_pair(call, n, saturate == 2))
-        cast_any<<<(unsigned)tni_div_up(n, PW_BLOCK), PW_BLOCK, 0, call->stream->s>>>((uint32_t)x->dtype, x->data, (uint32_t)y->dtype, y->data, n,
-                                                                                     saturate);
+        cast_any<<<(unsigned)tni_div_up(n, PW_BLOCK), PW_BLOCK, 0, call->stream->s>>>((uint32_t)x->dtype, x->data, (uint32_t)y->dtype,
+                                                                                      y->data, n, saturate);
     return tni_cuda_launched(call, "cast");
 }

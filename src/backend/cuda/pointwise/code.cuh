@@ -15,28 +15,24 @@ typedef float W;
 #define FN(name) name##f
 #include "backend/cuda/pointwise/scalar.inc"
 #undef FN
-}
+} // namespace pw_float
 namespace pw_double {
 typedef double W;
 #define FN(name) name
 #include "backend/cuda/pointwise/scalar.inc"
 #undef FN
-}
+} // namespace pw_double
 #endif
 #undef CODE
 
 /* What a storage type is computed in. */
-template <typename T> struct PwWide {
-    typedef float R;
-};
-template <> struct PwWide<double> {
-    typedef double R;
-};
+template <typename T> struct PwWide { typedef float R; };
+template <> struct PwWide<double> { typedef double R; };
 
-/* One thread's work for a function of N inputs, F::run(r, args): TI loaded as R, result stored as TO. `col` counts elements of the inner dim;
- * the output is dense, so that unit u starts at element u * V. Results saturate. */
-template <typename F, int N, int V, typename TI, typename TO, typename R> __global__ void __launch_bounds__(PW_BLOCK)
-    pw_kernel(const __grid_constant__ PwArgs p) {
+/* One thread's work for a function of N inputs, F::run(r, args): TI loaded as R, result stored as TO. `col` counts elements of the inner
+ * dim; the output is dense, so that unit u starts at element u * V. Results saturate. */
+template <typename F, int N, int V, typename TI, typename TO, typename R>
+__global__ void __launch_bounds__(PW_BLOCK) pw_kernel(const __grid_constant__ PwArgs p) {
     const unsigned long long unit = (unsigned long long)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (unit >= p.units)
         return;

@@ -2,7 +2,8 @@
  *
  * One element of any type as double or int64, with the type known at run time only: for operators that are seldom used, or whose number of
  * type pairs is large. The rules are those of base/dtype.h: floats round half to even once; a float becomes an integer by truncation and
- * saturation, NaN becomes 0; integers wrap. 4-bit types are not among them. Types are uniform over a launch, so the branches do not diverge. */
+ * saturation, NaN becomes 0; integers wrap. 4-bit types are not among them. Types are uniform over a launch, so the branches do not
+ * diverge. */
 #ifndef TENON_BACKEND_CUDA_ELEMENT_CUH
 #define TENON_BACKEND_CUDA_ELEMENT_CUH
 
@@ -10,11 +11,12 @@
 
 /* Integer or bool. */
 TNI_DEVICE bool el_exact(uint32_t t) {
-    return t == TN_I32 || t == TN_I64 || t == TN_BOOL || t == TN_U8 || t == TN_I8 || t == TN_U16 || t == TN_I16 || t == TN_U32 || t == TN_U64;
+    return t == TN_I32 || t == TN_I64 || t == TN_BOOL || t == TN_U8 || t == TN_I8 || t == TN_U16 || t == TN_I16 || t == TN_U32 ||
+           t == TN_U64;
 }
 
-/* An 8-bit float's format: mantissa bits, exponent bias, largest finite magnitude, whether the next magnitude is infinity, and whether there
- * is no negative zero (its code is the NaN). */
+/* An 8-bit float's format: mantissa bits, exponent bias, largest finite magnitude, whether the next magnitude is infinity, and whether
+ * there is no negative zero (its code is the NaN). */
 struct ElSmall {
     uint32_t m;
     int32_t bias;

@@ -7,8 +7,8 @@
 #include "backend/cuda/pointwise/element.cuh"
 #include "backend/cuda/pointwise/pointwise.h"
 
-#define TABLES(t)                                             \
-    extern const PwKernel tni_cuda_pw_unary_##t[TN_UNARY_COUNT]; \
+#define TABLES(t)                                                                                                                          \
+    extern const PwKernel tni_cuda_pw_unary_##t[TN_UNARY_COUNT];                                                                           \
     extern const PwKernel tni_cuda_pw_binary_##t[TN_BINARY_COUNT];
 TABLES(f32)
 TABLES(f16)

@@ -38,8 +38,8 @@ __device__ void store(uint32_t type, void *p, int64_t i, float v) {
 
 __device__ __noinline__ float unary(uint32_t fn, float x, float alpha, float beta) {
     switch (fn) {
-#define UNARY(name, expr, types) \
-    case TN_UNARY_##name:        \
+#define UNARY(name, expr, types)                                                                                                           \
+    case TN_UNARY_##name:                                                                                                                  \
         return pw_float::pw_un_##name(x, alpha, beta);
 #include "kernel/functions.inc"
 #undef UNARY
@@ -50,8 +50,8 @@ __device__ __noinline__ float unary(uint32_t fn, float x, float alpha, float bet
 
 __device__ __noinline__ float binary(uint32_t fn, float a, float b) {
     switch (fn) {
-#define BINARY(name, fexpr, iexpr, types) \
-    case TN_BINARY_##name:                \
+#define BINARY(name, fexpr, iexpr, types)                                                                                                  \
+    case TN_BINARY_##name:                                                                                                                 \
         return pw_float::pw_bin_##name(a, b);
 #include "kernel/functions.inc"
 #undef BINARY
@@ -99,8 +99,8 @@ TnStatus tni_cuda_pointwise(TnKernelCall *call) {
     memset(&g, 0, sizeof g);
     g.p = *(const TnPointwiseParams *)call->params;
     if (g.p.n_in != call->n_in || g.p.n_in > 8 || g.p.n_code == 0 || g.p.n_code > TN_PW_MAX_CODE)
-        return TN_RAISE(call->err, TN_ERR_INTERNAL, "pointwise: a program of %u inputs and %u instructions was called with %u operands", g.p.n_in,
-                        g.p.n_code, call->n_in);
+        return TN_RAISE(call->err, TN_ERR_INTERNAL, "pointwise: a program of %u inputs and %u instructions was called with %u operands",
+                        g.p.n_in, g.p.n_code, call->n_in);
     for (uint32_t k = 0; k < call->n_in; k++)
         g.in[k] = (uint32_t)call->in[k].dtype;
     g.out = (uint32_t)call->out[0].dtype;
@@ -116,7 +116,8 @@ TnStatus tni_cuda_pointwise_made(TnKernelCall *call) {
     unsigned blocks = 0;
     if (call->code == nullptr)
         return TN_RAISE(call->err, TN_ERR_INTERNAL, "pointwise: the code generated for this step was not loaded");
-    TN_TRY(tni_cuda_pw_args(call, call->in, call->n_in, &call->out[0], tni_cuda_pw_width(call->in, call->n_in, &call->out[0]), &a, &blocks));
+    TN_TRY(
+        tni_cuda_pw_args(call, call->in, call->n_in, &call->out[0], tni_cuda_pw_width(call->in, call->n_in, &call->out[0]), &a, &blocks));
     if (blocks == 0)
         return TN_OK;
     void *args[] = {&a};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * quantize_linear and dequantize_linear: per tensor, per axis or in blocks, computed in double as the reference does. The quotient is rounded to
- * the type of the scale before it is rounded to an integer, because ties depend on it. */
+ * quantize_linear and dequantize_linear: per tensor, per axis or in blocks, computed in double as the reference does. The quotient is
+ * rounded to the type of the scale before it is rounded to an integer, because ties depend on it. */
 #include "backend/cuda/pointwise/element.cuh"
 #include "backend/cuda/pointwise/launch.h"
 #include "backend/cuda/pointwise/pointwise.h"

@@ -57,12 +57,13 @@ struct Bounds {
     uint32_t lo_type, hi_type;
 };
 
-template <typename T, int V, typename R> __global__ void __launch_bounds__(PW_BLOCK)
-    clip_kernel(const __grid_constant__ PwArgs p, Bounds b) {
+template <typename T, int V, typename R>
+__global__ void __launch_bounds__(PW_BLOCK) clip_kernel(const __grid_constant__ PwArgs p, Bounds b) {
     const unsigned long long unit = (unsigned long long)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (unit >= p.units)
         return;
-    const double lo = b.lo != nullptr ? el_load_f64(b.lo_type, b.lo, 0) : -INFINITY, hi = b.hi != nullptr ? el_load_f64(b.hi_type, b.hi, 0) : INFINITY;
+    const double lo = b.lo != nullptr ? el_load_f64(b.lo_type, b.lo, 0) : -INFINITY,
+                 hi = b.hi != nullptr ? el_load_f64(b.hi_type, b.hi, 0) : INFINITY;
     const unsigned width = p.vec != 0 ? V : 1;
     const unsigned long long first = unit * width, end = first + width < p.inner ? first + width : p.inner;
     if (p.vec != 0 && end - first == V) {
@@ -127,8 +128,8 @@ TnStatus tni_cuda_clip(TnKernelCall *call) {
     }
     PwArgs a;
     unsigned blocks = 0;
-    TN_TRY(tni_cuda_pw_args(call, call->in, 1, &call->out[0], x->dtype == TN_F64 || !tni_is_real(x->dtype) ? 1 : tni_cuda_pw_width(x, 1, x), &a,
-                            &blocks));
+    TN_TRY(tni_cuda_pw_args(call, call->in, 1, &call->out[0], x->dtype == TN_F64 || !tni_is_real(x->dtype) ? 1 : tni_cuda_pw_width(x, 1, x),
+                            &a, &blocks));
     if (blocks == 0)
         return TN_OK;
     cudaStream_t s = call->stream->s;

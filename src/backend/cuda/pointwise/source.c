@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * CUDA C for a fused pointwise program: the instructions as straight-line code over scalars, the types of the operands as they are, shapes and
- * strides as arguments. So one text (and binary) serves every shape of the same program and types. In: the query. Out: source of tenon_step,
- * which takes PwArgs (memory.inc) and is launched by tni_cuda_pointwise_made. */
+ * CUDA C for a fused pointwise program: the instructions as straight-line code over scalars, the types of the operands as they are, shapes
+ * and strides as arguments. So one text (and binary) serves every shape of the same program and types. In: the query. Out: source of
+ * tenon_step, which takes PwArgs (memory.inc) and is launched by tni_cuda_pointwise_made. */
 #include <stdarg.h>
 #include <stdio.h>
 

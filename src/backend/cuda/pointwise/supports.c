@@ -32,7 +32,8 @@ static uint32_t class_of(TnDtype t) {
 static bool unary(const TnKernelQuery *q) {
     const TnUnaryParams *p = q->params;
     uint32_t c = class_of(q->in[0].dtype);
-    return p->fn < TN_UNARY_COUNT && (unary_types[p->fn] & c) != 0 && q->out[0].dtype == ((unary_types[p->fn] & TN_FN_TO_BOOL) != 0 ? TN_BOOL : q->in[0].dtype);
+    return p->fn < TN_UNARY_COUNT && (unary_types[p->fn] & c) != 0 &&
+           q->out[0].dtype == ((unary_types[p->fn] & TN_FN_TO_BOOL) != 0 ? TN_BOOL : q->in[0].dtype);
 }
 
 static bool binary(const TnKernelQuery *q) {
@@ -49,19 +50,19 @@ static bool binary(const TnKernelQuery *q) {
 static bool rounds_to(TnDtype t, uint32_t kind) {
     return kind == 0 ? t == TN_F32 || t == TN_F64 : kind == 1 ? t == TN_F16 : kind == 2 ? t == TN_BF16 : whole(t);
 }
-#define KINDS(op, test, type)                                      \
-    bool tni_cuda_##op##_floats(const TnKernelQuery *q) {          \
-        return test(q) && rounds_to(type, 0);                      \
-    }                                                              \
-    bool tni_cuda_##op##_halves(const TnKernelQuery *q) {          \
-        return test(q) && rounds_to(type, 1);                      \
-    }                                                              \
-    bool tni_cuda_##op##_brains(const TnKernelQuery *q) {          \
-        return test(q) && rounds_to(type, 2);                      \
+#define KINDS(op, test, type)                                                                                                              \
+    bool tni_cuda_##op##_floats(const TnKernelQuery *q) {                                                                                  \
+        return test(q) && rounds_to(type, 0);                                                                                              \
+    }                                                                                                                                      \
+    bool tni_cuda_##op##_halves(const TnKernelQuery *q) {                                                                                  \
+        return test(q) && rounds_to(type, 1);                                                                                              \
+    }                                                                                                                                      \
+    bool tni_cuda_##op##_brains(const TnKernelQuery *q) {                                                                                  \
+        return test(q) && rounds_to(type, 2);                                                                                              \
     }
-#define INTEGERS(op, test, type)                                   \
-    bool tni_cuda_##op##_integers(const TnKernelQuery *q) {        \
-        return test(q) && rounds_to(type, 3);                      \
+#define INTEGERS(op, test, type)                                                                                                           \
+    bool tni_cuda_##op##_integers(const TnKernelQuery *q) {                                                                                \
+        return test(q) && rounds_to(type, 3);                                                                                              \
     }
 KINDS(unary, unary, q->in[0].dtype)
 INTEGERS(unary, unary, q->in[0].dtype)

@@ -11,17 +11,15 @@
 namespace {
 typedef PW_SPACE::W W;
 
-#define UNARY(name, expr, types)                                                    \
-    struct Un_##name {                                                              \
-        static __device__ __forceinline__ W run(const W (&r)[1], const PwArgs &p) { \
-            return PW_SPACE::pw_un_##name(r[0], (W)p.alpha, (W)p.beta);             \
-        }                                                                           \
+#define UNARY(name, expr, types)                                                                                                           \
+    struct Un_##name {                                                                                                                     \
+        static __device__ __forceinline__ W run(const W (&r)[1], const PwArgs &p) {                                                        \
+            return PW_SPACE::pw_un_##name(r[0], (W)p.alpha, (W)p.beta);                                                                    \
+        }                                                                                                                                  \
     };
-#define BINARY(name, fexpr, iexpr, types)                                           \
-    struct Bin_##name {                                                             \
-        static __device__ __forceinline__ W run(const W (&r)[2], const PwArgs &p) { \
-            return PW_SPACE::pw_bin_##name(r[0], r[1]);                             \
-        }                                                                           \
+#define BINARY(name, fexpr, iexpr, types)                                                                                                  \
+    struct Bin_##name {                                                                                                                    \
+        static __device__ __forceinline__ W run(const W (&r)[2], const PwArgs &p) { return PW_SPACE::pw_bin_##name(r[0], r[1]); }          \
     };
 #include "kernel/functions.inc"
 #undef UNARY

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * reduce on integers, bool and f64, arg_reduce, cumsum: seldom used on much data, so the type is known at run time only. Integers are exact in 64
- * bits and wrap; floats are computed in double. */
+ * reduce on integers, bool and f64, arg_reduce, cumsum: seldom used on much data, so the type is known at run time only. Integers are exact
+ * in 64 bits and wrap; floats are computed in double. */
 #include "backend/cuda/pointwise/element.cuh"
 #include "backend/cuda/reduce/kernels.cuh"
 #include "backend/cuda/reduce/reduce.h"
@@ -13,7 +13,9 @@ struct Wide {
     int64_t i;
 };
 
-__device__ bool less_bits(bool u, int64_t a, int64_t b) { return u ? (uint64_t)a < (uint64_t)b : a < b; }
+__device__ bool less_bits(bool u, int64_t a, int64_t b) {
+    return u ? (uint64_t)a < (uint64_t)b : a < b;
+}
 
 __device__ int64_t lowest(uint32_t t) {
     return t == TN_I64 ? INT64_MIN : t == TN_I32 ? INT32_MIN : t == TN_I16 ? -32768 : t == TN_I8 ? -128 : 0;
@@ -33,7 +35,8 @@ __device__ int64_t highest(uint32_t t) {
 
 /* Integer functions that stay integers. */
 __device__ bool stays(const RdShape &r) {
-    return el_exact(r.x_type) && r.fn != TN_REDUCE_mean && r.fn != TN_REDUCE_l2 && r.fn != TN_REDUCE_log_sum && r.fn != TN_REDUCE_log_sum_exp;
+    return el_exact(r.x_type) && r.fn != TN_REDUCE_mean && r.fn != TN_REDUCE_l2 && r.fn != TN_REDUCE_log_sum &&
+           r.fn != TN_REDUCE_log_sum_exp;
 }
 
 __device__ int64_t join_integers(uint32_t fn, bool u, int64_t a, int64_t b) {
@@ -76,9 +79,9 @@ __device__ Wide one_element(const RdShape &r, bool exact, int64_t at) {
     Wide w = {0.0, 0.0, 0};
     if (exact) {
         const int64_t v = el_load_i64(r.x_type, r.x, at);
-        w.i = r.fn == TN_REDUCE_sum_square                                       ? (int64_t)((uint64_t)v * (uint64_t)v)
+        w.i = r.fn == TN_REDUCE_sum_square                          ? (int64_t)((uint64_t)v * (uint64_t)v)
               : r.fn == TN_REDUCE_l1 && v < 0 && r.x_type != TN_U64 ? (int64_t)(0u - (uint64_t)v)
-                                                                                 : v;
+                                                                    : v;
         return w;
     }
     const double v = el_load_f64(r.x_type, r.x, at);
@@ -92,7 +95,10 @@ __global__ void __launch_bounds__(RD_BLOCK) any_kernel(const __grid_constant__ R
     __shared__ Wide part[RD_BLOCK];
     const bool exact = stays(r), u = r.x_type == TN_U64;
     const int64_t output = blockIdx.x, base = rd_base(r, output);
-    Wide s = {r.fn == TN_REDUCE_max || r.fn == TN_REDUCE_log_sum_exp ? -INFINITY : r.fn == TN_REDUCE_min ? INFINITY : r.fn == TN_REDUCE_prod ? 1.0 : 0.0,
+    Wide s = {r.fn == TN_REDUCE_max || r.fn == TN_REDUCE_log_sum_exp ? -INFINITY
+              : r.fn == TN_REDUCE_min                                ? INFINITY
+              : r.fn == TN_REDUCE_prod                               ? 1.0
+                                                                     : 0.0,
               0.0,
               r.fn == TN_REDUCE_max    ? lowest(r.x_type)
               : r.fn == TN_REDUCE_min  ? highest(r.x_type)
@@ -189,12 +195,24 @@ struct Sums {
     uint32_t type, exclusive, reverse;
 };
 
-__device__ void load_one(const Sums &p, int64_t at, double &v) { v = el_load_f64(p.type, p.x, at); }
-__device__ void load_one(const Sums &p, int64_t at, int64_t &v) { v = el_load_i64(p.type, p.x, at); }
-__device__ void store_one(const Sums &p, int64_t at, double v) { el_put_f64(p.type, p.y, at, v); }
-__device__ void store_one(const Sums &p, int64_t at, int64_t v) { el_store_i64(p.type, p.y, at, v); }
-__device__ double sum(double a, double b) { return a + b; }
-__device__ int64_t sum(int64_t a, int64_t b) { return (int64_t)((uint64_t)a + (uint64_t)b); }
+__device__ void load_one(const Sums &p, int64_t at, double &v) {
+    v = el_load_f64(p.type, p.x, at);
+}
+__device__ void load_one(const Sums &p, int64_t at, int64_t &v) {
+    v = el_load_i64(p.type, p.x, at);
+}
+__device__ void store_one(const Sums &p, int64_t at, double v) {
+    el_put_f64(p.type, p.y, at, v);
+}
+__device__ void store_one(const Sums &p, int64_t at, int64_t v) {
+    el_store_i64(p.type, p.y, at, v);
+}
+__device__ double sum(double a, double b) {
+    return a + b;
+}
+__device__ int64_t sum(int64_t a, int64_t b) {
+    return (int64_t)((uint64_t)a + (uint64_t)b);
+}
 
 /* A thread a line: neighbouring lines are neighbours in memory. */
 template <typename V> __global__ void __launch_bounds__(RD_BLOCK) cumsum_lines(const __grid_constant__ Sums p) {

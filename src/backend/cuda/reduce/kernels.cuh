@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reduction kernels for one float type T, by rows (the innermost dim is reduced: a warp or a block an output) and by columns (it is kept: a block
- * takes RD_COLUMNS neighbours, its warps share the reduced elements). Partial results are pairs of doubles, combined by finish_kernel.
- * Sums are f32 in lanes and joined in a fixed order; squares and products, which may leave the range on the way, are double. */
+ * Reduction kernels for one float type T, by rows (the innermost dim is reduced: a warp or a block an output) and by columns (it is kept: a
+ * block takes RD_COLUMNS neighbours, its warps share the reduced elements). Partial results are pairs of doubles, combined by
+ * finish_kernel. Sums are f32 in lanes and joined in a fixed order; squares and products, which may leave the range on the way, are double.
+ */
 #ifndef TENON_BACKEND_CUDA_REDUCE_KERNELS_CUH
 #define TENON_BACKEND_CUDA_REDUCE_KERNELS_CUH
 
@@ -10,19 +11,11 @@
 
 namespace {
 /* ---- how the classes accumulate: a state, one element, two states ---- */
-template <int C> struct Acc {
-    typedef float A;
-};
-template <> struct Acc<RD_SQUARE> {
-    typedef double A;
-};
-template <> struct Acc<RD_PROD> {
-    typedef double A;
-};
+template <int C> struct Acc { typedef float A; };
+template <> struct Acc<RD_SQUARE> { typedef double A; };
+template <> struct Acc<RD_PROD> { typedef double A; };
 
-template <int C> struct State {
-    typename Acc<C>::A a, b; /* b: RD_LSE: sum of exp(x - a) */
-};
+template <int C> struct State { typename Acc<C>::A a, b; /* b: RD_LSE: sum of exp(x - a) */ };
 
 template <int C> TNI_DEVICE State<C> rd_start(void) {
     typedef typename Acc<C>::A A;

@@ -26,11 +26,11 @@ typedef struct RdShape {
     int64_t red[TN_MAX_RANK], red_strides[TN_MAX_RANK];
     TniDiv red_div[TN_MAX_RANK];
     int32_t n_keep, n_red;
-    uint32_t wide;           /* more than 2^31 elements reduced into one: divide in 64 bits */
-    int64_t splits, chunk;   /* the reduced elements are cut into splits of chunk */
+    uint32_t wide;         /* more than 2^31 elements reduced into one: divide in 64 bits */
+    int64_t splits, chunk; /* the reduced elements are cut into splits of chunk */
     uint32_t fn, x_type, y_type;
-    uint32_t by_columns;     /* the innermost dim is kept */
-    uint32_t vec;            /* 16-byte loads (rows), four columns a thread (columns) */
+    uint32_t by_columns; /* the innermost dim is kept */
+    uint32_t vec;        /* 16-byte loads (rows), four columns a thread (columns) */
 } RdShape;
 
 /* Everything but x, y and partial. false: parameters that do not fit. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * resize: a small launch makes a table an axis (nearest: the input index of every output index; linear and cubic: the first tap and the weights,
- * normalised), computed in double as the reference does; a second one reads it, a thread an output. In: roi, scales and sizes in host memory. */
+ * resize: a small launch makes a table an axis (nearest: the input index of every output index; linear and cubic: the first tap and the
+ * weights, normalised), computed in double as the reference does; a second one reads it, a thread an output. In: roi, scales and sizes in
+ * host memory. */
 #include "backend/cuda/pointwise/element.cuh"
 #include "backend/cuda/resize/resize.h"
 
@@ -10,10 +11,10 @@
 namespace {
 struct Axis {
     double scale, roi_start, roi_end, length, stretch; /* length: output size before rounding */
-    int64_t in, out, taps, below; /* below: of the first tap against the floor of the coordinate, negative */
-    int64_t *first;               /* [out] */
-    double *weights;              /* [out][taps] */
-    uint8_t *outside;             /* [out]: extrapolated */
+    int64_t in, out, taps, below;                      /* below: of the first tap against the floor of the coordinate, negative */
+    int64_t *first;                                    /* [out] */
+    double *weights;                                   /* [out][taps] */
+    uint8_t *outside;                                  /* [out]: extrapolated */
     uint32_t same, touched;
 };
 
