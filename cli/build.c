@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * tenon build: from a model to a plan file. */
+#include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -13,6 +14,20 @@ static double seconds(void) {
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+/* The notes of every build, and for devices where steps and seconds went. */
+typedef struct Notes {
+    Cli *cli;
+    TnLog usual;
+} Notes;
+
+static void show_notes(void *ctx, TnLogLevel level, const char *message) {
+    const Notes *n = ctx;
+    if (level == TN_LOG_INFO && n->cli->args.device != NULL && (strncmp(message, "time: ", 6) == 0 || strncmp(message, "steps: ", 7) == 0))
+        cli_note(n->cli, "%s", message);
+    else
+        n->usual.fn(n->usual.ctx, level, message);
+}
+
 static int run(Cli *cli) {
     TnError err = {0};
     struct stat st;
@@ -23,6 +38,12 @@ static int run(Cli *cli) {
     if (!cli_precision_ok(cli))
         return 2;
     TnBuildOptions o = cli_build_options(cli);
+    Notes notes;
+    TnLog log = {show_notes, &notes};
+    if (o.log != NULL) {
+        notes = (Notes){cli, *o.log};
+        o.log = &log;
+    }
     TnNpz samples = {0};
     double start = seconds();
     if (cli->args.samples != NULL && tn_npz_read(cli->args.samples, NULL, &samples, &err) != TN_OK)

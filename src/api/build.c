@@ -21,6 +21,8 @@ TnBuildOptions tn_build_options_default(void) {
     return (TnBuildOptions){.size = sizeof(TnBuildOptions)};
 }
 
+typedef enum Phase { OPENING, IMPORT, PASSES, OBSERVE, PRECISION, PLANNER, WRITING, PHASES } Phase;
+
 /* What lives during one build. */
 typedef struct Build {
     TnBuildOptions o;
@@ -34,7 +36,22 @@ typedef struct Build {
     uint32_t cpu_flags;
     BuildDevice device;
     PrecisionReport precision;
+    uint64_t began, ns[PHASES]; /* where the time goes */
 } Build;
+
+static void phase_ends(Build *b, Phase p) {
+    const uint64_t now = tni_now_ns();
+    b->ns[p] += now - b->began;
+    b->began = now;
+}
+
+static void tell_phases(const Build *b) {
+    double s[PHASES];
+    for (uint32_t i = 0; i < PHASES; i++)
+        s[i] = (double)b->ns[i] * 1e-9;
+    tni_log(b->o.log, TN_LOG_INFO, "time: device %.2f s, import %.2f s, passes %.2f s, observing %.2f s, precision %.2f s, planner %.2f s, file %.2f s",
+            s[OPENING], s[IMPORT], s[PASSES], s[OBSERVE], s[PRECISION], s[PLANNER], s[WRITING]);
+}
 
 static TnStatus check_options(const TnBuildOptions *o, TnError *err) {
     if (o->threads > 1024)
@@ -94,6 +111,7 @@ static TnStatus import(Build *b, const char *path, TnError *err) {
 static TnStatus front(Build *b, const char *path, const char *stop_after, TnError *err) {
     PassContext pc = {.log = b->o.log, .threads = b->threads};
     TN_TRY(import(b, path, err));
+    phase_ends(b, IMPORT);
     TN_TRY(tni_ir_verify(b->module, err));
     if (b->o.shapes != NULL)
         TN_TRY(tni_shape_apply_ranges(b->module, b->o.shapes, err));
@@ -138,6 +156,7 @@ static TnStatus narrow(Build *b, PlannerOptions *po, TnError *err) {
     if (d->type == TN_F32 && !sizes_open(b->module))
         return TN_OK;
     TN_TRY(tni_planner_observe(b->module, po, b->arena, &seen, err));
+    phase_ends(b, OBSERVE);
     po->keep_sizes = true;
     if (d->type == TN_F32)
         return TN_OK;
@@ -150,14 +169,18 @@ static TnStatus narrow(Build *b, PlannerOptions *po, TnError *err) {
                                 .log = b->o.log};
     TN_TRY(tni_precision_apply(b->module, &o, &b->precision, err));
     po->precision = &b->precision;
+    phase_ends(b, PRECISION);
     return TN_OK;
 }
 
 /* Everything but the writing of bytes. */
 static TnStatus make(Build *b, const char *path, TnError *err) {
     TnTensor *samples;
+    b->began = tni_now_ns();
     TN_TRY(tni_api_build_device_open(&b->o, &b->device, err));
+    phase_ends(b, OPENING);
     TN_TRY(front(b, path, b->o.stop_after, err));
+    phase_ends(b, PASSES);
     TN_TRY(tni_arena_create(b->alloc, &b->arena, err));
     TN_TRY(tni_plan_writer_create(b->arena, &b->writer, err));
     TN_TRY(order_samples(b, &samples, err));
@@ -178,7 +201,16 @@ static TnStatus make(Build *b, const char *path, TnError *err) {
                          .allow_cpu_steps = b->o.allow_cpu_steps != 0};
     if (b->device.lib)
         TN_TRY(narrow(b, &po, err));
-    return tni_planner_plan(b->module, &po, b->writer, &b->header, err);
+    TN_TRY(tni_planner_plan(b->module, &po, b->writer, &b->header, err));
+    phase_ends(b, PLANNER);
+    return TN_OK;
+}
+
+static TnStatus written(Build *b, TnStatus st) {
+    phase_ends(b, WRITING);
+    if (st == TN_OK)
+        tell_phases(b);
+    return st;
 }
 
 static TnStatus check_path(const char *path, const char *what, TnError *err) {
@@ -193,7 +225,7 @@ TnStatus tn_build_file(const char *model_path, const char *plan_path, const TnBu
     if (st == TN_OK)
         st = make(&b, model_path, err);
     if (st == TN_OK)
-        st = tni_plan_write_file(b.writer, &b.header, plan_path, err);
+        st = written(&b, tni_plan_write_file(b.writer, &b.header, plan_path, err));
     finish(&b);
     return st;
 }
@@ -210,7 +242,7 @@ TnStatus tn_build_memory(const char *model_path, const TnBuildOptions *options, 
     if (st == TN_OK)
         st = make(&b, model_path, err);
     if (st == TN_OK)
-        st = tni_plan_write_memory(b.writer, &b.header, b.alloc, &bytes, plan_bytes, err);
+        st = written(&b, tni_plan_write_memory(b.writer, &b.header, b.alloc, &bytes, plan_bytes, err));
     *plan = bytes;
     finish(&b);
     return st;

@@ -197,6 +197,7 @@ TnStatus tni_planner_call(Pn *pn, const TnKernel *k, const PnCase *c, TnTensor *
 typedef struct Oracle {
     uint32_t n_parts;
     TnTensor *in[2], *out[2]; /* views of the case */
+    size_t *in_at[2], *out_at[2];
     TnTensor *ref[2];         /* own memory */
     double ns;                /* of the reference when it computed everything, else 0 */
 } Oracle;
@@ -205,6 +206,24 @@ static void oracle_free(Pn *pn, const PnCase *c, Oracle *o) {
     for (uint32_t p = 0; p < 2; p++)
         for (uint32_t i = 0; o->ref[p] && i < c->n_out; i++)
             tni_free(pn->alloc, o->ref[p][i].data);
+}
+
+/* The part of operands that are on the device only. */
+static TnStatus oracle_operands(Pn *pn, const PnCase *c, Oracle *o, uint32_t p, void **loaded, TnError *err) {
+    for (uint32_t i = 0; i < c->n_in && c->on_in; i++) {
+        TnTensor *t = &o->in[p][i];
+        if (t->data || t->dtype == TN_UNDEFINED)
+            continue;
+        const size_t bytes = tn_tensor_bytes(t);
+        t->data = loaded[i] = tni_alloc_aligned(pn->alloc, bytes, 64);
+        if (!t->data)
+            return TN_OOM(err, bytes);
+        if (c->on_in[i])
+            TN_TRY(tni_planner_device_read(pn, t->data, c->on_in[i], o->in_at[p][i], bytes, err));
+        else
+            memset(t->data, 0, bytes);
+    }
+    return TN_OK;
 }
 
 static TnStatus oracle_part(Pn *pn, const PnCase *c, Oracle *o, uint32_t p, bool whole, TnError *err) {
@@ -220,17 +239,31 @@ static TnStatus oracle_part(Pn *pn, const PnCase *c, Oracle *o, uint32_t p, bool
             return TN_OOM(err, bytes);
     }
     PnCase part = *c;
+    void **loaded;
+    PN_ALLOC(pn, loaded, c->n_in, err);
     part.in = o->in[p];
     part.out = o->out[p];
     part.on = TN_DEVICE_CPU;
-    return tni_planner_call(pn, tni_kernel_ref(c->op), &part, o->ref[p], 1, whole ? &o->ns : NULL, err);
+    TnStatus st = oracle_operands(pn, c, o, p, loaded, err);
+    const uint64_t began = tni_now_ns();
+    if (st == TN_OK)
+        st = tni_planner_call(pn, tni_kernel_ref(c->op), &part, o->ref[p], 1, whole ? &o->ns : NULL, err);
+    pn->ns[PN_REFERENCE] += tni_now_ns() - began;
+    for (uint32_t i = 0; i < c->n_in; i++) {
+        if (loaded[i])
+            o->in[p][i].data = NULL;
+        tni_free(pn->alloc, loaded[i]);
+    }
+    return st;
 }
 
 static TnStatus oracle_make(Pn *pn, const PnCase *c, Oracle *o, TnError *err) {
     for (uint32_t p = 0; p < 2; p++) {
         PN_ALLOC(pn, o->in[p], c->n_in, err);
         PN_ALLOC(pn, o->out[p], c->n_out, err);
-        bool part = tni_planner_crop(c, p, o->in[p], o->out[p], MAX_MACS);
+        PN_ALLOC(pn, o->in_at[p], c->n_in, err);
+        PN_ALLOC(pn, o->out_at[p], c->n_out, err);
+        bool part = tni_planner_crop(c, p, o->in[p], o->out[p], o->in_at[p], o->out_at[p], MAX_MACS);
         if (!part && p == 1)
             return TN_OK;
         TN_TRY(oracle_part(pn, c, o, p, !part, err));
@@ -241,19 +274,38 @@ static TnStatus oracle_make(Pn *pn, const PnCase *c, Oracle *o, TnError *err) {
     return TN_OK;
 }
 
-static bool close_enough(const PnCase *c, const Oracle *o, const TnKernel *k, double *error) {
-    bool ok = true;
+/* Result i of part p as the candidate left it; *copy: memory to free. */
+static TnStatus part_of_result(Pn *pn, const PnCase *c, const Oracle *o, uint32_t p, uint32_t i, TnTensor *y, void **copy, TnError *err) {
+    *y = o->out[p][i];
+    *copy = NULL;
+    if (c->on == TN_DEVICE_CPU)
+        return TN_OK;
+    const size_t bytes = tn_tensor_bytes(y);
+    y->data = *copy = tni_alloc_aligned(pn->alloc, bytes, 64);
+    return y->data ? tni_planner_device_read(pn, y->data, c->on_out[i], o->out_at[p][i], bytes, err) : TN_OOM(err, bytes);
+}
+
+static TnStatus close_enough(Pn *pn, const PnCase *c, const Oracle *o, const TnKernel *k, double *error, bool *ok, TnError *err) {
+    *ok = true;
     *error = 0;
     for (uint32_t p = 0; p < o->n_parts; p++) {
         for (uint32_t i = 0; i < c->n_out; i++) {
             double e = 0;
+            TnTensor y;
+            void *copy;
             if (c->out[i].dtype == TN_UNDEFINED)
                 continue;
-            ok &= tni_planner_close(&o->ref[p][i], &o->out[p][i], k->atol, k->rtol, &e);
+            TnStatus st = part_of_result(pn, c, o, p, i, &y, &copy, err);
+            const uint64_t began = tni_now_ns();
+            if (st == TN_OK)
+                *ok &= tni_planner_close(&o->ref[p][i], &y, k->atol, k->rtol, &e);
+            pn->ns[PN_COMPARE] += tni_now_ns() - began;
+            tni_free(pn->alloc, copy);
+            TN_TRY(st);
             *error = TN_MAX(*error, e);
         }
     }
-    return ok;
+    return TN_OK;
 }
 
 /* cache_append writes a state: the candidate and the reference each write a copy of it. */
@@ -262,7 +314,7 @@ static TnStatus try_append(Pn *pn, const PnCase *c, PnTried *t, TnError *err) {
     size_t bytes = tn_tensor_bytes(&c->in[1]);
     PnCase own = *c;
     own.in = in;
-    own.on_in = NULL;
+    own.on_in = own.on_out = NULL;
     TnStatus st = TN_OK;
     in[1].data = tni_alloc_aligned(pn->alloc, bytes, 64);
     ref.data = tni_alloc_aligned(pn->alloc, bytes, 64);
@@ -328,40 +380,55 @@ TnStatus tni_planner_candidates(Pn *pn, const PnCase *c, PnChoice *choice, TnErr
                            : TN_RAISE(err, TN_ERR_UNSUPPORTED, "no kernel computes operator %s for these types", tni_op_info(c->op)->name);
 }
 
+typedef struct Check {
+    Pn *pn;
+    const PnCase *c;
+    const Oracle *o;
+    PnTried *t;
+} Check;
+
+static TnStatus check_result(void *ctx, bool *ok, TnError *err) {
+    const Check *x = ctx;
+    TN_TRY(close_enough(x->pn, x->c, x->o, x->t->kernel, &x->t->error, ok, err));
+    x->t->note = *ok ? "ok" : "too inexact";
+    return TN_OK;
+}
+
+static TnStatus run_on_device(Pn *pn, PnCase *c, Oracle *o, PnTried *t, TnError *err) {
+    Check x = {pn, c, o, t};
+    TnError why = {0};
+    bool ok;
+    tni_log(pn->o->log, TN_LOG_DEBUG, "node '%s': trying kernel %s", c->name, t->kernel->name);
+    TnStatus st = tni_planner_device_try(pn, t->kernel, c, check_result, &x, &ok, pn->o->tune ? &t->time : NULL, &why);
+    if (st == TN_ERR_RUN) { /* of the operands, not of the kernel */
+        if (err)
+            *err = why;
+        return st;
+    }
+    return st == TN_OK ? TN_OK : tni_planner_note_failure(pn, c, t, &why, st, err);
+}
+
 /* Runs, compares and then times a candidate of a device. */
 static TnStatus try_on_device(Pn *pn, PnCase *c, Oracle *o, PnTried *t, uint64_t sig, TnError *err) {
-    TnError why = {0};
     bool ok;
     if (t->cached)
         return TN_OK;
     if (c->op == TN_OP_cache_append) {
+        TnError why = {0};
         TnStatus st = try_append(pn, c, t, &why);
         if (st != TN_OK)
             TN_TRY(tni_planner_note_failure(pn, c, t, &why, st, err));
         t->time = -1;
     } else {
-        TnStatus st = tni_planner_call(pn, t->kernel, c, c->out, 1, NULL, &why);
-        if (st == TN_ERR_RUN) { /* of the operands, not of the kernel */
-            if (err)
-                *err = why;
-            return st;
-        }
-        if (st != TN_OK)
-            TN_TRY(tni_planner_note_failure(pn, c, t, &why, st, err));
-        else
-            t->note = close_enough(c, o, t->kernel, &t->error) ? "ok" : "too inexact";
+        TN_TRY(run_on_device(pn, c, o, t, err));
     }
     ok = strcmp(t->note, "ok") == 0;
     if (strcmp(t->note, "too inexact") == 0)
         tni_log(pn->o->log, TN_LOG_WARNING, "kernel %s is too inexact for node '%s' (error %.3g of the largest value) and is not used",
                 t->kernel->name, c->name, t->error);
-    if (!ok)
+    else if (!ok)
         tni_log(pn->o->log, TN_LOG_WARNING, "kernel %s: %s (node '%s')", t->kernel->name, t->note, c->name);
-    if (!pn->o->tune)
-        return TN_OK;
-    if (ok && c->op != TN_OP_cache_append)
-        TN_TRY(tni_planner_device_time(pn, t->kernel, c, &t->time, err));
-    return tni_planner_outcome_add(pn, t->kernel, sig, t->time, t->error, ok, err);
+    return pn->o->tune ? tni_planner_outcome_add(pn, t->kernel, sig, t->time, t->error, ok, err) : TN_OK;
 }
 
 /* Runs and compares candidate t; its note says how it went. Only memory and faults of ours are failures of this function. */
@@ -384,7 +451,9 @@ static TnStatus try_one(Pn *pn, PnCase *c, Oracle *o, PnTried *t, uint64_t sig, 
     }
     if (c->op == TN_OP_cache_append)
         return TN_OK;
-    t->note = close_enough(c, o, t->kernel, &t->error) ? "ok" : "too inexact";
+    bool ok;
+    TN_TRY(close_enough(pn, c, o, t->kernel, &t->error, &ok, err));
+    t->note = ok ? "ok" : "too inexact";
     if (strcmp(t->note, "ok") != 0) {
         tni_log(pn->o->log, TN_LOG_WARNING, "kernel %s is too inexact for node '%s' (error %.3g of the largest value) and is not used",
                 t->kernel->name, c->name, t->error);

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Running kernels of a device while kernels are chosen. In: host tensors. Out: host tensors, times. Operands of a case are copied to the device
- * once; results come back to be compared. Buffers are kept and used again. Generated code is compiled once a source. */
+ * Running kernels of a device while kernels are chosen. In: tensors on the host or the device. Out: results on the device, times. Operands are
+ * copied to the device once, results stay there for the steps that follow; what is compared, or read by the host, is copied back. Buffers are
+ * kept and used again. Generated code is compiled once a source. A kernel that does not come to an end is named instead of waited for. */
 #include "planner/internal.h"
 
 #include <stdlib.h>
+#include <time.h>
+
+/* No step takes a thousandth of this. */
+#define MOST_WAIT_NS 30000000000u
 
 typedef struct Buffer {
     void *p;
@@ -14,7 +19,8 @@ typedef struct Buffer {
 
 struct PnDevice {
     TnStream *stream;
-    TnMark *from, *to;
+    TnMark *from, *to, *end;
+    bool hung; /* a kernel does not end: every call that waits would wait for ever */
     Buffer *buffers;
     uint32_t n_buffers, cap_buffers;
 };
@@ -49,6 +55,7 @@ static TnStatus take(Pn *pn, size_t bytes, void **out, TnError *err) {
         if (!TN_RESERVE_ONE(pn->arena, d->buffers, d->n_buffers, d->cap_buffers))
             return TN_OOM(err, sizeof *d->buffers);
         if (pn->o->lib->alloc(pn->o->device, bytes, &p, &why) != TN_OK) {
+            TN_TRY(pn->o->lib->synchronize(d->stream, err)); /* what is enqueued may still use them */
             drop_unused(pn);
             TN_TRY(pn->o->lib->alloc(pn->o->device, bytes, &p, err));
         }
@@ -60,8 +67,8 @@ static TnStatus take(Pn *pn, size_t bytes, void **out, TnError *err) {
     return TN_OK;
 }
 
-static void give(Pn *pn, void *p) {
-    for (uint32_t i = 0; p && i < pn->device->n_buffers; i++)
+void tni_planner_device_give(Pn *pn, void *p) {
+    for (uint32_t i = 0; p && pn->device && i < pn->device->n_buffers; i++)
         if (pn->device->buffers[i].p == p)
             pn->device->buffers[i].used = false;
 }
@@ -78,18 +85,24 @@ TnStatus tni_planner_device_open(Pn *pn, TnError *err) {
     PN_ALLOC(pn, pn->device, 1, err);
     TN_TRY(lib->stream_create(pn->o->device, &pn->device->stream, err));
     TN_TRY(lib->mark_create(pn->o->device, true, &pn->device->from, err));
+    TN_TRY(lib->mark_create(pn->o->device, false, &pn->device->end, err));
     return lib->mark_create(pn->o->device, true, &pn->device->to, err);
 }
 
 void tni_planner_device_close(Pn *pn) {
     const TnDeviceLibrary *lib = pn->o->lib;
+    const bool hung = pn->device && pn->device->hung; /* then everything is left to the end of the process */
     for (uint32_t i = 0; i < pn->n_codes; i++) {
-        if (pn->codes[i]->module)
+        if (pn->codes[i]->module && !hung)
             lib->module_free(&pn->codes[i]->module);
         tni_free(pn->alloc, pn->codes[i]->binary);
     }
-    if (!pn->device)
+    if (!pn->device || hung) {
+        pn->device = NULL;
         return;
+    }
+    if (pn->device->stream) /* what is enqueued still reads and writes the buffers */
+        (void)lib->synchronize(pn->device->stream, NULL);
     for (uint32_t i = 0; i < pn->device->n_buffers; i++)
         pn->device->buffers[i].used = false;
     drop_unused(pn);
@@ -97,6 +110,8 @@ void tni_planner_device_close(Pn *pn) {
         lib->mark_destroy(&pn->device->from);
     if (pn->device->to)
         lib->mark_destroy(&pn->device->to);
+    if (pn->device->end)
+        lib->mark_destroy(&pn->device->end);
     if (pn->device->stream)
         lib->stream_destroy(&pn->device->stream);
     pn->device = NULL;
@@ -104,7 +119,7 @@ void tni_planner_device_close(Pn *pn) {
 
 /* What a call has reported is over with the next one, unless the device is gone. */
 bool tni_planner_device_lost(Pn *pn) {
-    return pn->o->lib->synchronize(pn->device->stream, NULL) != TN_OK;
+    return pn->device->hung || pn->o->lib->synchronize(pn->device->stream, NULL) != TN_OK;
 }
 
 /* ---- generated code ---- */
@@ -178,6 +193,7 @@ typedef struct Call {
     TnTensor *in, *query_in, *out;
     void **kept; /* device copies of operands: the case's, or ours */
     bool own;    /* ours */
+    bool fresh;  /* results are marked before the kernel writes them */
     const void **packed;
     void *scratch;
     TnKernelCall call;
@@ -199,7 +215,7 @@ static TnStatus resize(TnKernelCall *call, uint32_t i, int32_t rank, const int64
         return TN_OK;
     if (!tni_shape_bytes(t->dtype, rank, t->dims, NULL, &bytes))
         return TN_RAISE(call->err, TN_ERR_SHAPE, "a result is too large");
-    give(x->pn, t->data);
+    tni_planner_device_give(x->pn, t->data);
     t->data = NULL;
     return take(x->pn, bytes, &t->data, call->err);
 }
@@ -210,16 +226,35 @@ static TnStatus bring_operands(Call *x, TnError *err) {
     for (uint32_t i = 0; i < c->n_in; i++) {
         x->in[i] = c->in[i];
         size_t bytes = c->in[i].dtype == TN_UNDEFINED ? 0 : tn_tensor_bytes(&c->in[i]);
-        if (!c->in[i].data || on_host(c, i))
+        if (c->in[i].dtype == TN_UNDEFINED || on_host(c, i))
             continue;
         if (!x->kept[i]) {
             TN_TRY(take(pn, bytes, &x->kept[i], err));
-            if (bytes)
+            if (bytes && c->in[i].data)
                 TN_TRY(pn->o->lib->to_device(pn->device->stream, x->kept[i], c->in[i].data, bytes, err));
+            else if (bytes)
+                TN_TRY(pn->o->lib->fill(pn->device->stream, x->kept[i], 0, bytes, err));
         }
         x->in[i].data = x->kept[i];
     }
     return TN_OK;
+}
+
+/* The entry of the case that holds operand i in this packing, or a free one, or NULL. Bytes may depend on the kernel even so. */
+static PnPacked *find_packed(const Call *x, uint32_t i, size_t bytes) {
+    for (uint32_t k = 0; k < PN_PACKED && x->c->packed && x->k->packing; k++) {
+        PnPacked *p = &x->c->packed[k];
+        if (!p->on || (p->operand == i && p->bytes == bytes && strcmp(p->packing, x->k->packing) == 0))
+            return p;
+    }
+    return NULL;
+}
+
+static bool is_kept(const Call *x, const void *packed) {
+    for (uint32_t k = 0; k < PN_PACKED && x->c->packed; k++)
+        if (x->c->packed[k].on == packed)
+            return true;
+    return false;
 }
 
 static TnStatus pack_operand(Call *x, const TnKernelQuery *q, uint32_t i, TnError *err) {
@@ -228,6 +263,11 @@ static TnStatus pack_operand(Call *x, const TnKernelQuery *q, uint32_t i, TnErro
     void *to;
     if (!bytes)
         return TN_OK;
+    PnPacked *known = find_packed(x, i, bytes);
+    if (known && known->on) {
+        x->packed[i] = known->on;
+        return TN_OK;
+    }
     void *host = tni_alloc_aligned(pn->alloc, bytes, 64);
     if (!host)
         return TN_OOM(err, bytes);
@@ -238,6 +278,8 @@ static TnStatus pack_operand(Call *x, const TnKernelQuery *q, uint32_t i, TnErro
         x->packed[i] = to;
         st = pn->o->lib->to_device(pn->device->stream, to, host, bytes, err);
     }
+    if (st == TN_OK && known)
+        *known = (PnPacked){x->k->packing, i, bytes, to};
     if (st == TN_OK)
         st = pn->o->lib->synchronize(pn->device->stream, err);
     tni_free(pn->alloc, host);
@@ -285,8 +327,14 @@ static TnStatus prepare_call(Call *x, void **copies, TnError *err) {
         if (c->out[i].dtype == TN_UNDEFINED || (tni_op_info(c->op)->flags & TN_OPF_DATA_SHAPE))
             continue;
         size_t bytes = tn_tensor_bytes(&c->out[i]);
-        TN_TRY(take(pn, bytes, &x->out[i].data, err));
-        if (bytes) /* NaN: what the kernel leaves out is seen */
+        if (c->on_out && c->on_out[i]) {
+            x->out[i].data = c->on_out[i];
+        } else {
+            TN_TRY(take(pn, bytes, &x->out[i].data, err));
+            if (c->on_out)
+                c->on_out[i] = x->out[i].data;
+        }
+        if (bytes && x->fresh) /* NaN: what the kernel leaves out is seen */
             TN_TRY(pn->o->lib->fill(pn->device->stream, x->out[i].data, 0xff, bytes, err));
     }
     x->call = (TnKernelCall){.params = c->params,
@@ -305,9 +353,9 @@ static TnStatus prepare_call(Call *x, void **copies, TnError *err) {
     return load_code(pn, x->k, &q, &x->call.code, err);
 }
 
-static TnStatus call_create(Call *x, Pn *pn, const TnKernel *k, const PnCase *c, TnError *err) {
+static TnStatus call_create(Call *x, Pn *pn, const TnKernel *k, const PnCase *c, bool fresh, TnError *err) {
     void **copies;
-    *x = (Call){.pn = pn, .k = k, .c = c};
+    *x = (Call){.pn = pn, .k = k, .c = c, .fresh = fresh};
     PN_ALLOC(pn, x->in, c->n_in, err);
     PN_ALLOC(pn, x->query_in, c->n_in, err);
     PN_ALLOC(pn, x->out, c->n_out, err);
@@ -326,12 +374,34 @@ static TnStatus call_create(Call *x, Pn *pn, const TnKernel *k, const PnCase *c,
 static void call_destroy(Call *x) {
     Pn *pn = x->pn;
     for (uint32_t i = 0; x->kept && x->own && i < x->c->n_in; i++)
-        give(pn, x->kept[i]);
+        tni_planner_device_give(pn, x->kept[i]);
     for (uint32_t i = 0; x->packed && i < x->c->n_in; i++)
-        give(pn, (void *)(uintptr_t)x->packed[i]);
-    for (uint32_t i = 0; x->out && i < x->c->n_out; i++)
-        give(pn, x->out[i].data);
-    give(pn, x->scratch);
+        if (!is_kept(x, x->packed[i]))
+            tni_planner_device_give(pn, (void *)(uintptr_t)x->packed[i]);
+    for (uint32_t i = 0; x->out && i < x->c->n_out && !x->c->on_out; i++)
+        tni_planner_device_give(pn, x->out[i].data);
+    tni_planner_device_give(pn, x->scratch);
+}
+
+/* Waits for a while; a kernel that hangs is named, and the device is given up. */
+static TnStatus wait_for(Pn *pn, TnError *err) {
+    const TnDeviceLibrary *lib = pn->o->lib;
+    const uint64_t began = tni_now_ns();
+    bool done = false;
+    TN_TRY(lib->mark_set(pn->device->end, pn->device->stream, err));
+    for (;;) {
+        TN_TRY(lib->mark_done(pn->device->end, &done, err));
+        const uint64_t took = tni_now_ns() - began;
+        if (done)
+            return TN_OK;
+        if (took > MOST_WAIT_NS)
+            break;
+        if (took > 2000000)
+            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+    pn->device->hung = true;
+    return TN_RAISE(err, TN_ERR_DEVICE, "it has not come to an end in %u s, which is a fault of the kernel; the device is given up",
+                    (unsigned)(MOST_WAIT_NS / 1000000000u));
 }
 
 /* Waits, and turns what kernels noted into a status. */
@@ -339,7 +409,9 @@ static TnStatus finish(Pn *pn, const TnKernel *k, TnError *err) {
     const TnDeviceLibrary *lib = pn->o->lib;
     bool fault = false;
     int64_t index = 0, limit = 0;
-    TnStatus st = lib->synchronize(pn->device->stream, err);
+    TnStatus st = wait_for(pn, err);
+    if (st == TN_OK)
+        st = lib->synchronize(pn->device->stream, err);
     if (st != TN_OK)
         return tni_error_prefix(err, st, "kernel %s", k->name);
     TN_TRY(lib->take_fault(pn->device->stream, &fault, &index, &limit, err));
@@ -359,15 +431,18 @@ static TnStatus fetch(Pn *pn, const TnTensor *from, TnTensor *to, bool allocate,
     return bytes ? pn->o->lib->to_host(pn->device->stream, to->data, from->data, bytes, err) : TN_OK;
 }
 
+/* Results whose sizes the kernel has found, and states written in place, are the host's; other results stay where they are. */
 static TnStatus call_run(Call *x, TnTensor *out, TnError *err) {
     Pn *pn = x->pn;
     const PnCase *c = x->c;
     const uint32_t flags = tni_op_info(c->op)->flags;
+    const uint64_t began = tni_now_ns();
     TN_TRY(x->k->run(&x->call));
     TN_TRY(finish(pn, x->k, err));
-    for (uint32_t i = 0; i < c->n_out; i++)
+    pn->ns[PN_DEVICE] += tni_now_ns() - began;
+    for (uint32_t i = 0; i < c->n_out && (flags & TN_OPF_DATA_SHAPE); i++)
         if (x->out[i].data)
-            TN_TRY(fetch(pn, &x->out[i], &out[i], (flags & TN_OPF_DATA_SHAPE) != 0, err));
+            TN_TRY(fetch(pn, &x->out[i], &out[i], true, err));
     for (uint32_t i = 0; i < c->n_in && (flags & TN_OPF_STATE) && c->n_out == 0; i++)
         if (c->in[i].data && !c->constant[i] && !on_host(c, i)) /* written in place */
             TN_TRY(fetch(pn, &x->in[i], &(TnTensor){.data = c->in[i].data}, false, err));
@@ -376,19 +451,25 @@ static TnStatus call_run(Call *x, TnTensor *out, TnError *err) {
 
 TnStatus tni_planner_device_call(Pn *pn, const TnKernel *k, const PnCase *c, TnTensor *out, TnError *err) {
     Call x;
-    TnStatus st = call_create(&x, pn, k, c, err);
+    TnStatus st = call_create(&x, pn, k, c, false, err);
     if (st == TN_OK)
         st = call_run(&x, out, err);
     call_destroy(&x);
     return st;
 }
 
-void tni_planner_device_release(Pn *pn, PnCase *c) {
-    for (uint32_t i = 0; c->on_in && i < c->n_in; i++) {
-        if (c->on_in[i])
-            give(pn, c->on_in[i]);
-        c->on_in[i] = NULL;
-    }
+TnStatus tni_planner_device_read(Pn *pn, void *to, const void *from, size_t at, size_t bytes, TnError *err) {
+    const uint64_t began = tni_now_ns();
+    if (bytes == 0)
+        return TN_OK;
+    TN_TRY(pn->o->lib->to_host(pn->device->stream, to, (const uint8_t *)from + at, bytes, err));
+    TN_TRY(pn->o->lib->synchronize(pn->device->stream, err));
+    pn->ns[PN_COPIES] += tni_now_ns() - began;
+    return TN_OK;
+}
+
+TnStatus tni_planner_device_zero(Pn *pn, void *p, size_t bytes, TnError *err) {
+    return bytes ? pn->o->lib->fill(pn->device->stream, p, 0, bytes, err) : TN_OK;
 }
 
 /* ---- timing ---- */
@@ -458,11 +539,18 @@ static TnStatus time_call(Call *x, double *ns, TnError *err) {
     return TN_OK;
 }
 
-TnStatus tni_planner_device_time(Pn *pn, const TnKernel *k, const PnCase *c, double *ns, TnError *err) {
+TnStatus tni_planner_device_try(Pn *pn, const TnKernel *k, const PnCase *c, PnCheckFn check, void *ctx, bool *ok, double *ns, TnError *err) {
     Call x;
-    TnStatus st = call_create(&x, pn, k, c, err);
+    TnStatus st = call_create(&x, pn, k, c, true, err);
+    *ok = false;
     if (st == TN_OK)
+        st = call_run(&x, c->out, err);
+    if (st == TN_OK)
+        st = check(ctx, ok, err);
+    const uint64_t began = tni_now_ns();
+    if (st == TN_OK && *ok && ns)
         st = time_call(&x, ns, err);
+    pn->ns[PN_TIMING] += tni_now_ns() - began;
     call_destroy(&x);
     return st;
 }

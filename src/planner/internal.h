@@ -32,6 +32,9 @@ typedef struct PnChoice {
     bool unmet; /* no kernel of the device is good enough: the build will fail */
 } PnChoice;
 
+/* Where the time of a build goes. */
+typedef enum PnPhase { PN_REFERENCE, PN_COMPARE, PN_DEVICE, PN_COPIES, PN_TIMING, PN_PHASES } PnPhase;
+
 typedef struct PnTimings PnTimings; /* timing.c */
 typedef struct PnDevice PnDevice;   /* device.c */
 
@@ -100,6 +103,7 @@ typedef struct Pn {
     bool dry;             /* steps of the device are not run: their results are zeros */
     bool from_cache;      /* dry, and every choice must come from the timing cache */
     bool missed;          /* from_cache: one did not */
+    uint64_t ns[PN_PHASES];
     uint64_t device_seed; /* device, driver, kernels: part of signatures */
     PnCode **codes;
     uint32_t n_codes, cap_codes;
@@ -161,6 +165,15 @@ TnStatus tni_planner_sample(Pn *pn, PnGraph *pg, uint32_t i, TnTensor *t, uint8_
 TnStatus tni_planner_state_samples(Pn *pn, TnError *err);
 
 /* ---- choose.c ---- */
+/* A constant in the form that kernels want; on NULL: free. */
+typedef struct PnPacked {
+    const char *packing;
+    uint32_t operand;
+    size_t bytes;
+    void *on;
+} PnPacked;
+enum { PN_PACKED = 8 };
+
 /* A node on concrete tensors. in[i].data may be NULL when nothing is known but the shape; constants are marked. out has data. */
 typedef struct PnCase {
     TnOp op;
@@ -176,6 +189,8 @@ typedef struct PnCase {
     bool done;           /* set by choose: out holds the result of the chosen kernel */
     uint32_t on;         /* TnDeviceKind that runs it */
     void **on_in;        /* [n_in] device copies of operands, kept from call to call; NULL: nothing is kept */
+    PnPacked *packed;    /* [PN_PACKED] with on_in: packed constants on the device, for all kernels of the same packing */
+    void **on_out;       /* [n_out] results on the device, which stay there; NULL: results that the host gets */
 } PnCase;
 TnStatus tni_planner_choose(Pn *pn, PnCase *c, const PnChoice **out, TnError *err);
 /* The choice when nothing can be run: the reference kernel with this reason. */
@@ -210,12 +225,16 @@ void tni_planner_query_on(const Pn *pn, uint32_t on, TnKernelQuery *q);
 /* ---- device.c ---- */
 TnStatus tni_planner_device_open(Pn *pn, TnError *err);
 void tni_planner_device_close(Pn *pn);
-/* Runs a kernel of the device once on host tensors; out: host memory, allocated already (DATA_SHAPE operators: allocated here). */
+/* Runs a kernel of the device once. Operands: c->on_in, or copied there from c->in (without data: zeros). Results stay in c->on_out; those of
+ * DATA_SHAPE operators come to `out` in host memory. */
 TnStatus tni_planner_device_call(Pn *pn, const TnKernel *k, const PnCase *c, TnTensor *out, TnError *err);
-/* Median time of a call, when calls follow each other. */
-TnStatus tni_planner_device_time(Pn *pn, const TnKernel *k, const PnCase *c, double *ns, TnError *err);
-/* Gives back the device copies of a case's operands. */
-void tni_planner_device_release(Pn *pn, PnCase *c);
+/* The same, then check(), and where that says ok, and ns is given, the median time of a call when calls follow each other. */
+typedef TnStatus (*PnCheckFn)(void *ctx, bool *ok, TnError *err);
+TnStatus tni_planner_device_try(Pn *pn, const TnKernel *k, const PnCase *c, PnCheckFn check, void *ctx, bool *ok, double *ns, TnError *err);
+/* Bytes [at, at + bytes) of device memory to the host; memory of the device set to zero; a buffer that is not needed any more. */
+TnStatus tni_planner_device_read(Pn *pn, void *to, const void *from, size_t at, size_t bytes, TnError *err);
+TnStatus tni_planner_device_zero(Pn *pn, void *p, size_t bytes, TnError *err);
+void tni_planner_device_give(Pn *pn, void *p);
 /* Is the device lost, so that nothing further can work? */
 bool tni_planner_device_lost(Pn *pn);
 /* Generated code of a step, compiled where there is a compiler; *out NULL: the kernel has none. */
@@ -225,8 +244,12 @@ TnStatus tni_planner_code(Pn *pn, const TnKernel *k, const TnKernelQuery *q, con
 /* y against the reference within the kernel's tolerance; *error: largest difference over the largest |ref|. */
 bool tni_planner_close(const TnTensor *ref, const TnTensor *y, double atol, double rtol, double *error);
 /* A part of a case that the reference can compute in reasonable time: views of the same memory, nothing copied. Part 0 and 1: beginning and
- * end. false: no such part (part 0 then is the whole). */
-bool tni_planner_crop(const PnCase *c, uint32_t part, TnTensor *in, TnTensor *out, double max_macs);
+ * end. false: no such part (part 0 then is the whole). Where the parts begin, in bytes: in_at [n_in], out_at [n_out]; data that is NULL stays
+ * NULL. */
+bool tni_planner_crop(const PnCase *c, uint32_t part, TnTensor *in, TnTensor *out, size_t *in_at, size_t *out_at, double max_macs);
+/* The same for operators that treat the entries of their outer axes alike; `most`: elements of a part. */
+bool tni_planner_crop_outer(const PnCase *c, uint32_t part, TnTensor *in, TnTensor *out, size_t *in_at, size_t *out_at, double most);
+#define PN_MACS_AN_ELEMENT 128.0 /* an element of those costs the reference as much as this many products */
 
 /* ---- timing.c ---- */
 TnStatus tni_planner_timings_open(Pn *pn, TnError *err);

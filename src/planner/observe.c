@@ -2,7 +2,7 @@
  *
  * Looking at the numbers of a model: every graph is run once in float32 with the cheapest CPU kernels, on the samples. In: an inferred module.
  * Out: the largest finite magnitude and the shape of every value; opt of symbols that nobody has given is settled. Nothing is verified: what is
- * learnt decides about types with a margin, and what is chosen later is verified then. With a timing cache the numbers of an earlier build of the
+ * learnt decides about types with a margin, and what is chosen later is verified then. One sample is enough for that, whatever the opt batch. With a timing cache the numbers of an earlier build of the
  * same model on the same samples are taken. */
 #include "base/cpu.h"
 #include "base/dtype.h"
@@ -83,6 +83,35 @@ static TnStatus remember(Pn *pn, uint64_t h, TnError *err) {
     return TN_OK;
 }
 
+/* ---- fewer samples ---- */
+
+/* Magnitudes do not depend on how many made-up samples run side by side: of symbols that count samples (the first axis of an input) the least
+ * is taken. Not with samples of the caller's, nor where contents decide sizes. */
+static void take_few(Pn *pn) {
+    const IrModule *m = pn->m;
+    const IrGraph *g = m->graphs[0];
+    for (uint32_t i = 0; i < g->n_inputs && !pn->o->samples && !has_data_symbols(m); i++) {
+        const IrValue *v = &g->values[g->inputs[i]];
+        const TnDimExpr *e = v->rank > 1 ? &m->exprs[v->dims[0]] : NULL;
+        if (e && e->op == TN_DIM_SYMBOL && !pn->guessed[e->value])
+            pn->symbols[e->value] = TN_MIN(TN_MAX(m->symbols[e->value].min, (int64_t)1), pn->symbols[e->value]);
+    }
+    tni_planner_evaluate(pn);
+}
+
+/* Back to the opt sizes; shapes are theirs. */
+static void take_all(Pn *pn, const int64_t *symbols) {
+    if (has_data_symbols(pn->m))
+        return;
+    for (uint32_t s = 0; s < pn->m->n_symbols; s++)
+        if (!pn->guessed[s])
+            pn->symbols[s] = symbols[s];
+    tni_planner_evaluate(pn);
+    for (uint32_t i = 0; i < pn->m->n_graphs; i++)
+        for (uint32_t v = 0; v < pn->m->graphs[i]->n_values; v++)
+            tni_planner_dims(pn, &pn->m->graphs[i]->values[v], &pn->seen[i].shape[v]);
+}
+
 /* ---- the sequence ---- */
 
 static TnStatus observe(Pn *pn, TnArena *arena, TnError *err) {
@@ -105,7 +134,13 @@ static TnStatus observe(Pn *pn, TnArena *arena, TnError *err) {
     uint64_t h = samples_key(pn);
     if (recall(pn, h))
         return TN_OK;
+    int64_t *symbols;
+    PN_ALLOC(pn, symbols, pn->m->n_symbols, err);
+    if (pn->m->n_symbols)
+        memcpy(symbols, pn->symbols, pn->m->n_symbols * sizeof *symbols);
+    take_few(pn);
     TN_TRY(tni_planner_run(pn, err));
+    take_all(pn, symbols);
     TN_TRY(remember(pn, h, err));
     return tni_planner_timings_save(pn, err);
 }

@@ -11,7 +11,8 @@
 /* Tensors of a graph while it runs. */
 typedef struct Env {
     PnGraph *pg;
-    TnTensor *t;
+    TnTensor *t; /* data NULL: only on the device, or, without that too, zeros that nobody has needed yet */
+    void **dev;  /* on the device; NULL: not there */
     uint8_t *owned;
     uint32_t *uses;
 } Env;
@@ -21,14 +22,33 @@ static TnStatus run_graph(Pn *pn, PnGraph *pg, const TnTensor *inputs, TnError *
 static void drop(Pn *pn, Env *e, IrValueId v) {
     if (e->owned[v])
         tni_free(pn->alloc, e->t[v].data);
+    tni_planner_device_give(pn, e->dev[v]);
+    e->dev[v] = NULL;
     e->owned[v] = 0;
     e->t[v].data = NULL;
+}
+
+/* The host reads v. */
+static TnStatus need_on_host(Pn *pn, Env *e, IrValueId v, TnError *err) {
+    TnTensor *t = &e->t[v];
+    if (v == TN_NO_VALUE || t->data || t->dtype == TN_UNDEFINED || tni_ir_is_const(e->pg->g, v))
+        return TN_OK;
+    const size_t bytes = tn_tensor_bytes(t);
+    t->data = tni_alloc_aligned(pn->alloc, bytes, 64);
+    if (!t->data)
+        return TN_OOM(err, bytes);
+    e->owned[v] = 1;
+    if (e->dev[v])
+        return tni_planner_device_read(pn, t->data, e->dev[v], 0, bytes, err);
+    memset(t->data, 0, bytes);
+    return TN_OK;
 }
 
 static TnStatus env_create(Pn *pn, PnGraph *pg, Env *e, TnError *err) {
     const IrGraph *g = pg->g;
     e->pg = pg;
     PN_ALLOC(pn, e->t, g->n_values, err);
+    PN_ALLOC(pn, e->dev, g->n_values, err);
     PN_ALLOC(pn, e->owned, g->n_values, err);
     PN_ALLOC(pn, e->uses, g->n_values, err);
     for (uint32_t v = 0; v < g->n_values; v++)
@@ -111,6 +131,10 @@ static TnStatus allocate(Pn *pn, Env *e, const IrNode *n, PnCase *c, TnError *er
             continue;
         if (!tni_shape_bytes(c->out[i].dtype, c->out[i].rank, c->out[i].dims, NULL, &bytes))
             return TN_RAISE(err, TN_ERR_LIMIT, "tensor '%s' is too large at the opt shapes", e->pg->g->values[v].name);
+        if (c->on_out) { /* stays on the device */
+            e->t[v] = c->out[i];
+            continue;
+        }
         c->out[i].data = tni_alloc_aligned(pn->alloc, bytes, 64);
         if (!c->out[i].data)
             return TN_OOM(err, bytes);
@@ -142,26 +166,37 @@ static TnStatus run_data_shape(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *e
 }
 
 /* Made-up indices may point outside: zeros never do (unless there is nothing to point at). Replaces integer operands that are computed. */
-static void zero_indices(const Env *e, const IrNode *n) {
+static TnStatus zero_indices(Pn *pn, const Env *e, const IrNode *n, const PnCase *c, TnError *err) {
     for (uint32_t i = 0; i < n->n_in; i++) {
         IrValueId v = n->in[i];
-        if (v != TN_NO_VALUE && e->owned[v] && (e->t[v].dtype == TN_I32 || e->t[v].dtype == TN_I64))
-            memset(e->t[v].data, 0, tn_tensor_bytes(&e->t[v]));
+        if (v == TN_NO_VALUE || !(e->owned[v] || e->dev[v]) || (e->t[v].dtype != TN_I32 && e->t[v].dtype != TN_I64))
+            continue;
+        const size_t bytes = tn_tensor_bytes(&e->t[v]);
+        if (e->t[v].data)
+            memset(e->t[v].data, 0, bytes);
+        if (c->on_in && c->on_in[i])
+            TN_TRY(tni_planner_device_zero(pn, c->on_in[i], bytes, err));
     }
+    return TN_OK;
 }
 
-static void zero_results(const PnCase *c) {
-    for (uint32_t i = 0; i < c->n_out; i++)
-        if (c->out[i].dtype != TN_UNDEFINED && c->out[i].data)
+static TnStatus zero_results(Pn *pn, const PnCase *c, TnError *err) {
+    for (uint32_t i = 0; i < c->n_out; i++) {
+        if (c->out[i].dtype == TN_UNDEFINED)
+            continue;
+        if (c->out[i].data)
             memset(c->out[i].data, 0, tn_tensor_bytes(&c->out[i]));
+        if (c->on_out && c->on_out[i])
+            TN_TRY(tni_planner_device_zero(pn, c->on_out[i], tn_tensor_bytes(&c->out[i]), err));
+    }
+    return TN_OK;
 }
 
 static TnStatus choose_and_call(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
     TN_TRY(tni_planner_choose(pn, c, &e->pg->choice[k], err));
     const PnChoice *choice = e->pg->choice[k];
     if (choice->unmet || (pn->dry && c->on != TN_DEVICE_CPU)) {
-        zero_results(c);
-        return TN_OK;
+        return zero_results(pn, c, err);
     }
     if (c->done)
         return TN_OK;
@@ -194,8 +229,7 @@ static TnStatus run_plain(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
     TnStatus st = choose_and_call(pn, e, k, c, err);
     if (st != TN_ERR_RUN || pn->o->samples)
         return st;
-    zero_indices(e, n);
-    tni_planner_device_release(pn, c);
+    TN_TRY(zero_indices(pn, e, n, c, err));
     return choose_and_call(pn, e, k, c, err);
 }
 
@@ -231,6 +265,47 @@ static TnStatus run_control(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err)
     return TN_OK;
 }
 
+/* What the device has of the operands and results is kept for the steps that follow; constants and states are not (they are read once, or
+ * change). */
+static void keep_on_device(Pn *pn, Env *e, const IrNode *n, const PnCase *c) {
+    for (uint32_t i = 0; i < PN_PACKED && c->packed; i++)
+        tni_planner_device_give(pn, c->packed[i].on);
+    for (uint32_t i = 0; i < n->n_in; i++) {
+        IrValueId v = n->in[i];
+        if (v == TN_NO_VALUE || !c->on_in[i] || c->on_in[i] == e->dev[v])
+            continue;
+        if (e->dev[v] || c->constant[i] || tni_planner_is_state(e->pg->g->values[v].name))
+            tni_planner_device_give(pn, c->on_in[i]);
+        else
+            e->dev[v] = c->on_in[i];
+    }
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        if (n->out[i] != TN_NO_VALUE)
+            e->dev[n->out[i]] = c->on_out ? c->on_out[i] : NULL;
+        else if (c->on_out)
+            tni_planner_device_give(pn, c->on_out[i]);
+    }
+}
+
+/* Which memories the operands and results of node k are in while it is tried. */
+static TnStatus memories(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
+    const IrNode *n = &e->pg->g->nodes[k];
+    const uint32_t flags = tni_op_info(n->op)->flags;
+    const bool on_device = c->on != TN_DEVICE_CPU && !tni_planner_is_transfer(e->pg, k);
+    for (uint32_t i = 0; i < n->n_in; i++)
+        if (!on_device || (flags & (TN_OPF_STATE | TN_OPF_DATA_SHAPE)) || (i < 32 && (tni_op_host_inputs(n->op) >> i & 1u)))
+            TN_TRY(need_on_host(pn, e, n->in[i], err));
+    if (c->on == TN_DEVICE_CPU)
+        return TN_OK;
+    PN_ALLOC(pn, c->on_in, n->n_in, err);
+    PN_ALLOC(pn, c->packed, PN_PACKED, err);
+    for (uint32_t i = 0; i < n->n_in && on_device; i++)
+        c->on_in[i] = n->in[i] == TN_NO_VALUE ? NULL : e->dev[n->in[i]];
+    if (on_device && !(flags & TN_OPF_DATA_SHAPE))
+        PN_ALLOC(pn, c->on_out, n->n_out, err);
+    return TN_OK;
+}
+
 static TnStatus run_node(Pn *pn, Env *e, uint32_t k, TnError *err) {
     const IrGraph *g = e->pg->g;
     const IrNode *n = &g->nodes[k];
@@ -243,8 +318,7 @@ static TnStatus run_node(Pn *pn, Env *e, uint32_t k, TnError *err) {
     c.constant = constant;
     c.dims = pn->opt;
     c.on = e->pg->on[k];
-    if (c.on != TN_DEVICE_CPU)
-        PN_ALLOC(pn, c.on_in, n->n_in, err);
+    TN_TRY(memories(pn, e, k, &c, err));
     for (uint32_t i = 0; i < n->n_in; i++) {
         if (n->in[i] == TN_NO_VALUE)
             continue;
@@ -253,7 +327,8 @@ static TnStatus run_node(Pn *pn, Env *e, uint32_t k, TnError *err) {
     }
     bool control = (tni_op_info(n->op)->flags & TN_OPF_CONTROL) != 0;
     TnStatus st = control ? run_control(pn, e, k, &c, &why) : run_plain(pn, e, k, &c, &why);
-    tni_planner_device_release(pn, &c);
+    if (c.on_in)
+        keep_on_device(pn, e, n, &c);
     if (st == TN_ERR_MEMORY || st == TN_ERR_DEVICE || st == TN_ERR_STATE || st == TN_ERR_INTERNAL || st == TN_ERR_UNSUPPORTED) {
         if (err)
             *err = why;
@@ -293,6 +368,8 @@ static TnStatus run_nodes(Pn *pn, Env *e, TnError *err) {
     }
     for (uint32_t i = 0; i < g->n_outputs; i++) {
         uint32_t s = tni_planner_find_state(pn, g->values[g->outputs[i]].name);
+        if (s != PLAN_NONE)
+            TN_TRY(need_on_host(pn, e, g->outputs[i], err));
         const TnTensor *t = &e->t[g->outputs[i]];
         if (s != PLAN_NONE && t->data && t->data != pn->states[s].sample.data && tni_plan_same(t, &pn->states[s].sample))
             memcpy(pn->states[s].sample.data, t->data, tn_tensor_bytes(t));
@@ -327,7 +404,7 @@ static TnStatus run_graph(Pn *pn, PnGraph *pg, const TnTensor *inputs, TnError *
         tni_planner_see(pn, pg->id, g->inputs[i], &e.t[g->inputs[i]]);
     if (st == TN_OK)
         st = run_nodes(pn, &e, err);
-    for (uint32_t v = 0; e.owned && e.t && v < g->n_values; v++)
+    for (uint32_t v = 0; e.owned && e.t && e.dev && v < g->n_values; v++)
         drop(pn, &e, v);
     return st;
 }

@@ -43,6 +43,8 @@ static TnStatus apply(Pc *pc, TnError *err) {
     return tni_ir_verify(pc->m, err);
 }
 
+enum { MOST_TOLD = 6 };
+
 static void tell(const Pc *pc) {
     const PrecisionReport *r = pc->report;
     const char *t = tn_dtype_name(pc->o->type);
@@ -51,8 +53,10 @@ static void tell(const Pc *pc) {
     if (r->n_saturated)
         tni_log(pc->o->log, TN_LOG_WARNING, "precision: %llu elements of constants are beyond the range of %s and became its largest number",
                 (unsigned long long)r->n_saturated, t);
-    for (uint32_t i = 0; i < r->n_notes; i++)
+    for (uint32_t i = 0; i < r->n_notes && i < MOST_TOLD; i++)
         tni_log(pc->o->log, TN_LOG_INFO, "precision: node '%s' stays float32: %s", r->notes[i].node, r->notes[i].why);
+    if (r->n_notes > MOST_TOLD)
+        tni_log(pc->o->log, TN_LOG_INFO, "precision: %u more steps stay float32; tenon explain says why", r->n_notes - MOST_TOLD);
 }
 
 TnStatus tni_precision_apply(IrModule *m, const PrecisionOptions *o, PrecisionReport *report, TnError *err) {

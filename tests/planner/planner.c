@@ -132,12 +132,15 @@ static void check_parts(TnOp op, const void *params, TnTensor *in, uint32_t n_in
     OK(tni_planner_call(&pn, tni_kernel_ref(op), &c, out, 1, NULL, &err));
     for (uint32_t part = 0; part < 2; part++) {
         TnTensor pin[8], pout;
-        bool cut = tni_planner_crop(&c, part, pin, &pout, 2000);
+        size_t in_at[8], out_at;
+        bool cut = tni_planner_crop(&c, part, pin, &pout, in_at, &out_at, 2000);
         assert_true(cut == expect_part);
         if (!cut)
             continue;
         assert_true(tn_tensor_numel(&pout) > 0 && tn_tensor_numel(&pout) < tn_tensor_numel(out));
-        assert_true((uint8_t *)pout.data >= (uint8_t *)out->data);
+        assert_true((uint8_t *)pout.data == (uint8_t *)out->data + out_at);
+        for (uint32_t i = 0; i < n_in; i++)
+            assert_true((uint8_t *)pin[i].data == (uint8_t *)in[i].data + in_at[i]);
         assert_true((uint8_t *)pout.data + tn_tensor_bytes(&pout) <= (uint8_t *)out->data + tn_tensor_bytes(out));
         TnTensor again = pout;
         again.data = malloc(tn_tensor_bytes(&again));
