@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The checks of the GPU backend, on a machine with a GPU: FOLDER has checkcuda and libtenon_cuda.so (build them anywhere, carry them here).
+# The checks of the GPU backend, on a machine with a GPU: FOLDER has checkcuda and libtenon_cuda.so, as built, or as pack.sh packed them.
 # Usage: tools/gpu/check.sh FOLDER [PART...]
 #   PART: functions broken rows time memcheck racecheck initcheck synccheck; without any: all but time
 # Logs go to $OUT, else to FOLDER. EVERY is the share of cases that the sanitizers run (default 29: every 29th), LIMIT the seconds a part
@@ -14,6 +14,9 @@ every=${EVERY:-29}
 limit=${LIMIT:-280}
 args=${ARGS:-}
 check=$folder/checkcuda
+for file in "$folder"/*.gz; do # of pack.sh
+    [ -e "$file" ] && [ ! "${file%.gz}" -nt "$file" ] && gzip -dkf "$file" && touch "${file%.gz}"
+done
 chmod +x "$check"
 # cuBLASLt and NVRTC of a Python environment, where the toolkit is not in its usual place.
 if [ -z "${TENON_CUDA_PATH:-}" ] && [ ! -e /usr/local/cuda/lib64/libcublasLt.so.13 ]; then
