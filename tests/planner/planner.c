@@ -183,6 +183,30 @@ static void parts_are_parts(void **state) {
                 true);
 }
 
+/* Operators that are cut along their outer axes: the reference on a part gives the bits that it gives on the whole. */
+static void outer_axes_are_cut(void **state) {
+    (void)state;
+    TnBinaryParams add = {.fn = TN_BINARY_add};
+    check_parts(TN_OP_binary, &add, (TnTensor[]){T(1, 3, 5, 8), T(2, 5, 1)}, 2, &SHAPE(3, 5, 8), true);
+    check_parts(TN_OP_binary, &add, (TnTensor[]){T(1, 1, 5, 8), T(2, 4, 1, 8)}, 2, &SHAPE(4, 5, 8), true);
+    check_parts(TN_OP_binary, &add, (TnTensor[]){T(1, 3, 5), T(2, 1)}, 2, &SHAPE(3, 5), false);
+    check_parts(TN_OP_unary, &(TnUnaryParams){.fn = TN_UNARY_exp}, (TnTensor[]){T(1, 100)}, 1, &SHAPE(100), true);
+    check_parts(TN_OP_softmax, &(TnSoftmaxParams){.axis = -1, .scale = 1}, (TnTensor[]){T(1, 2, 7, 9)}, 1, &SHAPE(2, 7, 9), true);
+    check_parts(TN_OP_softmax, &(TnSoftmaxParams){.axis = 0, .scale = 1}, (TnTensor[]){T(1, 50, 9)}, 1, &SHAPE(50, 9), false);
+    TnNormParams np = {.epsilon = 1e-5f, .axis = 2};
+    check_parts(TN_OP_layer_norm, &np, (TnTensor[]){T(1, 4, 7, 8), T(2, 8), T(3, 8)}, 3, &SHAPE(4, 7, 8), true);
+    check_parts(TN_OP_add_layer_norm, &np, (TnTensor[]){T(1, 4, 7, 8), T(2, 4, 7, 8), T(3, 8), T(4, 8)}, 4, &SHAPE(4, 7, 8), true);
+    check_parts(TN_OP_transpose, &(TnTransposeParams){.n = 3, .perm = {0, 2, 1}}, (TnTensor[]){T(1, 9, 3, 4)}, 1, &SHAPE(9, 4, 3), true);
+    check_parts(TN_OP_transpose, &(TnTransposeParams){.n = 2, .perm = {1, 0}}, (TnTensor[]){T(1, 9, 30)}, 1, &SHAPE(30, 9), false);
+    TnReduceParams rp = {.fn = TN_REDUCE_mean, .n_axes = 1, .axes = {2}};
+    check_parts(TN_OP_reduce, &rp, (TnTensor[]){T(1, 4, 6, 9)}, 1, &SHAPE(4, 6), true);
+    check_parts(TN_OP_concat, &(TnAxisParams){.axis = 1}, (TnTensor[]){T(1, 8, 3, 2), T(2, 8, 4, 2)}, 2, &SHAPE(8, 7, 2), true);
+    TnTensor idx = make_tensor(TN_I64, 1, (int64_t[]){40}, 1);
+    for (int64_t i = 0; i < 40; i++)
+        ((int64_t *)idx.data)[i] = i * 7 % 11;
+    check_parts(TN_OP_gather, &(TnAxisParams){.axis = 0}, (TnTensor[]){T(1, 11, 3), idx}, 2, &SHAPE(40, 3), true);
+}
+
 /* ---- the timing cache ---- */
 
 static long file_size(const char *path) {
@@ -313,6 +337,7 @@ int main(void) {
         cmocka_unit_test(wrong_kernels_are_never_chosen),
         cmocka_unit_test(comparing_is_strict),
         cmocka_unit_test(parts_are_parts),
+        cmocka_unit_test(outer_axes_are_cut),
         cmocka_unit_test(timings_are_kept_and_damage_is_survived),
         cmocka_unit_test(constants_are_stored_once),
         cmocka_unit_test(memory_is_shared_where_it_may_be),
