@@ -392,13 +392,13 @@ static bool parse(int argc, char **argv, Options *o, Mode *mode) {
         else if (strcmp(a, "--type") == 0 && type_of(next) != TN_UNDEFINED)
             o->type = type_of(argv[++i]);
         else if (strcmp(a, "--every") == 0)
-            o->stride = (uint32_t)TN_MAX(strtoul(argv[++i], NULL, 10), 1);
+            o->stride = (uint32_t)strtoul(argv[++i], NULL, 10);
         else if (strcmp(a, "--codes") == 0)
             o->codes = (uint32_t)strtoul(argv[++i], NULL, 10);
         else
             return false;
     }
-    return true;
+    return o->stride > 0;
 }
 
 static int list_rows(void) {
