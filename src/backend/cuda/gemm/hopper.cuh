@@ -71,6 +71,8 @@ TNI_DEVICE void tni_proxy_fence(void) { asm volatile("fence.proxy.async.shared::
 
 /* ---- threads ---- */
 TNI_DEVICE void tni_bar(uint32_t id, uint32_t threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
+/* Counts for the barrier of `threads` without waiting. */
+TNI_DEVICE void tni_bar_arrive(uint32_t id, uint32_t threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 template <int N> TNI_DEVICE void tni_regs_more(void) { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
 template <int N> TNI_DEVICE void tni_regs_less(void) { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
 

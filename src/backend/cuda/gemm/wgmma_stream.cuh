@@ -203,6 +203,10 @@ TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, 
             if (p.epi.bias_mode != TNI_BIAS_NONE && c < p.n)
                 bias_reg[i] = p.epi.beta * tni_f32(((const T *)p.epi.bias)[p.epi.bias_mode == TNI_BIAS_COLUMN ? c : 0]);
         }
+        /* The parity of a full barrier tells its present fill from the one before, not from the one after: nobody may wait for a fill before the
+         * other warpgroup has seen all fills of the tile in front. */
+        if (C::PING && tile >= clusters)
+            tni_bar(3 + who, 256);
         uint32_t before = 0;
         for (int32_t kb = 0; kb < p.k_blocks; kb++) {
             tni_mbar_wait(full + stage * 8, phase);
@@ -224,6 +228,8 @@ TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, 
                 phase ^= 1;
             }
         }
+        if (C::PING && tile + clusters < p.tiles)
+            tni_bar_arrive(3 + (who ^ 1), 256);
         tni_wg_wait<0>();
         if (lane < (uint32_t)p.cluster)
             tni_mbar_arrive_at(empty + before * 8, lane);
