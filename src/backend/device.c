@@ -47,8 +47,9 @@ static const TnDeviceLibrary *check(void *handle, const char *path, Tried *tried
     }
     /* The table only grows: a larger one has all that this build knows. */
     if (lib->version != TN_DEVICE_LIBRARY_VERSION || lib->size < sizeof *lib || lib->kind != TN_DEVICE_CUDA) {
-        snprintf(why, sizeof why, "version %u with a table of %u bytes, this build of Tenon needs version %u with at least %zu bytes; use the library "
-                                  "that was built with this program",
+        snprintf(why, sizeof why,
+                 "version %u with a table of %u bytes, this build of Tenon needs version %u with at least %zu bytes; use the library "
+                 "that was built with this program",
                  lib->version, lib->size, TN_DEVICE_LIBRARY_VERSION, sizeof *lib);
         note(tried, path, why);
         return NULL;
@@ -135,10 +136,11 @@ static TnStatus open_library(TnError *err) {
     Tried tried = {{0}, 0};
     const TnDeviceLibrary *lib = find(&tried);
     if (lib == NULL)
-        return TN_RAISE(err, TN_ERR_DEVICE,
-                        "the GPU backend cannot be used; looked for it at:%s\nbuild Tenon with nvcc, or name the library in TENON_CUDA_LIBRARY, or "
-                        "run on the CPU",
-                        tried.text);
+        return TN_RAISE(
+            err, TN_ERR_DEVICE,
+            "the GPU backend cannot be used; looked for it at:%s\nbuild Tenon with nvcc, or name the library in TENON_CUDA_LIBRARY, or "
+            "run on the CPU",
+            tried.text);
     return index_names(lib, err);
 }
 

@@ -118,7 +118,8 @@ static void compile(void **state) {
     if (access(TN_CUDA_FILE, F_OK) != 0)
         skip();
     assert_int_equal(tni_device_library(TN_DEVICE_CUDA, &lib, &err), TN_OK);
-    TnStatus st = lib->compile("extern \"C\" __global__ void tenon_step(float *x) { x[threadIdx.x] += 1.0f; }", 90, NULL, &binary, &bytes, &err);
+    TnStatus st =
+        lib->compile("extern \"C\" __global__ void tenon_step(float *x) { x[threadIdx.x] += 1.0f; }", 90, NULL, &binary, &bytes, &err);
     if (st == TN_ERR_UNSUPPORTED) { /* no NVRTC here */
         assert_non_null(strstr(err.message, "TENON_CUDA_PATH"));
         return;

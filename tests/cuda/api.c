@@ -63,7 +63,8 @@ static void check_lack(Gpu *g) {
     char number[32];
     snprintf(number, sizeof number, "%zu", bytes);
     expect(st == TN_ERR_MEMORY && p == NULL, "too large an allocation fails with TN_ERR_MEMORY", &error);
-    expect(strstr(error.message, number) != NULL && strstr(error.message, "free") != NULL, "the message has the bytes asked for and free", &error);
+    expect(strstr(error.message, number) != NULL && strstr(error.message, "free") != NULL, "the message has the bytes asked for and free",
+           &error);
     EXPECT_OK(g->lib->alloc(g->dev, 1000, &p, &error)); /* and the device goes on */
     g->lib->free(g->dev, p);
 }
@@ -77,10 +78,11 @@ static void check_opening(Gpu *g) {
     g->lib->close(&again);
     expect(again == NULL, "close clears the pointer", NULL);
     EXPECT_OK(g->lib->count(&n, &error));
-    expect(g->lib->open(n, &none, &error) == TN_ERR_DEVICE && none == NULL && strstr(error.message, "cuda:") != NULL, "a device that is not there", &error);
+    expect(g->lib->open(n, &none, &error) == TN_ERR_DEVICE && none == NULL && strstr(error.message, "cuda:") != NULL,
+           "a device that is not there", &error);
     EXPECT_OK(g->lib->activate(g->dev, &error));
-    expect(g->info.sm_count > 0 && g->info.bytes_per_second > 1e11 && g->info.half_flops > 1e12 && g->info.shared_bytes >= 48 * 1024, "the device's numbers",
-           NULL);
+    expect(g->info.sm_count > 0 && g->info.bytes_per_second > 1e11 && g->info.half_flops > 1e12 && g->info.shared_bytes >= 48 * 1024,
+           "the device's numbers", NULL);
     g->lib->range("checkcuda");
     g->lib->range(NULL);
 }
@@ -231,7 +233,8 @@ uint32_t check_broken(Gpu *g) {
     TnStatus st = lib->synchronize(g->stream, &error);
     expect(st == TN_ERR_DEVICE && strstr(error.message, "unusable") != NULL, "the fault is reported", &error);
     printf("     %s\n", error.message);
-    expect(lib->synchronize(g->stream, &error) == TN_ERR_DEVICE && strstr(error.message, "earlier") != NULL, "synchronize after the fault", &error);
+    expect(lib->synchronize(g->stream, &error) == TN_ERR_DEVICE && strstr(error.message, "earlier") != NULL, "synchronize after the fault",
+           &error);
     printf("     %s\n", error.message);
     expect(lib->alloc(g->dev, 64, &p, &error) == TN_ERR_DEVICE && p == NULL, "alloc after the fault", &error);
     expect(lib->stream_create(g->dev, &s, &error) == TN_ERR_DEVICE && s == NULL, "stream_create after the fault", &error);

@@ -39,8 +39,8 @@ static void fail(Check *k, uint32_t row, const Variant *v, const char *text) {
     k->tally[row].failed++;
     if (k->tally[row].failed > MOST_REPORTS && !k->o.verbose)
         return;
-    printf("FAIL %s, case %u%s (--op %s --kernel %s --case %u --seed %llu): %s\n", kernel->name, c->k, type_name(v), tni_op_info(c->op)->name,
-           kernel->name, c->k, (unsigned long long)k->o.seed, text);
+    printf("FAIL %s, case %u%s (--op %s --kernel %s --case %u --seed %llu): %s\n", kernel->name, c->k, type_name(v),
+           tni_op_info(c->op)->name, kernel->name, c->k, (unsigned long long)k->o.seed, text);
     printf("     %s; placement %s\n", c->what,
            c->place == PLACE_ALIGNED   ? "aligned"
            : c->place == PLACE_SHIFTED ? "shifted by one element"
@@ -98,8 +98,8 @@ static bool check_values(Check *k, uint32_t row, const Variant *v, const Result 
         if (!(w.share <= k->tally[row].worst))
             k->tally[row].worst = w.share;
         if (!(w.share <= 1.0)) {
-            snprintf(text, sizeof text, "%s %u element %lld is %.9g, the reference has %.9g (%.3g of the tolerance)", is_out ? "output" : "state", j,
-                     (long long)w.at, w.got, w.want, w.share);
+            snprintf(text, sizeof text, "%s %u element %lld is %.9g, the reference has %.9g (%.3g of the tolerance)",
+                     is_out ? "output" : "state", j, (long long)w.at, w.got, w.want, w.share);
             fail(k, row, v, text);
             return false;
         }
@@ -119,8 +119,9 @@ static bool went_wrong(Check *k, uint32_t row, const Variant *v, TnStatus st, co
 /* Whether the input may share its memory with output 0. */
 static bool may_share(const Case *c, const Variant *v, uint32_t i) {
     const TnTensor *a = &v->in[i], *b = &v->out[0];
-    return a->data != NULL && c->out[0].data != NULL && !c->constant[i] && !c->state[i] && tn_dtype_bits(a->dtype) == tn_dtype_bits(b->dtype) &&
-           a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof a->dims[0]) == 0;
+    return a->data != NULL && c->out[0].data != NULL && !c->constant[i] && !c->state[i] &&
+           tn_dtype_bits(a->dtype) == tn_dtype_bits(b->dtype) && a->rank == b->rank &&
+           memcmp(a->dims, b->dims, (size_t)a->rank * sizeof a->dims[0]) == 0;
 }
 
 static void check_inplace(Check *k, Program *p, uint32_t row, const Variant *v, unsigned char *const *copies) {
@@ -218,7 +219,8 @@ static void check_row(Check *k, uint32_t row, const Variant *v, TnStatus want) {
 static bool wanted(const Check *k, uint32_t row) {
     const TnKernel *r = &k->gpu.lib->kernels[row];
     const uint32_t arch = k->gpu.info.arch;
-    return arch >= r->arch_min && (r->arch_max == 0 || arch <= r->arch_max) && (k->o.kernel == NULL || strstr(r->name, k->o.kernel) != NULL) &&
+    return arch >= r->arch_min && (r->arch_max == 0 || arch <= r->arch_max) &&
+           (k->o.kernel == NULL || strstr(r->name, k->o.kernel) != NULL) &&
            (k->o.op == NULL || strcmp(k->o.op, tni_op_info(r->op)->name) == 0);
 }
 
@@ -227,7 +229,9 @@ static TnStatus set_dims(TnKernelCall *call, uint32_t i, int32_t rank, const int
     const size_t room = tn_tensor_bytes(t);
     t->rank = rank;
     memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
-    return t->data == NULL || tn_tensor_bytes(t) <= room ? TN_OK : TN_RAISE(call->err, TN_ERR_INTERNAL, "the case's bound of output %u is too small", i);
+    return t->data == NULL || tn_tensor_bytes(t) <= room
+               ? TN_OK
+               : TN_RAISE(call->err, TN_ERR_INTERNAL, "the case's bound of output %u is too small", i);
 }
 
 TnStatus run_reference(TnOp op, const void *params, const TnTensor *in, uint32_t n_in, TnTensor *out, uint32_t n_out, TnError *err) {
@@ -316,8 +320,11 @@ static uint32_t report_op(Check *k, TnOp op, double seconds) {
             continue;
         bool missed = t->ran == 0 && k->o.only < 0 && k->o.stride == 1;
         failed += t->failed > 0 || missed;
-        printf("%s %-44s %5u cases, %u failed, worst error %.3f of the tolerance%s\n", t->failed > 0 || missed ? "FAIL" : "ok  ", r->name, t->ran,
-               t->failed, t->worst, !missed ? "" : ck_generator(op) == NULL ? "; no cases for this operator" : "; it takes no case");
+        printf("%s %-44s %5u cases, %u failed, worst error %.3f of the tolerance%s\n", t->failed > 0 || missed ? "FAIL" : "ok  ", r->name,
+               t->ran, t->failed, t->worst,
+               !missed                    ? ""
+               : ck_generator(op) == NULL ? "; no cases for this operator"
+                                          : "; it takes no case");
     }
     if (k->o.verbose)
         printf("     %s: %.2f s\n", tni_op_info(op)->name, seconds);
@@ -345,7 +352,8 @@ static uint32_t check_all(Check *k, uint32_t *rows) {
 
 /* ---- the program ---- */
 static int usage(void) {
-    fprintf(stderr, "usage: checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--every N] [--time [--type f32|f16|bf16]] [--device N] [--codes N]\n"
+    fprintf(stderr, "usage: checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--every N] [--time [--type "
+                    "f32|f16|bf16]] [--device N] [--codes N]\n"
                     "                 [--separate] [--no-poison] [--functions | --broken | --list | --dry] [-v]\n");
     return 2;
 }
@@ -420,7 +428,8 @@ static int run_mode(Check *k, Mode mode) {
     const TnDeviceInfo *g = &k->gpu.info;
     printf("%s, capability %u.%u, %u SMs, %.0f GiB, driver %u.%u, runtime %u.%u, cuBLASLt %s, NVRTC %s, seed %llu\n", g->name, g->arch / 10,
            g->arch % 10, g->sm_count, (double)g->memory_bytes * 0x1p-30, g->driver / 1000, g->driver % 1000 / 10, g->runtime / 1000,
-           g->runtime % 1000 / 10, g->has_blaslt ? "found" : "missing", g->has_compiler ? "found" : "missing", (unsigned long long)k->o.seed);
+           g->runtime % 1000 / 10, g->has_blaslt ? "found" : "missing", g->has_compiler ? "found" : "missing",
+           (unsigned long long)k->o.seed);
     if (mode == MODE_BROKEN) {
         failed = check_broken(&k->gpu);
         printf("%s: a broken device\n", failed == 0 ? "passed" : "FAILED");

@@ -58,8 +58,8 @@ bool gpu_guards_ok(const Gpu *g, Piece *const *pieces, uint32_t n);
 
 /* ---- a case in a type (variant.c) ---- */
 typedef struct Variant {
-    Case *c;            /* the reference's side: float32, with values that exist in `real` */
-    TnDtype real;       /* element type of the floats on the device's side; TN_UNDEFINED: as the case is */
+    Case *c;                             /* the reference's side: float32, with values that exist in `real` */
+    TnDtype real;                        /* element type of the floats on the device's side; TN_UNDEFINED: as the case is */
     TnTensor in[CASE_IN], out[CASE_OUT]; /* the device's side: dims and types; in: host data */
     void *owned[CASE_IN];
 } Variant;
@@ -134,7 +134,8 @@ typedef struct Timed {
 } Timed;
 /* Shape k of the operator with floats of type `real`; false: there is none. */
 bool timed_shape(TnOp op, uint32_t k, TnDtype real, Timed *t);
-/* The reference on a whole call or on a case (checkcuda.c), which may set the dims of outputs within their memory; threads as many as there are cores. */
+/* The reference on a whole call or on a case (checkcuda.c), which may set the dims of outputs within their memory; threads as many as there
+ * are cores. */
 TnStatus run_reference(TnOp op, const void *params, const TnTensor *in, uint32_t n_in, TnTensor *out, uint32_t n_out, TnError *err);
 
 #endif

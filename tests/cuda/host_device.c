@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A device library whose device is the host, for tests on machines without a GPU. Its memory is a region of its own, so that pointers of the
- * device are told from others; work is done when it is enqueued; a recording keeps what was enqueued and does it when launched. Its kernels
- * are the reference kernels, as rows "host_<op>" of kind TN_DEVICE_CUDA. What tests rely on: the same contracts and errors as of a GPU. */
+ * A device library whose device is the host, for tests on machines without a GPU. Its memory is a region of its own, so that pointers of
+ * the device are told from others; work is done when it is enqueued; a recording keeps what was enqueued and does it when launched. Its
+ * kernels are the reference kernels, as rows "host_<op>" of kind TN_DEVICE_CUDA. What tests rely on: the same contracts and errors as of a
+ * GPU. */
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -60,7 +61,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- the device and its memory ---- */
 static TnStatus usable(const TnDevice *d, TnError *err) {
-    return d->broken ? TN_RAISE(err, TN_ERR_DEVICE, "cuda:0 (host) failed earlier; its context is unusable for the rest of this process") : TN_OK;
+    return d->broken ? TN_RAISE(err, TN_ERR_DEVICE, "cuda:0 (host) failed earlier; its context is unusable for the rest of this process")
+                     : TN_OK;
 }
 
 static TnStatus count(uint32_t *n, TnError *err) {
@@ -126,8 +128,9 @@ static TnStatus alloc(TnDevice *d, size_t bytes, void **out, TnError *err) {
         d->used += need;
     pthread_mutex_unlock(&lock);
     if (p == NULL)
-        return TN_RAISE(err, TN_ERR_MEMORY, "cuda:0 (host): out of memory: %zu bytes of device memory asked for; %zu of the device's %zu bytes are free",
-                        bytes, REGION - d->used, REGION);
+        return TN_RAISE(err, TN_ERR_MEMORY,
+                        "cuda:0 (host): out of memory: %zu bytes of device memory asked for; %zu of the device's %zu bytes are free", bytes,
+                        REGION - d->used, REGION);
     memcpy(p, &need, sizeof need);
     *out = p + GRAIN;
     return TN_OK;
@@ -223,7 +226,8 @@ static TnStatus run_wide(const TnKernel *ref, TnKernelCall *call) {
     enum { MOST = 544 };
     static _Thread_local TnTensor t[MOST];
     const uint32_t n_in = call->n_in, n = n_in + call->n_out;
-    const bool names = ref->op == TN_OP_cast || ref->op == TN_OP_constant_of_shape || ref->op == TN_OP_eye_like || ref->op == TN_OP_quantize_linear;
+    const bool names =
+        ref->op == TN_OP_cast || ref->op == TN_OP_constant_of_shape || ref->op == TN_OP_eye_like || ref->op == TN_OP_quantize_linear;
     bool as_it_is = names || (tni_op_info(ref->op)->flags & (TN_OPF_STATE | TN_OPF_DATA_SHAPE)) != 0 || n > MOST, any = false, ok = true;
     for (uint32_t i = 0; i < n && !as_it_is; i++) {
         t[i] = i < n_in ? call->in[i] : call->out[i - n_in];
@@ -460,7 +464,10 @@ static TnStatus run(TnKernelCall *call, TnOp op) {
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define CONTROL ~, 1
-#define NAME_0(name) static TnStatus run_##name(TnKernelCall *call) { return run(call, TN_OP_##name); }
+#define NAME_0(name)                                                                                                                       \
+    static TnStatus run_##name(TnKernelCall *call) {                                                                                       \
+        return run(call, TN_OP_##name);                                                                                                    \
+    }
 #define NAME_1(name)
 #define OP(name, P, min_in, max_in, min_out, max_out, flags) JOIN(NAME_, SECOND(flags, 0))(name)
 #include "kernel/ops.inc"

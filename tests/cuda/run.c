@@ -116,8 +116,8 @@ static TnStatus resize(TnKernelCall *call, uint32_t i, int32_t rank, const int64
     if (rank != want.rank || memcmp(dims, want.dims, (size_t)rank * sizeof *dims) != 0) {
         char a[128], b[128];
         s->r->misshapen = true;
-        return TN_RAISE(call->err, TN_ERR_SHAPE, "output %u was found to be %s, the reference has %s", i, tni_shape_str(a, sizeof a, rank, dims),
-                        tni_shape_str(b, sizeof b, want.rank, want.dims));
+        return TN_RAISE(call->err, TN_ERR_SHAPE, "output %u was found to be %s, the reference has %s", i,
+                        tni_shape_str(a, sizeof a, rank, dims), tni_shape_str(b, sizeof b, want.rank, want.dims));
     }
     call->out[i].rank = rank;
     memcpy(call->out[i].dims, dims, (size_t)rank * sizeof *dims);

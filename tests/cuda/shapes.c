@@ -48,18 +48,18 @@ typedef struct Product {
 } Product;
 
 static const Product products[] = {
-    {709, 1, 2304, 768, TN_ACT_NONE, 0},     {709, 1, 768, 768, TN_ACT_NONE, 1},      {709, 1, 3072, 768, TN_ACT_GELU, 0},
-    {709, 1, 768, 3072, TN_ACT_NONE, 1},     {709, 8, 2304, 768, TN_ACT_NONE, 0},     {709, 8, 768, 768, TN_ACT_NONE, 1},
-    {709, 8, 3072, 768, TN_ACT_GELU, 0},     {709, 8, 768, 3072, TN_ACT_NONE, 1},     {709, 32, 2304, 768, TN_ACT_NONE, 0},
-    {709, 32, 768, 768, TN_ACT_NONE, 1},     {709, 32, 3072, 768, TN_ACT_GELU, 0},    {709, 32, 768, 3072, TN_ACT_NONE, 1},
-    {578, 1, 1152, 384, TN_ACT_NONE, 0},     {578, 8, 1536, 384, TN_ACT_GELU, 0},     {578, 64, 1152, 384, TN_ACT_NONE, 0},
-    {578, 64, 1536, 384, TN_ACT_GELU, 0},    {578, 64, 384, 1536, TN_ACT_NONE, 1},    {1, 1, 256, 256, TN_ACT_NONE, 0},
-    {1, 64, 256, 256, TN_ACT_NONE, 0},       {1, 64, 1024, 256, TN_ACT_RELU, 0},      {1, 64, 11318, 256, TN_ACT_NONE, 0},
-    {196, 1, 960, 320, TN_ACT_NONE, 0},      {196, 32, 1280, 320, TN_ACT_GELU, 0},    {196, 128, 320, 1280, TN_ACT_NONE, 1},
-    {49, 32, 2048, 512, TN_ACT_GELU, 0},     {3136, 32, 256, 64, TN_ACT_GELU, 0},     {3136, 32, 64, 256, TN_ACT_NONE, 1},
-    {20, 8, 768, 768, TN_ACT_NONE, 1},       {20, 64, 3072, 768, TN_ACT_GELU, 0},     {20, 256, 768, 3072, TN_ACT_NONE, 1},
-    {100, 8, 1024, 1024, TN_ACT_NONE, 1},    {100, 64, 1024, 1024, TN_ACT_GELU, 0},   {100, 256, 1024, 1024, TN_ACT_NONE, 1},
-    {100, 256, 1024, 2048, TN_ACT_NONE, 0},  {8192, 1, 8192, 8192, TN_ACT_NONE, 0},
+    {709, 1, 2304, 768, TN_ACT_NONE, 0},    {709, 1, 768, 768, TN_ACT_NONE, 1},    {709, 1, 3072, 768, TN_ACT_GELU, 0},
+    {709, 1, 768, 3072, TN_ACT_NONE, 1},    {709, 8, 2304, 768, TN_ACT_NONE, 0},   {709, 8, 768, 768, TN_ACT_NONE, 1},
+    {709, 8, 3072, 768, TN_ACT_GELU, 0},    {709, 8, 768, 3072, TN_ACT_NONE, 1},   {709, 32, 2304, 768, TN_ACT_NONE, 0},
+    {709, 32, 768, 768, TN_ACT_NONE, 1},    {709, 32, 3072, 768, TN_ACT_GELU, 0},  {709, 32, 768, 3072, TN_ACT_NONE, 1},
+    {578, 1, 1152, 384, TN_ACT_NONE, 0},    {578, 8, 1536, 384, TN_ACT_GELU, 0},   {578, 64, 1152, 384, TN_ACT_NONE, 0},
+    {578, 64, 1536, 384, TN_ACT_GELU, 0},   {578, 64, 384, 1536, TN_ACT_NONE, 1},  {1, 1, 256, 256, TN_ACT_NONE, 0},
+    {1, 64, 256, 256, TN_ACT_NONE, 0},      {1, 64, 1024, 256, TN_ACT_RELU, 0},    {1, 64, 11318, 256, TN_ACT_NONE, 0},
+    {196, 1, 960, 320, TN_ACT_NONE, 0},     {196, 32, 1280, 320, TN_ACT_GELU, 0},  {196, 128, 320, 1280, TN_ACT_NONE, 1},
+    {49, 32, 2048, 512, TN_ACT_GELU, 0},    {3136, 32, 256, 64, TN_ACT_GELU, 0},   {3136, 32, 64, 256, TN_ACT_NONE, 1},
+    {20, 8, 768, 768, TN_ACT_NONE, 1},      {20, 64, 3072, 768, TN_ACT_GELU, 0},   {20, 256, 768, 3072, TN_ACT_NONE, 1},
+    {100, 8, 1024, 1024, TN_ACT_NONE, 1},   {100, 64, 1024, 1024, TN_ACT_GELU, 0}, {100, 256, 1024, 1024, TN_ACT_NONE, 1},
+    {100, 256, 1024, 2048, TN_ACT_NONE, 0}, {8192, 1, 8192, 8192, TN_ACT_NONE, 0},
 };
 
 static bool gemm(Timed *t, uint32_t i, TnDtype real) {
@@ -78,7 +78,10 @@ static bool gemm(Timed *t, uint32_t i, TnDtype real) {
     out(t, real, 2, DIMS(m, s->n));
     t->flops = 2.0 * (double)m * (double)s->n * (double)s->k;
     SAY(t, "%lldx%lld n %lld k %lld%s%s", (long long)s->tokens, (long long)s->batch, (long long)s->n, (long long)s->k,
-        s->act == TN_ACT_NONE ? "" : s->act == TN_ACT_GELU ? " gelu" : " relu", s->residual ? " +res" : "");
+        s->act == TN_ACT_NONE   ? ""
+        : s->act == TN_ACT_GELU ? " gelu"
+                                : " relu",
+        s->residual ? " +res" : "");
     return true;
 }
 
@@ -102,9 +105,9 @@ typedef struct Heads {
 } Heads;
 
 static const Heads heads[] = {
-    {1, 12, 709, 709, 64, 1, 1},  {8, 12, 709, 709, 64, 1, 1},   {32, 12, 709, 709, 64, 1, 1}, {8, 12, 709, 709, 64, 0, 0},
-    {1, 6, 578, 578, 64, 0, 0},   {64, 6, 578, 578, 64, 0, 0},   {1, 5, 196, 196, 64, 0, 0},   {128, 5, 196, 196, 64, 0, 0},
-    {128, 8, 49, 49, 64, 0, 0},   {64, 12, 20, 20, 64, 0, 1},    {64, 8, 100, 100, 128, 0, 1}, {256, 8, 20, 100, 128, 0, 1},
+    {1, 12, 709, 709, 64, 1, 1},  {8, 12, 709, 709, 64, 1, 1}, {32, 12, 709, 709, 64, 1, 1}, {8, 12, 709, 709, 64, 0, 0},
+    {1, 6, 578, 578, 64, 0, 0},   {64, 6, 578, 578, 64, 0, 0}, {1, 5, 196, 196, 64, 0, 0},   {128, 5, 196, 196, 64, 0, 0},
+    {128, 8, 49, 49, 64, 0, 0},   {64, 12, 20, 20, 64, 0, 1},  {64, 8, 100, 100, 128, 0, 1}, {256, 8, 20, 100, 128, 0, 1},
     {256, 8, 100, 20, 128, 0, 1}, {64, 8, 1, 578, 32, 0, 0},
 };
 
@@ -296,7 +299,10 @@ static bool transpose(Timed *t, uint32_t i, TnDtype real) {
         int32_t rank;
         int64_t dims[4];
         uint8_t perm[4];
-    } shapes[] = {{4, {8, 709, 12, 64}, {0, 2, 1, 3}}, {4, {8, 709, 12, 64}, {0, 2, 3, 1}}, {3, {32, 64, 3136}, {0, 2, 1}}, {4, {32, 3, 224, 224}, {0, 2, 3, 1}}};
+    } shapes[] = {{4, {8, 709, 12, 64}, {0, 2, 1, 3}},
+                  {4, {8, 709, 12, 64}, {0, 2, 3, 1}},
+                  {3, {32, 64, 3136}, {0, 2, 1}},
+                  {4, {32, 3, 224, 224}, {0, 2, 3, 1}}};
     int64_t dims[4];
     if (i >= TN_COUNT(shapes))
         return false;
@@ -348,9 +354,10 @@ static bool conv(Timed *t, uint32_t i, TnDtype real) {
     static const struct {
         int64_t b, ch, size, m, kernel, stride, group;
         uint32_t last;
-    } shapes[] = {{8, 3, 224, 768, 16, 16, 1, 0},  {64, 3, 384, 384, 16, 16, 1, 0}, {32, 3, 224, 64, 4, 4, 1, 0},    {32, 64, 56, 64, 5, 1, 64, 1},
-                  {32, 64, 56, 64, 3, 1, 64, 1},   {32, 320, 14, 320, 3, 1, 320, 1}, {32, 64, 56, 128, 2, 2, 1, 1},  {32, 64, 56, 256, 1, 1, 1, 1},
-                  {1, 64, 56, 64, 5, 1, 64, 1},    {8, 256, 56, 256, 3, 1, 1, 1}};
+    } shapes[] = {{8, 3, 224, 768, 16, 16, 1, 0}, {64, 3, 384, 384, 16, 16, 1, 0}, {32, 3, 224, 64, 4, 4, 1, 0},
+                  {32, 64, 56, 64, 5, 1, 64, 1},  {32, 64, 56, 64, 3, 1, 64, 1},   {32, 320, 14, 320, 3, 1, 320, 1},
+                  {32, 64, 56, 128, 2, 2, 1, 1},  {32, 64, 56, 256, 1, 1, 1, 1},   {1, 64, 56, 64, 5, 1, 64, 1},
+                  {8, 256, 56, 256, 3, 1, 1, 1}};
     int64_t x[4], y[4];
     if (i >= TN_COUNT(shapes))
         return false;
@@ -376,8 +383,8 @@ static bool conv(Timed *t, uint32_t i, TnDtype real) {
     constant(t, real, 1, DIMS(m));
     out(t, real, 4, y);
     t->flops = 2.0 * (double)numel(t) * (double)(ch / g * k * k);
-    SAY(t, "b %lld %lldx%lld^2 k%lld s%d m%lld g%lld %s", (long long)b, (long long)ch, (long long)size, (long long)k, (int)p->stride[0], (long long)m,
-        (long long)g, last ? "last" : "first");
+    SAY(t, "b %lld %lldx%lld^2 k%lld s%d m%lld g%lld %s", (long long)b, (long long)ch, (long long)size, (long long)k, (int)p->stride[0],
+        (long long)m, (long long)g, last ? "last" : "first");
     return true;
 }
 

@@ -10,11 +10,11 @@
 
 #define BLOCK 4194301 /* elements of random data, a prime: repeated to fill operands */
 #define MOST_SETS 12
-#define MOST_CALLS 24    /* in a graph */
-#define GRAPH_NS 3e6     /* that a graph should take */
+#define MOST_CALLS 24 /* in a graph */
+#define GRAPH_NS 3e6  /* that a graph should take */
 #define LAUNCHES 7
-#define SAMPLES 24       /* rows of a product that are compared */
-#define MOST_FLOPS 3e10  /* that the reference is given */
+#define SAMPLES 24      /* rows of a product that are compared */
+#define MOST_FLOPS 3e10 /* that the reference is given */
 #define MOST_VALUES 2.4e7
 
 typedef struct Timer {
@@ -22,9 +22,9 @@ typedef struct Timer {
     const Options *o;
     unsigned char *memory; /* device */
     size_t bytes, used;
-    float *block;          /* host: normal numbers */
-    void *typed[3];        /* host: the block in float32, float16, bfloat16 */
-    void *filled[3];       /* device: the same */
+    float *block;    /* host: normal numbers */
+    void *typed[3];  /* host: the block in float32, float16, bfloat16 */
+    void *filled[3]; /* device: the same */
     uint32_t failed;
     /* The last packed constant: rows of one packing share it. shape counts the (shape, type) pairs. */
     uint32_t shape, packed_shape, packed_input;
@@ -124,7 +124,8 @@ static TnStatus device_fill(Timer *t, const Timed *s, uint32_t i, void *dst, TnE
     }
     for (int64_t j = 0, from = start_of(i); j < n; from = 0) {
         int64_t run = TN_MIN(n - j, BLOCK - from);
-        TN_TRY(lib->on_device(t->g->stream, (char *)dst + (size_t)j * size, (const char *)t->filled[k] + (size_t)from * size, (size_t)run * size, err));
+        TN_TRY(lib->on_device(t->g->stream, (char *)dst + (size_t)j * size, (const char *)t->filled[k] + (size_t)from * size,
+                              (size_t)run * size, err));
         j += run;
     }
     return TN_OK;
@@ -154,7 +155,8 @@ static bool constants(const Timer *t, const Timed *s, TnTensor *in) {
             const int64_t n = tn_tensor_numel(&s->in[i]);
             for (int64_t j = 0, from = start_of(i); j < n; from = 0) {
                 int64_t run = TN_MIN(n - j, BLOCK - from);
-                memcpy((char *)in[i].data + (size_t)j * size, (const char *)t->typed[type_index(s->in[i].dtype)] + (size_t)from * size, (size_t)run * size);
+                memcpy((char *)in[i].data + (size_t)j * size, (const char *)t->typed[type_index(s->in[i].dtype)] + (size_t)from * size,
+                       (size_t)run * size);
                 j += run;
             }
         } else {
@@ -171,7 +173,8 @@ static void free_constants(const Timed *s, TnTensor *in) {
 }
 
 static TnStatus pack_once(Timer *t, const TnKernel *k, const TnKernelQuery *q, uint32_t i, size_t bytes, TnError *err) {
-    if (t->packed != NULL && t->packed_shape == t->shape && t->packed_input == i && t->packed_bytes == bytes && strcmp(t->packing, k->packing) == 0)
+    if (t->packed != NULL && t->packed_shape == t->shape && t->packed_input == i && t->packed_bytes == bytes &&
+        strcmp(t->packing, k->packing) == 0)
         return TN_OK;
     TN_TRY(t->g->lib->synchronize(t->g->stream, err)); /* a copy of the old one may be under way */
     free(t->packed);
@@ -224,7 +227,8 @@ static TnStatus make_set(Timer *t, const Timed *s, const TnKernel *k, const TnKe
 }
 
 /* ---- timing ---- */
-static TnStatus call_set(Timer *t, const Timed *s, const Program *p, Sets *sets, uint32_t n, void *scratch, size_t scratch_bytes, TnError *err) {
+static TnStatus call_set(Timer *t, const Timed *s, const Program *p, Sets *sets, uint32_t n, void *scratch, size_t scratch_bytes,
+                         TnError *err) {
     TnKernelCall call = {.params = &s->params,
                          .in = sets->in[n],
                          .n_in = s->n_in,
@@ -245,8 +249,8 @@ static int by_value(const void *a, const void *b) {
 }
 
 /* Nanoseconds between two marks around fn's work: a call, or a graph of several. */
-static TnStatus once(Timer *t, TnMark *from, TnMark *to, TnGraphExec *graph, const Timed *s, const Program *p, Sets *sets, void *scratch, size_t bytes,
-                     double *ns, TnError *err) {
+static TnStatus once(Timer *t, TnMark *from, TnMark *to, TnGraphExec *graph, const Timed *s, const Program *p, Sets *sets, void *scratch,
+                     size_t bytes, double *ns, TnError *err) {
     const TnDeviceLibrary *lib = t->g->lib;
     TN_TRY(lib->mark_set(from, t->g->stream, err));
     if (graph != NULL)
@@ -257,7 +261,8 @@ static TnStatus once(Timer *t, TnMark *from, TnMark *to, TnGraphExec *graph, con
     return lib->mark_elapsed(from, to, ns, err);
 }
 
-static TnStatus record(Timer *t, const Timed *s, const Program *p, Sets *sets, void *scratch, size_t bytes, uint32_t calls, TnGraphExec **graph, TnError *err) {
+static TnStatus record(Timer *t, const Timed *s, const Program *p, Sets *sets, void *scratch, size_t bytes, uint32_t calls,
+                       TnGraphExec **graph, TnError *err) {
     const TnDeviceLibrary *lib = t->g->lib;
     TnStatus st = TN_OK;
     TN_TRY(lib->capture_begin(t->g->stream, err));
@@ -268,7 +273,8 @@ static TnStatus record(Timer *t, const Timed *s, const Program *p, Sets *sets, v
 }
 
 /* Median nanoseconds of one call. */
-static TnStatus measure(Timer *t, const Timed *s, const Program *p, Sets *sets, void *scratch, size_t scratch_bytes, double *ns, TnError *err) {
+static TnStatus measure(Timer *t, const Timed *s, const Program *p, Sets *sets, void *scratch, size_t scratch_bytes, double *ns,
+                        TnError *err) {
     const TnDeviceLibrary *lib = t->g->lib;
     TnGraphExec *graph = NULL;
     TnMark *from = NULL, *to = NULL;
@@ -400,7 +406,7 @@ static TnStatus time_call(Timer *t, const Timed *s, const TnTensor *in, const Tn
         goto fail;
     t->used = 0;
     double want = 3.0 * (double)t->g->info.l2_bytes / (bytes + 1.0);
-    sets.n = (uint32_t)(want < 1 ? 1 : want > MOST_SETS ? MOST_SETS : want) ;
+    sets.n = (uint32_t)(want < 1 ? 1 : want > MOST_SETS ? MOST_SETS : want);
     size_t scratch_bytes = k->scratch != NULL ? k->scratch(&q) : 0;
     TN_TRY_GOTO(program_load(&p, &q, err));
     if (scratch_bytes > 0)
@@ -486,8 +492,8 @@ static TnStatus copy_rate(Timer *t, TnError *err) {
     }
     lib->mark_destroy(&from);
     lib->mark_destroy(&to);
-    printf("copy on the device: %.0f GB/s read and written; ceiling by data sheet %.0f GB/s, half %.0f TFLOP/s\n", 2.0 * (double)half / best,
-           t->g->info.bytes_per_second * 1e-9, t->g->info.half_flops * 1e-12);
+    printf("copy on the device: %.0f GB/s read and written; ceiling by data sheet %.0f GB/s, half %.0f TFLOP/s\n",
+           2.0 * (double)half / best, t->g->info.bytes_per_second * 1e-9, t->g->info.half_flops * 1e-12);
     return TN_OK;
 }
 

@@ -48,7 +48,7 @@ static bool computes(TnOp op) {
 /* Floats that stay float32 whatever the type of the step. */
 static bool stays(const Case *c, uint32_t in) {
     if (c->op == TN_OP_resize)
-        return in > 0; /* roi, scales */
+        return in > 0;            /* roi, scales */
     if (c->op == TN_OP_attention) /* biases may be of either type: both are met */
         return in >= 3 && c->k % 2 == 0;
     return false;

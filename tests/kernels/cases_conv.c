@@ -77,10 +77,16 @@ static bool model_conv(Case *c, TnConvParams *p) {
     if (c->k >= 300)
         return false;
     enum { PATCH, POINT, DENSE, DEPTHWISE } form = c->k % 4;
-    const int64_t k = form == PATCH ? CK_PICK(c, 2, 4, 8, 16) : form == POINT ? 1 : form == DENSE ? 3 : CK_PICK(c, 3, 3, 5, 7), b = ck_range(c, 1, 3);
+    const int64_t k = form == PATCH   ? CK_PICK(c, 2, 4, 8, 16)
+                      : form == POINT ? 1
+                      : form == DENSE ? 3
+                                      : CK_PICK(c, 3, 3, 5, 7),
+                  b = ck_range(c, 1, 3);
     const int64_t stride = form == PATCH ? k : form == POINT ? 1 : CK_PICK(c, 1, 1, 2), pad = form == PATCH ? 0 : k / 2;
-    const int64_t ch = form == PATCH ? CK_PICK(c, 1, 3, 8, 64) : 8 * ck_range(c, 1, form == DENSE ? 12 : 40), m = form == DEPTHWISE ? ch : 8 * ck_range(c, 1, 20);
-    const int64_t h = form == PATCH ? k * ck_range(c, 1, 6) : ck_range(c, 1, 30), w = form == PATCH ? k * ck_range(c, 1, 6) : ck_range(c, 1, 30);
+    const int64_t ch = form == PATCH ? CK_PICK(c, 1, 3, 8, 64) : 8 * ck_range(c, 1, form == DENSE ? 12 : 40),
+                  m = form == DEPTHWISE ? ch : 8 * ck_range(c, 1, 20);
+    const int64_t h = form == PATCH ? k * ck_range(c, 1, 6) : ck_range(c, 1, 30),
+                  w = form == PATCH ? k * ck_range(c, 1, 6) : ck_range(c, 1, 30);
     const int64_t oh = window_out(h, k, stride, 1, pad, pad, false), ow = window_out(w, k, stride, 1, pad, pad, false);
     int64_t dims[4];
     c->place = c->k % 16 == 0 ? PLACE_SHIFTED : PLACE_ALIGNED;
@@ -106,8 +112,11 @@ static bool model_conv(Case *c, TnConvParams *p) {
     if (ck_rand(c) % 3 == 0)
         ck_in(c, TN_F32, place_dims(last, b, m, 2, DIMS(oh, ow), dims), dims, FILL_NORMAL);
     ck_out(c, TN_F32, place_dims(last, b, m, 2, DIMS(oh, ow), dims), dims);
-    ck_say(c, "%s ch %lld m %lld kernel %lld stride %lld %s act %s", form == PATCH ? "patch" : form == DEPTHWISE ? "depthwise" : "dense", (long long)ch,
-           (long long)m, (long long)k, (long long)stride, last ? "last" : "first", tni_act_name(p->act));
+    ck_say(c, "%s ch %lld m %lld kernel %lld stride %lld %s act %s",
+           form == PATCH       ? "patch"
+           : form == DEPTHWISE ? "depthwise"
+                               : "dense",
+           (long long)ch, (long long)m, (long long)k, (long long)stride, last ? "last" : "first", tni_act_name(p->act));
     return true;
 }
 

@@ -207,7 +207,8 @@ static void attention_bias(Case *c, int64_t b, int64_t h, int64_t sq, int64_t sk
 static bool model_attention(Case *c, TnAttentionParams *p) {
     if (c->k >= 200)
         return false;
-    const int64_t h = ck_range(c, 1, 4), d = CK_PICK(c, 32, 64, 64, 128), b = ck_range(c, 1, 3), sk = CK_PICK(c, 1, 20, 49, 64, 100, 128, 197, 256, 320, 578);
+    const int64_t h = ck_range(c, 1, 4), d = CK_PICK(c, 32, 64, 64, 128), b = ck_range(c, 1, 3),
+                  sk = CK_PICK(c, 1, 20, 49, 64, 100, 128, 197, 256, 320, 578);
     const int64_t sq = ck_coin(c) ? sk : CK_PICK(c, 1, 20, 64, 100, 129, 256);
     const int64_t w = h * d, dense = ck_range(c, 0, 2), merged = sq == sk;
     c->place = c->k % 8 == 0 ? PLACE_SHIFTED : PLACE_ALIGNED;
@@ -229,8 +230,8 @@ static bool model_attention(Case *c, TnAttentionParams *p) {
             ((float *)t->data)[i] = i % sk > sk / 2 ? -10000.0f : 0.0f;
     }
     ck_out(c, TN_F32, 3, DIMS(b, sq, w));
-    ck_say(c, "b %lld h %lld sq %lld sk %lld d %lld causal %u %s dense %lld", (long long)b, (long long)h, (long long)sq, (long long)sk, (long long)d,
-           p->causal, merged ? "merged" : "apart", (long long)dense);
+    ck_say(c, "b %lld h %lld sq %lld sk %lld d %lld causal %u %s dense %lld", (long long)b, (long long)h, (long long)sq, (long long)sk,
+           (long long)d, p->causal, merged ? "merged" : "apart", (long long)dense);
     return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cases of operators that only devices have kernels of beside the reference: quantisation, einsum, transposed convolution, RoIAlign, copies,
- * ranges, identity matrices, shapes. */
+ * Cases of operators that only devices have kernels of beside the reference: quantisation, einsum, transposed convolution, RoIAlign,
+ * copies, ranges, identity matrices, shapes. */
 #include <math.h>
 
 #include "kernels/checkkern.h"
@@ -61,9 +61,10 @@ bool case_dequantize_linear(Case *c) {
 /* ---- einsum ---- */
 bool case_einsum(Case *c) {
     TnEinsumParams *p = ck_params(c, sizeof *p);
-    static const char *const equations[] = {"ij,jk->ik", "bij,bjk->bik",    "bhid,bhjd->bhij", "bhij,bhjd->bhid", "ij,kj->ik",   "i,i->",
-                                            "i,j->ij",   "ij->ji",          "ij->i",           "bij->b",          "ii->i",       "ij,ij->ij",
-                                            "ij,jk,kl->il", "...ij,...jk->...ik", "bijc,jkc->bikc", "abcd,be->acde", "bhwc,hkc->bhwk", "ij,i->j"};
+    static const char *const equations[] = {
+        "ij,jk->ik",      "bij,bjk->bik",  "bhid,bhjd->bhij", "bhij,bhjd->bhid", "ij,kj->ik", "i,i->",        "i,j->ij",
+        "ij->ji",         "ij->i",         "bij->b",          "ii->i",           "ij,ij->ij", "ij,jk,kl->il", "...ij,...jk->...ik",
+        "bijc,jkc->bikc", "abcd,be->acde", "bhwc,hkc->bhwk",  "ij,i->j"};
     if (c->bench || c->k >= 3 * TN_COUNT(equations))
         return false;
     const char *e = equations[c->k % TN_COUNT(equations)];
@@ -122,7 +123,8 @@ bool case_conv_transpose(Case *c) {
         p->output_pads[d] = (int32_t)ck_range(c, 0, p->stride[d] - 1);
         x[first + d] = ck_range(c, 2, n == 3 ? 5 : 12);
         w[2 + d] = p->kernel[d];
-        y[first + d] = (x[first + d] - 1) * p->stride[d] + (p->kernel[d] - 1) * p->dilation[d] + 1 + p->output_pads[d] - p->pads[d] - p->pads[n + d];
+        y[first + d] =
+            (x[first + d] - 1) * p->stride[d] + (p->kernel[d] - 1) * p->dilation[d] + 1 + p->output_pads[d] - p->pads[d] - p->pads[n + d];
     }
     ck_in(c, TN_F32, (int32_t)n + 2, x, FILL_NORMAL);
     ck_in(c, TN_F32, (int32_t)n + 2, w, FILL_NORMAL);
@@ -131,8 +133,8 @@ bool case_conv_transpose(Case *c) {
     if (ck_coin(c))
         ck_in(c, TN_F32, 1, &m, FILL_NORMAL);
     ck_out(c, TN_F32, (int32_t)n + 2, y);
-    ck_say(c, "groups %lld cg %lld mg %lld kernel %d,%d stride %d,%d %s", (long long)groups, (long long)cg, (long long)mg, p->kernel[0], p->kernel[1],
-           p->stride[0], p->stride[1], p->channels_last != 0 ? "last" : "first");
+    ck_say(c, "groups %lld cg %lld mg %lld kernel %d,%d stride %d,%d %s", (long long)groups, (long long)cg, (long long)mg, p->kernel[0],
+           p->kernel[1], p->stride[0], p->stride[1], p->channels_last != 0 ? "last" : "first");
     return true;
 }
 
@@ -159,7 +161,8 @@ bool case_roi_align(Case *c) {
     }
     ck_ints(c, TN_I64, 1, DIMS(n), 0, b - 1);
     ck_out(c, TN_F32, 4, DIMS(n, ch, p->output_height, p->output_width));
-    ck_say(c, "out %d,%d sampling %d max %u aligned %u", (int)p->output_height, (int)p->output_width, (int)p->sampling_ratio, p->max_mode, p->aligned);
+    ck_say(c, "out %d,%d sampling %d max %u aligned %u", (int)p->output_height, (int)p->output_width, (int)p->sampling_ratio, p->max_mode,
+           p->aligned);
     return true;
 }
 

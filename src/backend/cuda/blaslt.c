@@ -19,9 +19,9 @@ static void open_library(void) {
     if (lib == NULL)
         return;
     found = true;
-#define X(name)                            \
-    p = dlsym(lib, "cublasLt" #name);      \
-    memcpy(&functions.name, &p, sizeof p); \
+#define X(name)                                                                                                                            \
+    p = dlsym(lib, "cublasLt" #name);                                                                                                      \
+    memcpy(&functions.name, &p, sizeof p);                                                                                                 \
     found = found && p != NULL;
     TNI_BLASLT_FUNCTIONS(X)
 #undef X
@@ -40,7 +40,8 @@ bool tni_cuda_has_blaslt(void) {
 TnStatus tni_cuda_raise_blaslt(TnError *err, const TniBlasLt *lt, cublasStatus_t st, const char *what) {
     if (st == CUBLAS_STATUS_SUCCESS)
         return TN_OK;
-    return TN_RAISE(err, st == CUBLAS_STATUS_ALLOC_FAILED ? TN_ERR_MEMORY : TN_ERR_DEVICE, "cuBLASLt: %s failed: %s", what, lt->GetStatusString(st));
+    return TN_RAISE(err, st == CUBLAS_STATUS_ALLOC_FAILED ? TN_ERR_MEMORY : TN_ERR_DEVICE, "cuBLASLt: %s failed: %s", what,
+                    lt->GetStatusString(st));
 }
 
 static TnStatus make(TnDevice *d, TnError *err) {

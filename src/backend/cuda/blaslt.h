@@ -13,23 +13,23 @@ extern "C" {
 #endif
 
 /* The functions, by their names without "cublasLt". */
-#define TNI_BLASLT_FUNCTIONS(X)                                                                                               \
-    X(Create)                                                                                                                 \
-    X(Destroy)                                                                                                                \
-    X(GetVersion)                                                                                                             \
-    X(GetStatusString)                                                                                                        \
-    X(MatmulDescCreate)                                                                                                       \
-    X(MatmulDescDestroy)                                                                                                      \
-    X(MatmulDescSetAttribute)                                                                                                 \
-    X(MatrixLayoutCreate)                                                                                                     \
-    X(MatrixLayoutDestroy)                                                                                                    \
-    X(MatrixLayoutSetAttribute)                                                                                               \
-    X(MatmulPreferenceCreate)                                                                                                 \
-    X(MatmulPreferenceDestroy)                                                                                                \
-    X(MatmulPreferenceSetAttribute)                                                                                           \
-    X(MatmulAlgoGetHeuristic)                                                                                                 \
-    X(MatmulAlgoCheck)                                                                                                        \
-    X(MatmulAlgoConfigGetAttribute)                                                                                           \
+#define TNI_BLASLT_FUNCTIONS(X)                                                                                                            \
+    X(Create)                                                                                                                              \
+    X(Destroy)                                                                                                                             \
+    X(GetVersion)                                                                                                                          \
+    X(GetStatusString)                                                                                                                     \
+    X(MatmulDescCreate)                                                                                                                    \
+    X(MatmulDescDestroy)                                                                                                                   \
+    X(MatmulDescSetAttribute)                                                                                                              \
+    X(MatrixLayoutCreate)                                                                                                                  \
+    X(MatrixLayoutDestroy)                                                                                                                 \
+    X(MatrixLayoutSetAttribute)                                                                                                            \
+    X(MatmulPreferenceCreate)                                                                                                              \
+    X(MatmulPreferenceDestroy)                                                                                                             \
+    X(MatmulPreferenceSetAttribute)                                                                                                        \
+    X(MatmulAlgoGetHeuristic)                                                                                                              \
+    X(MatmulAlgoCheck)                                                                                                                     \
+    X(MatmulAlgoConfigGetAttribute)                                                                                                        \
     X(Matmul)
 
 typedef struct TniBlasLt {

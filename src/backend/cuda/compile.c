@@ -9,14 +9,14 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#define NVRTC_FUNCTIONS(X)  \
-    X(CreateProgram)        \
-    X(DestroyProgram)       \
-    X(CompileProgram)       \
-    X(GetCUBINSize)         \
-    X(GetCUBIN)             \
-    X(GetProgramLogSize)    \
-    X(GetProgramLog)        \
+#define NVRTC_FUNCTIONS(X)                                                                                                                 \
+    X(CreateProgram)                                                                                                                       \
+    X(DestroyProgram)                                                                                                                      \
+    X(CompileProgram)                                                                                                                      \
+    X(GetCUBINSize)                                                                                                                        \
+    X(GetCUBIN)                                                                                                                            \
+    X(GetProgramLogSize)                                                                                                                   \
+    X(GetProgramLog)                                                                                                                       \
     X(GetErrorString)
 
 static struct {
@@ -34,9 +34,9 @@ static void nvrtc_open(void) {
     if (lib == NULL)
         return;
     nvrtc.found = true;
-#define X(name)                                     \
-    p = dlsym(lib, "nvrtc" #name);                  \
-    memcpy(&nvrtc.name, &p, sizeof p);              \
+#define X(name)                                                                                                                            \
+    p = dlsym(lib, "nvrtc" #name);                                                                                                         \
+    memcpy(&nvrtc.name, &p, sizeof p);                                                                                                     \
     nvrtc.found = nvrtc.found && p != NULL;
     NVRTC_FUNCTIONS(X)
 #undef X
@@ -56,8 +56,8 @@ static TnStatus raise_log(nvrtcProgram program, nvrtcResult r, uint32_t arch, Tn
     if (log != NULL && nvrtc.GetProgramLog(program, log) != NVRTC_SUCCESS)
         log[0] = '\0';
     TnStatus code = r == NVRTC_ERROR_INVALID_OPTION ? TN_ERR_UNSUPPORTED : r == NVRTC_ERROR_OUT_OF_MEMORY ? TN_ERR_MEMORY : TN_ERR_INTERNAL;
-    TnStatus st = TN_RAISE(err, code, "NVRTC could not compile generated code for compute capability %u.%u: %s\n%.1200s", arch / 10, arch % 10,
-                           nvrtc.GetErrorString(r), log == NULL ? "" : log);
+    TnStatus st = TN_RAISE(err, code, "NVRTC could not compile generated code for compute capability %u.%u: %s\n%.1200s", arch / 10,
+                           arch % 10, nvrtc.GetErrorString(r), log == NULL ? "" : log);
     tni_free(NULL, log);
     return st;
 }
@@ -84,8 +84,10 @@ TnStatus tni_gpu_compile(const char *source, uint32_t arch, const TnAllocator *a
     *binary = NULL;
     *bytes = 0;
     if (!tni_gpu_has_compiler())
-        return TN_RAISE(err, TN_ERR_UNSUPPORTED, "there is no compiler for generated code: %s; install NVRTC of the CUDA toolkit or name its folder in TENON_CUDA_PATH",
-                        nvrtc.why);
+        return TN_RAISE(
+            err, TN_ERR_UNSUPPORTED,
+            "there is no compiler for generated code: %s; install NVRTC of the CUDA toolkit or name its folder in TENON_CUDA_PATH",
+            nvrtc.why);
     char target[48];
     snprintf(target, sizeof target, "--gpu-architecture=sm_%u", arch);
     const char *options[] = {target, "--std=c++17", "--generate-line-info"};
@@ -108,8 +110,8 @@ static bool is_whole_elf(const void *binary, size_t bytes) {
         return false;
     memcpy(&h, binary, sizeof h);
     uint64_t sections = (uint64_t)h.e_shnum * h.e_shentsize, segments = (uint64_t)h.e_phnum * h.e_phentsize;
-    return memcmp(h.e_ident, ELFMAG, SELFMAG) == 0 && h.e_ident[EI_CLASS] == ELFCLASS64 && h.e_shoff <= bytes && sections <= bytes - h.e_shoff &&
-           h.e_phoff <= bytes && segments <= bytes - h.e_phoff;
+    return memcmp(h.e_ident, ELFMAG, SELFMAG) == 0 && h.e_ident[EI_CLASS] == ELFCLASS64 && h.e_shoff <= bytes &&
+           sections <= bytes - h.e_shoff && h.e_phoff <= bytes && segments <= bytes - h.e_phoff;
 }
 
 TnStatus tni_gpu_module_load(TnDevice *d, const void *binary, size_t bytes, TnModule **out, TnError *err) {

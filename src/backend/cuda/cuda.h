@@ -75,11 +75,11 @@ struct TnModule {
  * make the context unusable on the thread's device. */
 TnStatus tni_cuda_raise(TnError *err, cudaError_t e, const char *what);
 /* Returns from the enclosing function when expr fails. */
-#define TNI_CUDA(err, expr, what)                          \
-    do {                                                   \
-        cudaError_t tni_cuda_e = (expr);                   \
-        if (tni_cuda_e != cudaSuccess)                     \
-            return tni_cuda_raise((err), tni_cuda_e, (what)); \
+#define TNI_CUDA(err, expr, what)                                                                                                          \
+    do {                                                                                                                                   \
+        cudaError_t tni_cuda_e = (expr);                                                                                                   \
+        if (tni_cuda_e != cudaSuccess)                                                                                                     \
+            return tni_cuda_raise((err), tni_cuda_e, (what));                                                                              \
     } while (0)
 /* To be returned after the launches of a call: the launch error, if any. */
 TnStatus tni_cuda_launched(TnKernelCall *call, const char *kernel);
@@ -116,8 +116,12 @@ TnStatus tni_cuda_raise_driver(TnError *err, CUresult r, const char *what);
 void *tni_cuda_dlopen(const char *const *names, char *why, size_t cap);
 
 /* ---- host helpers ---- */
-TN_INLINE bool tni_is_aligned(const void *p, size_t bytes) { return ((uintptr_t)p & (bytes - 1)) == 0; }
-TN_INLINE int64_t tni_div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+TN_INLINE bool tni_is_aligned(const void *p, size_t bytes) {
+    return ((uintptr_t)p & (bytes - 1)) == 0;
+}
+TN_INLINE int64_t tni_div_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
 
 /* Blocks for a loop that strides over the grid: enough for `items` at `per_block`, at least 1, at most `waves` times the GPU's SMs. */
 TN_INLINE unsigned tni_grid(const TnKernelCall *call, int64_t items, int64_t per_block, unsigned waves);
@@ -130,8 +134,12 @@ TN_INLINE int64_t tni_numel_range(const TnTensor *t, int32_t from, int32_t to) {
     return n;
 }
 
-TN_INLINE bool tni_is_real(TnDtype t) { return t == TN_F32 || t == TN_F16 || t == TN_BF16; }
-TN_INLINE size_t tni_size_of(TnDtype t) { return (size_t)(tn_dtype_bits(t) / 8); }
+TN_INLINE bool tni_is_real(TnDtype t) {
+    return t == TN_F32 || t == TN_F16 || t == TN_BF16;
+}
+TN_INLINE size_t tni_size_of(TnDtype t) {
+    return (size_t)(tn_dtype_bits(t) / 8);
+}
 
 /* The one type (f32, f16, bf16) of all operands that are there; TN_UNDEFINED when they differ or are of another kind. */
 TnDtype tni_cuda_float_type(const TnKernelQuery *q);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * GPUs: finding, opening, what they are, their memory; errors. A TnDevice stays for the life of the process once opened, so that its context
- * and the libraries' handles are made once. */
+ * GPUs: finding, opening, what they are, their memory; errors. A TnDevice stays for the life of the process once opened, so that its
+ * context and the libraries' handles are made once. */
 #include "backend/cuda/device.h"
 
 #include <pthread.h>
@@ -45,10 +45,11 @@ static bool is_sticky(cudaError_t e) {
 
 static TnStatus raise_broken(const TnDevice *d, TnError *err) {
     cudaError_t e = (cudaError_t)d->broken;
-    return TN_RAISE(err, TN_ERR_DEVICE,
-                    "cuda:%u (%s) failed earlier with %s (%s); its context is unusable for the rest of this process: start the process again, or "
-                    "go on with another device",
-                    d->info.index, d->info.name, cudaGetErrorName(e), cudaGetErrorString(e));
+    return TN_RAISE(
+        err, TN_ERR_DEVICE,
+        "cuda:%u (%s) failed earlier with %s (%s); its context is unusable for the rest of this process: start the process again, or "
+        "go on with another device",
+        d->info.index, d->info.name, cudaGetErrorName(e), cudaGetErrorString(e));
 }
 
 TnStatus tni_cuda_raise(TnError *err, cudaError_t e, const char *what) {
@@ -62,14 +63,16 @@ TnStatus tni_cuda_raise(TnError *err, cudaError_t e, const char *what) {
     if (is_sticky(e)) {
         if (d != NULL && d->broken == 0)
             d->broken = (int)e;
-        return TN_RAISE(err, TN_ERR_DEVICE,
-                        "%s: %s failed: %s (%s); the fault may be of earlier work. The context of this device is unusable for the rest of this "
-                        "process: start the process again, or go on with another device",
-                        name, what, cudaGetErrorString(e), cudaGetErrorName(e));
+        return TN_RAISE(
+            err, TN_ERR_DEVICE,
+            "%s: %s failed: %s (%s); the fault may be of earlier work. The context of this device is unusable for the rest of this "
+            "process: start the process again, or go on with another device",
+            name, what, cudaGetErrorString(e), cudaGetErrorName(e));
     }
     if (e == cudaErrorNoKernelImageForDevice)
-        return TN_RAISE(err, TN_ERR_DEVICE, "%s: %s failed: this build has no code for the device; build with its compute capability in TENON_CUDA_ARCHS",
-                        name, what);
+        return TN_RAISE(err, TN_ERR_DEVICE,
+                        "%s: %s failed: this build has no code for the device; build with its compute capability in TENON_CUDA_ARCHS", name,
+                        what);
     return TN_RAISE(err, TN_ERR_DEVICE, "%s: %s failed: %s (%s)", name, what, cudaGetErrorString(e), cudaGetErrorName(e));
 }
 
@@ -112,7 +115,8 @@ TnStatus tni_gpu_count(uint32_t *n, TnError *err) {
     if (e == cudaErrorInsufficientDriver) {
         (void)cudaGetLastError();
         (void)cudaDriverGetVersion(&version);
-        return TN_RAISE(err, TN_ERR_DEVICE, "the NVIDIA driver is too old: it supports CUDA %d.%d, this build needs CUDA %d.%d; install driver %s or newer",
+        return TN_RAISE(err, TN_ERR_DEVICE,
+                        "the NVIDIA driver is too old: it supports CUDA %d.%d, this build needs CUDA %d.%d; install driver %s or newer",
                         version / 1000, version % 1000 / 10, CUDART_VERSION / 1000, 0, CUDART_VERSION >= 13000 ? "580" : "525");
     }
     if (e == cudaErrorNoDevice) {
@@ -150,16 +154,18 @@ static TnStatus open_locked(uint32_t index, TnDevice **out, TnError *err) {
     uint32_t n;
     TN_TRY(tni_gpu_count(&n, err));
     if (index >= n || index >= MOST_DEVICES)
-        return TN_RAISE(err, TN_ERR_DEVICE, n == 0 ? "there is no GPU cuda:%u: the driver shows none (see CUDA_VISIBLE_DEVICES)"
-                                                   : "there is no GPU cuda:%u: this machine shows %u", index, n);
+        return TN_RAISE(err, TN_ERR_DEVICE,
+                        n == 0 ? "there is no GPU cuda:%u: the driver shows none (see CUDA_VISIBLE_DEVICES)"
+                               : "there is no GPU cuda:%u: this machine shows %u",
+                        index, n);
     TnDevice *d = &devices[index];
     if (d->info.arch == 0) {
         TN_TRY(fill_info(d, index, err));
         if (d->info.arch < TNI_CUDA_ARCH_MIN) {
             uint32_t arch = d->info.arch;
             d->info.arch = 0;
-            return TN_RAISE(err, TN_ERR_DEVICE, "cuda:%u (%s) has compute capability %u.%u; this build needs %d.%d or newer", index, d->info.name,
-                            arch / 10, arch % 10, TNI_CUDA_ARCH_MIN / 10, TNI_CUDA_ARCH_MIN % 10);
+            return TN_RAISE(err, TN_ERR_DEVICE, "cuda:%u (%s) has compute capability %u.%u; this build needs %d.%d or newer", index,
+                            d->info.name, arch / 10, arch % 10, TNI_CUDA_ARCH_MIN / 10, TNI_CUDA_ARCH_MIN % 10);
         }
     }
     TN_TRY(tni_cuda_enter(d, err));
@@ -207,8 +213,8 @@ static TnStatus raise_memory(TnDevice *d, size_t bytes, const char *kind, TnErro
     size_t f = 0, t = 0;
     (void)cudaGetLastError();
     (void)cudaMemGetInfo(&f, &t);
-    return TN_RAISE(err, TN_ERR_MEMORY, "cuda:%u (%s): out of memory: %zu bytes of %s asked for; %zu of the device's %zu bytes are free", d->info.index,
-                    d->info.name, bytes, kind, f, t);
+    return TN_RAISE(err, TN_ERR_MEMORY, "cuda:%u (%s): out of memory: %zu bytes of %s asked for; %zu of the device's %zu bytes are free",
+                    d->info.index, d->info.name, bytes, kind, f, t);
 }
 
 TnStatus tni_gpu_alloc(TnDevice *d, size_t bytes, void **out, TnError *err) {

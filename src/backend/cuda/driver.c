@@ -35,7 +35,8 @@ void *tni_cuda_dlopen(const char *const *names, char *why, size_t cap) {
     if (lib == NULL)
         lib = open_in(toolkit, sizeof toolkit - 1, names);
     if (lib == NULL)
-        snprintf(why, cap, "%s was not found in TENON_CUDA_PATH (%s), by the loader, or in %s", names[0], list == NULL ? "not set" : list, toolkit);
+        snprintf(why, cap, "%s was not found in TENON_CUDA_PATH (%s), by the loader, or in %s", names[0], list == NULL ? "not set" : list,
+                 toolkit);
     return lib;
 }
 

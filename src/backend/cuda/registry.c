@@ -19,8 +19,8 @@
 
 static const TnKernel table[] = {
 #define KERNEL(op, name, arch_min, arch_max, math, run, supports, scratch, cost, packing, packed_bytes, pack, source, atol, rtol)          \
-    {#name, TN_OP_##op, 0,    run,  supports,       scratch,  cost,     packing, packed_bytes, pack,                                       \
-     atol,  rtol,       TN_DEVICE_CUDA, arch_min, arch_max, math, source},
+    {#name, TN_OP_##op,     0,        run,      supports, scratch, cost, packing, packed_bytes, pack, atol,                                \
+     rtol,  TN_DEVICE_CUDA, arch_min, arch_max, math,     source},
 #ifdef TNI_CUDA_GEMM
 #include "backend/cuda/gemm/kernels.inc"
 #endif
