@@ -7,6 +7,11 @@
 
 #define THREADS 128
 
+/* x * scale, rounded once and everywhere alike: in one fma with "- max" the maximum's own exponent would be its rounding error, not 0. */
+TNI_DEVICE float softmax_score(float x, float scale) {
+    return __fmul_rn(x, scale);
+}
+
 template <int P> TNI_DEVICE float softmax_sum(float v, float *shared) {
     if constexpr (P <= 32)
         return tni_warp_sum<P>(v);
@@ -34,7 +39,7 @@ __global__ void __launch_bounds__(P > 32 ? P : THREADS) tni_softmax_rows_kernel(
             tni_load<V>(s[k], (const T *)a.x + row * a.n + i);
 #pragma unroll
         for (int e = 0; e < V; e++) {
-            s[k][e] = i < a.n ? s[k][e] * a.scale : -INFINITY;
+            s[k][e] = i < a.n ? softmax_score(s[k][e], a.scale) : -INFINITY;
             max = fmaxf(max, s[k][e]);
         }
     }
@@ -71,22 +76,24 @@ template <typename T, int V> __global__ void __launch_bounds__(512) tni_softmax_
         tni_load<V>(s, x + i);
 #pragma unroll
         for (int e = 0; e < V; e++)
-            max = fmaxf(max, s[e] * a.scale);
+            max = fmaxf(max, softmax_score(s[e], a.scale));
     }
     max = tni_block_max(max, shared);
     for (int i = (int)threadIdx.x * V; i < a.n; i += 512 * V) {
         tni_load<V>(s, x + i);
 #pragma unroll
         for (int e = 0; e < V; e++)
-            sum += expf(s[e] * a.scale - max);
+            sum += expf(softmax_score(s[e], a.scale) - max);
     }
     sum = tni_block_sum(sum, shared);
     const float f = a.log ? logf(sum) : 1.0f / sum;
     for (int i = (int)threadIdx.x * V; i < a.n; i += 512 * V) {
         tni_load<V>(s, x + i);
 #pragma unroll
-        for (int e = 0; e < V; e++)
-            s[e] = a.log ? s[e] * a.scale - max - f : expf(s[e] * a.scale - max) * f;
+        for (int e = 0; e < V; e++) {
+            const float d = softmax_score(s[e], a.scale) - max;
+            s[e] = a.log ? d - f : expf(d) * f;
+        }
         tni_store<V>(y + i, s);
     }
 }
@@ -99,7 +106,7 @@ template <typename T> __global__ void __launch_bounds__(THREADS) tni_softmax_str
         T *y = (T *)a.y + base;
         float max = -INFINITY, sum = 0.0f;
         for (int i = 0; i < a.n; i++) {
-            const float s = tni_f32(x[i * a.inner]) * a.scale;
+            const float s = softmax_score(tni_f32(x[i * a.inner]), a.scale);
             if (s > max) {
                 sum = sum * expf(max - s) + expf(s - s);
                 max = s;
@@ -109,7 +116,7 @@ template <typename T> __global__ void __launch_bounds__(THREADS) tni_softmax_str
         }
         const float f = a.log ? logf(sum) : 1.0f / sum;
         for (int i = 0; i < a.n; i++) {
-            const float s = tni_f32(x[i * a.inner]) * a.scale - max;
+            const float s = softmax_score(tni_f32(x[i * a.inner]), a.scale) - max;
             y[i * a.inner] = tni_from_f32<T>(a.log ? s - f : expf(s) * f);
         }
     }
