@@ -289,9 +289,9 @@ TNI_DEVICE void attn_combine(const TniCudaAttn &a, T *out, int i0, char *shared,
 #pragma unroll
         for (int c = 0; c < 8; c++)
             y[c] /= l;
-        if (a.out_wide)
+        if (a.out_wide && col + 8 <= a.dv)
             tni_store<8>(to, y);
-        else
+        else /* also the last half of an f32 row: 16 bytes are four of its elements */
             for (int c = 0; c < 8 && col + c < a.dv; c++)
                 to[c] = tni_from_f32<T>(y[c]);
     }
