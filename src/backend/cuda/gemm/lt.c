@@ -5,8 +5,8 @@
  * Row i takes the i-th algorithm of cuBLASLt's list for the shape (the last one when the list is shorter): the planner times them. What a
  * shape needs (descriptors, algorithm) is made on its first call and kept with the device; later calls allocate nothing.
  *
- * In cuBLASLt: alpha, a bias of N (beta 1), ReLU, a residual where there is no activation. Whatever is left is done by a second kernel
- * over y (post.cu). */
+ * In cuBLASLt: alpha, an aligned bias of N (beta 1), a residual where there is no activation. Whatever is left is done by a second kernel
+ * over y (post.cu): also ReLU, since some of cuBLASLt's algorithms make 0 of NaN there. */
 #include "backend/cuda/blaslt.h"
 #include "backend/cuda/gemm/gemm.h"
 #include "backend/cuda/gemm/matmul.h"
@@ -16,6 +16,7 @@
 
 #define WORKSPACE ((size_t)32 << 20)
 #define MAX_ALGOS 8
+#define BIAS_ALIGN 16 /* what its epilogues may need; no preference tells the heuristic about less */
 
 /* What the descriptors depend on; compared byte by byte. */
 typedef struct Key {
@@ -28,7 +29,8 @@ typedef struct Entry {
     struct Entry *next;
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t a, b, y;
-    cublasLtMatmulAlgo_t algo;
+    cublasLtMatmulAlgo_t algos[MAX_ALGOS];
+    int n_algos, at; /* at: the one in use */
 } Entry;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -62,14 +64,13 @@ static TnStatus choose(const TniBlasLt *lt, Entry *e, TnError *err) {
         st = lt->MatmulAlgoGetHeuristic(lt->handle, e->desc, e->a, e->b, e->y, e->y, pref, MAX_ALGOS, found, &n);
     lt->MatmulPreferenceDestroy(pref);
     LT(st, "asking for algorithms");
-    int good = 0;
     for (int i = 0; i < n; i++)
         if (found[i].state == CUBLAS_STATUS_SUCCESS && found[i].workspaceSize <= WORKSPACE)
-            found[good++] = found[i];
-    if (good == 0)
+            e->algos[e->n_algos++] = found[i].algo;
+    if (e->n_algos == 0)
         return TN_RAISE(err, TN_ERR_UNSUPPORTED, "cuBLASLt has no algorithm for %lld x %lld x %lld", (long long)e->key.m, (long long)e->key.n,
                         (long long)e->key.k);
-    e->algo = found[TN_MIN(e->key.index, good - 1)].algo;
+    e->at = TN_MIN(e->key.index, e->n_algos - 1);
     return TN_OK;
 }
 
@@ -130,6 +131,23 @@ typedef struct Operands {
     float alpha, beta;
 } Operands;
 
+/* Of what the heuristic lists, Matmul may still refuse some; it has enqueued nothing then, and the next one takes the place for good. */
+static cublasStatus_t enqueue(TnKernelCall *call, const TniBlasLt *lt, Entry *e, const Operands *o) {
+    cublasStatus_t st = CUBLAS_STATUS_SUCCESS;
+    if (o->bias != NULL)
+        st = lt->MatmulDescSetAttribute(e->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &o->bias, sizeof o->bias);
+    if (st != CUBLAS_STATUS_SUCCESS)
+        return st;
+    for (int i = 0; i < e->n_algos; i++) {
+        st = lt->Matmul(lt->handle, e->desc, &o->alpha, o->b, e->a, o->a, e->b, &o->beta, o->c, e->y, o->y, e->y, &e->algos[e->at],
+                        call->scratch, WORKSPACE, call->stream->s);
+        if (st != CUBLAS_STATUS_NOT_SUPPORTED)
+            break;
+        e->at = (e->at + 1) % e->n_algos;
+    }
+    return st;
+}
+
 static TnStatus multiply(TnKernelCall *call, const Key *key, const Operands *o) {
     TniBlasLt *lt;
     Entry *e = NULL;
@@ -139,18 +157,13 @@ static TnStatus multiply(TnKernelCall *call, const Key *key, const Operands *o) 
         return TN_RAISE(err, TN_ERR_INTERNAL, "matrix product: %zu bytes of scratch needed, %zu given", WORKSPACE, call->scratch_bytes);
     pthread_mutex_lock(&lock);
     TnStatus st = find(lt, key, &e, err);
-    cublasStatus_t done = CUBLAS_STATUS_SUCCESS;
-    if (st == TN_OK && o->bias != NULL)
-        done = lt->MatmulDescSetAttribute(e->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &o->bias, sizeof o->bias);
-    if (st == TN_OK && done == CUBLAS_STATUS_SUCCESS)
-        done = lt->Matmul(lt->handle, e->desc, &o->alpha, o->b, e->a, o->a, e->b, &o->beta, o->c, e->y, o->y, e->y, &e->algo, call->scratch,
-                          WORKSPACE, call->stream->s);
+    cublasStatus_t done = st == TN_OK ? enqueue(call, lt, e, o) : CUBLAS_STATUS_SUCCESS;
     pthread_mutex_unlock(&lock);
     return st != TN_OK ? st : tni_cuda_raise_blaslt(err, lt, done, "a matrix product");
 }
 
 static int32_t alignment_of(const Operands *o) {
-    const void *all[] = {o->a, o->b, o->c, o->y, o->bias};
+    const void *all[] = {o->a, o->b, o->c, o->y};
     int32_t align = 16;
     for (size_t i = 0; i < TN_COUNT(all); i++)
         while (all[i] != NULL && !tni_is_aligned(all[i], (size_t)align))
@@ -174,14 +187,10 @@ static TnStatus gemm_run(TnKernelCall *call, int32_t index, bool tf32) {
     Key key = {.m = s.m, .n = s.n, .k = s.k, .a_ld = s.trans_a ? s.m : s.k, .b_ld = b.ld, .type = (int32_t)s.type,
                .tf32 = s.type == TN_F32 && tf32, .a_trans = s.trans_a, .b_trans = b.k_major, .batch = 1, .index = index,
                .epilogue = CUBLASLT_EPILOGUE_DEFAULT};
-    if (epi.bias_mode == TNI_BIAS_COLUMN && epi.beta == 1.0f) {
+    if (epi.bias_mode == TNI_BIAS_COLUMN && epi.beta == 1.0f && tni_is_aligned(epi.bias, BIAS_ALIGN)) {
         o.bias = epi.bias;
         epi.bias_mode = TNI_BIAS_NONE;
         key.epilogue = CUBLASLT_EPILOGUE_BIAS;
-    }
-    if (epi.bias_mode == TNI_BIAS_NONE && p->act == TN_ACT_RELU && !s.has_residual) {
-        key.epilogue = o.bias != NULL ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_RELU;
-        epi.act.form = TNI_FORM_NONE;
     }
     o.c = o.y;
     if (s.has_residual && epi.act.form == TNI_FORM_NONE) {
@@ -230,7 +239,7 @@ static double gemm_cost(const TnKernelQuery *q, bool tf32, int index) {
     if (!tni_gemm_shape(q->params, q->in, q->n_in, q->out, &s))
         return 1e30;
     const TnGemmParams *p = q->params;
-    bool post = (p->act != TN_ACT_NONE && (p->act != TN_ACT_RELU || s.has_residual)) || s.bias_mode > TNI_BIAS_COLUMN;
+    bool post = p->act != TN_ACT_NONE || s.bias_mode > TNI_BIAS_COLUMN;
     return product_cost(q, (double)s.m, (double)s.n, (double)s.k, 1.0, tf32, post ? 2.0 : 0.0, index);
 }
 
