@@ -101,11 +101,11 @@ static bool matmul(Timed *t, uint32_t i, TnDtype real) {
 /* ---- attention ---- */
 typedef struct Heads {
     int64_t b, h, sq, sk, d;
-    uint32_t dense, mask; /* biases [1, H, Sq, Sk], [B, 1, 1, Sk] */
+    uint32_t dense, mask; /* biases [1, H, Sq, Sk] (2: [B, H, Sq, Sk]), [B, 1, 1, Sk] */
 } Heads;
 
 static const Heads heads[] = {
-    {1, 12, 709, 709, 64, 1, 1},  {8, 12, 709, 709, 64, 1, 1}, {32, 12, 709, 709, 64, 1, 1}, {8, 12, 709, 709, 64, 0, 0},
+    {1, 12, 709, 709, 64, 1, 1},  {8, 12, 709, 709, 64, 2, 1}, {32, 12, 709, 709, 64, 2, 1}, {8, 12, 709, 709, 64, 0, 0},
     {1, 6, 578, 578, 64, 0, 0},   {64, 6, 578, 578, 64, 0, 0}, {1, 5, 196, 196, 64, 0, 0},   {128, 5, 196, 196, 64, 0, 0},
     {128, 8, 49, 49, 64, 0, 0},   {64, 12, 20, 20, 64, 0, 1},  {64, 8, 100, 100, 128, 0, 1}, {256, 8, 20, 100, 128, 0, 1},
     {256, 8, 100, 20, 128, 0, 1}, {64, 8, 1, 578, 32, 0, 0},
@@ -123,7 +123,7 @@ static bool attention(Timed *t, uint32_t i, TnDtype real) {
     in(t, real, 3, DIMS(s->b, s->sk, s->h * s->d));
     in(t, real, 3, DIMS(s->b, s->sk, s->h * s->d));
     if (s->dense)
-        in(t, real, 4, DIMS(1, s->h, s->sq, s->sk));
+        in(t, real, 4, DIMS(s->dense == 2 ? s->b : 1, s->h, s->sq, s->sk));
     if (s->mask) {
         in(t, real, 4, DIMS(s->b, 1, 1, s->sk));
         t->fill[t->n_in - 1] = TIMED_NEGATIVE;

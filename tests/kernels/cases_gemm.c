@@ -205,12 +205,14 @@ static void attention_bias(Case *c, int64_t b, int64_t h, int64_t sq, int64_t sk
 
 /* Sizes of models: a merged projection, or q beside merged k and v; dense and key biases. */
 static bool model_attention(Case *c, TnAttentionParams *p) {
-    if (c->k >= 200)
+    if (c->k >= 250)
         return false;
-    const int64_t h = ck_range(c, 1, 4), d = CK_PICK(c, 32, 64, 64, 128), b = ck_range(c, 1, 3),
-                  sk = CK_PICK(c, 1, 20, 49, 64, 100, 128, 197, 256, 320, 578);
-    const int64_t sq = ck_coin(c) ? sk : CK_PICK(c, 1, 20, 64, 100, 129, 256);
-    const int64_t w = h * d, dense = ck_range(c, 0, 2), merged = sq == sk;
+    const bool odd = c->k >= 200; /* lengths around the tiles of keys of fast kernels */
+    const int64_t h = ck_range(c, 1, 4), d = odd ? CK_PICK(c, 64, 64, 128) : CK_PICK(c, 32, 64, 64, 128), b = ck_range(c, 1, 3),
+                  sk = odd ? CK_PICK(c, 17, 65, 97, 130, 145, 177, 207, 289, 301, 709)
+                           : CK_PICK(c, 1, 20, 49, 64, 100, 128, 197, 256, 320, 578);
+    const int64_t sq = ck_coin(c) && sk < 500 ? sk : CK_PICK(c, 1, 20, 64, 100, 129, 256);
+    const int64_t w = h * d, dense = odd ? ck_range(c, 0, 4) % 3 : ck_range(c, 0, 2), merged = sq == sk;
     c->place = c->k % 8 == 0 ? PLACE_SHIFTED : PLACE_ALIGNED;
     p->heads = p->kv_heads = (uint32_t)h;
     p->d_qk = p->d_v = (uint32_t)d;

@@ -3,6 +3,7 @@
  * Attention on the GPU. The operands of a call become one struct of addresses and strides (TniCudaAttn) that all kernels take; the host
  * half (describe.c) checks shapes and fills it, the kernels never write the scores to memory.
  *
+ *   wg.cuh     f16, bf16: Hopper's products of warpgroups (wgmma, 9.0 alone), heads of 64 and 128; wg.c, wg_f16_64.cu, ...
  *   mma.cuh    f16, bf16: products on the tensor cores, warp by warp (mma.sync, capability 8.0); mma_f16.cu, mma_bf16.cu
  *   tf32.cu    f32 operands rounded to tf32, on the tensor cores
  *   simt.cu    f32, exact products
@@ -85,6 +86,14 @@ TNI_CUDA_ATTN_ROW(f32_16)
 TNI_CUDA_ATTN_ROW(any_f32)
 TNI_CUDA_ATTN_ROW(any_f16)
 TNI_CUDA_ATTN_ROW(any_bf16)
+TNI_CUDA_ATTN_ROW(f16_wg64x3)
+TNI_CUDA_ATTN_ROW(f16_wg64x2)
+TNI_CUDA_ATTN_ROW(f16_wg64x1)
+TNI_CUDA_ATTN_ROW(f16_wg128x2)
+TNI_CUDA_ATTN_ROW(bf16_wg64x3)
+TNI_CUDA_ATTN_ROW(bf16_wg64x2)
+TNI_CUDA_ATTN_ROW(bf16_wg64x1)
+TNI_CUDA_ATTN_ROW(bf16_wg128x2)
 #undef TNI_CUDA_ATTN_ROW
 
 TnStatus tni_cuda_attention_step(TnKernelCall *call);

@@ -1,0 +1,627 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Fused attention of f16 and bf16 through wgmma and the copy engine (sm_90a), head sizes 64 and 128.
+ *
+ * Blocks stay on their SM and walk over tiles of 64 queries a consumer warpgroup of one head. Warp 0 of the producer's warpgroup lets the copy
+ * engine bring tiles of BN keys and values into a ring; its warps 1, 2, 3 bring a dense bias, each for one consumer warpgroup, by cp.async.
+ * A consumer warpgroup holds its queries in registers and goes over the keys:
+ *     scores = bias + q k^T -> probabilities relative to a maximum so far (registers) -> output += p v, while the next scores are begun.
+ * The warpgroups are not in step: while one works on probabilities, others have the tensor cores.
+ *
+ * Keys: whole tiles of BN; up to 64 left over are pieces of 48 and 16, more are a whole tile with the rest hidden.
+ *
+ * Rows of queries are permuted: row m of a warpgroup's 64 is query m / 8 + 8 (m % 8). So the eight rows that the lanes of a warp have at a time
+ * are 8 apart, and rows of a dense bias (709 keys: starting anywhere) that are 8 apart lie alike relative to 16 bytes: 16-byte pieces around a
+ * row's part are copied, its elements are found some bytes later, the same for all lanes, and reading them meets no bank twice.
+ *
+ * What is in the sums (x) times c is a score times log2 e. With a dense bias the sums begin as the biases: the queries take the power of two
+ * of the scale, biases are divided by the rest of it (1 .. 2). The reference of a row is a maximum that may lag behind by 8 in powers of
+ * two: it is followed only when some row of the warp needs it, which spares rescaling the output. */
+#ifndef TENON_BACKEND_CUDA_ATTENTION_WG_CUH
+#define TENON_BACKEND_CUDA_ATTENTION_WG_CUH
+
+#include "backend/cuda/attention/tile.cuh"
+#include "backend/cuda/attention/wg.h"
+#include "backend/cuda/attention/wgmma.cuh"
+
+template <int D_, int BN_, int WGS_, int KS_, int BS_, int RESIDENT_, int MODE_> struct AttnWg {
+    static constexpr int D = D_, BN = BN_, WGS = WGS_, KS = KS_, BS = BS_, RESIDENT = RESIDENT_, MODE = MODE_;
+    static constexpr int BM = 64 * WGS, THREADS = 128 * (WGS + 1);
+    static constexpr uint32_t PIECE = BN * 128, TILE = PIECE * (D / 64); /* 64 columns; all columns of a tile of keys or values */
+    static constexpr uint32_t BROW = BN * 2 + 16, BIAS_TILE = 64 * BROW;
+    static constexpr uint32_t V_AT = KS * TILE, BIAS_AT = 2 * V_AT, VEC_AT = BIAS_AT + (MODE == 2 ? BS * WGS * BIAS_TILE : 0),
+                              BARS = VEC_AT + (MODE != 0 ? KS * BN * 4 : 0);
+    static constexpr uint32_t K_FULL = BARS, K_FREE = K_FULL + KS * 8, V_FULL = K_FREE + KS * 8, V_FREE = V_FULL + KS * 8,
+                              BIAS_FULL = V_FREE + KS * 8, BIAS_FREE = BIAS_FULL + WGS * BS * 8, BYTES = BIAS_FREE + WGS * BS * 8;
+    static constexpr int REGS_MORE = WGS == 3 ? 160 : WGS == 2 ? 232 : 216, REGS_LESS = WGS == 3 ? 32 : 40;
+    static_assert(PIECE % 1024 == 0 && (BROW / 16) % 2 == 1 && BYTES * RESIDENT <= 232448 - 1024 * (RESIDENT - 1), "configuration");
+};
+
+/* A place in a ring of N. */
+template <int N> struct AttnRing {
+    uint32_t at, phase;
+    __device__ __forceinline__ void next() {
+        if (++at == N) {
+            at = 0;
+            phase ^= 1;
+        }
+    }
+};
+
+/* A tile of queries. */
+struct AttnWgTile {
+    int b, h, i0, whole, rest; /* first query; whole tiles of keys, keys left over */
+};
+
+template <typename C> TNI_DEVICE AttnWgTile attn_wg_tile(const TniAttnWgArgs &p, int tile) {
+    AttnWgTile w;
+    uint32_t head, block, b, h;
+    tni_divmod((uint32_t)tile, p.by_tiles, &head, &block);
+    tni_divmod(head, p.by_heads, &b, &h);
+    w.b = (int)b;
+    w.h = (int)h;
+    w.i0 = (int)block * C::BM;
+    int keys = p.a.sk;
+    if (p.a.causal != 0)
+        keys = max(0, min(keys, min(w.i0 + C::BM, p.a.sq) + p.a.sk - p.a.sq));
+    w.whole = keys / C::BN;
+    w.rest = keys - w.whole * C::BN;
+    if (w.rest > 64) {
+        w.whole++;
+        w.rest = 0;
+    }
+    return w;
+}
+
+/* ---- producers ---- */
+
+template <typename T, typename C> TNI_DEVICE void attn_wg_bring_keys(const TniAttnWgArgs &p, const CUtensorMap *mk, const CUtensorMap *mv, uint32_t base) {
+    const int lane = (int)threadIdx.x & 31;
+    AttnRing<C::KS> r = {0, 0};
+    for (int tile = (int)blockIdx.x; tile < p.tiles; tile += (int)gridDim.x) {
+        const AttnWgTile w = attn_wg_tile<C>(p, tile);
+        const int n = w.whole + (w.rest > 0), head = (int)tni_quot((uint32_t)w.h, p.by_group);
+        for (int j = 0; j < n; j++, r.next()) {
+            const uint32_t full = base + C::K_FULL + r.at * 8, full_v = base + C::V_FULL + r.at * 8;
+            tni_mbar_wait(base + C::K_FREE + r.at * 8, r.phase ^ 1);
+            if (lane == 0) {
+                attn_expect(full, C::TILE);
+#pragma unroll
+                for (int i = 0; i < C::D / 64; i++)
+                    attn_tma_load(base + r.at * C::TILE + i * C::PIECE, mk, full, i * 64, j * C::BN, head, w.b);
+            }
+            if (C::MODE != 0) {
+#pragma unroll
+                for (int i = 0; i < (C::BN + 31) / 32; i++) {
+                    const int key = lane + 32 * i;
+                    float v = j * C::BN + key < p.a.sk ? 0.0f : -INFINITY;
+                    if ((C::MODE == 1 || p.vector != 0) && key < C::BN)
+                        v = attn_bias_by_key<T>(p.a, w.b, w.h, j * C::BN + key);
+                    if (key < C::BN)
+                        attn_sts(base + C::VEC_AT + (r.at * C::BN + key) * 4, C::MODE == 2 ? v * p.unit : v);
+                }
+            }
+            __syncwarp();
+            if (lane == 0)
+                tni_mbar_arrive(full);
+            tni_mbar_wait(base + C::V_FREE + r.at * 8, r.phase ^ 1);
+            if (lane == 0) {
+                tni_mbar_expect(full_v, C::TILE);
+#pragma unroll
+                for (int i = 0; i < C::D / 64; i++)
+                    attn_tma_load(base + C::V_AT + r.at * C::TILE + i * C::PIECE, mv, full_v, i * 64, j * C::BN, head, w.b);
+            }
+        }
+    }
+}
+
+/* The part of 64 rows of the bias from key j0 on; row: address of (b, h, i0, j0). Rows beyond n are left as they are. */
+template <typename C, bool ENDS> TNI_DEVICE void attn_wg_copy_bias(char *to, const TniCudaAttnBias &bias, const char *row, int n) {
+    constexpr int CHUNKS = (int)C::BROW / 16, LANES = CHUNKS <= 16 ? 16 : 32, ROWS = 32 / LANES; /* lanes a row, rows at once */
+    const int lane = (int)threadIdx.x & 31, chunk = lane % LANES, first = lane / LANES;
+    const int64_t eight = bias.si * 16; /* bytes to the row eight further on: whole chunks */
+    to += first * C::BROW + chunk * 16;
+#pragma unroll 1
+    for (int k = 0; k < 8; k++, row += bias.si * 2, to += 8 * C::BROW) {
+        const char *from = (const char *)((uintptr_t)row & ~(uintptr_t)15) + chunk * 16 + first * eight;
+#pragma unroll
+        for (int m = 0; m < 8; m += ROWS, from += ROWS * eight) {
+            if (k + 8 * (m + first) >= n || (CHUNKS != LANES && chunk >= CHUNKS))
+                continue;
+            int bytes = 16;
+            if (ENDS) {
+                const int64_t left = bias.end - from;
+                bytes = left >= 16 ? 16 : left > 0 ? (int)left : 0;
+            }
+            attn_copy16(to + m * C::BROW, !ENDS || bytes > 0 ? from : (const char *)((uintptr_t)bias.p & ~(uintptr_t)15), bytes);
+        }
+    }
+}
+
+template <typename C> TNI_DEVICE void attn_wg_bring_bias(const TniAttnWgArgs &p, char *shared, uint32_t base, int who) {
+    const TniCudaAttnBias &bias = p.a.bias[p.a.dense];
+    AttnRing<C::BS> r = {0, 0};
+    for (int tile = (int)blockIdx.x; tile < p.tiles; tile += (int)gridDim.x) {
+        const AttnWgTile w = attn_wg_tile<C>(p, tile);
+        const int n = w.whole + (w.rest > 0), i0 = w.i0 + 64 * who, rows = min(64, p.a.sq - i0);
+        if (rows <= 0)
+            continue;
+        const char *row = bias.p + (w.b * bias.sb + w.h * bias.sh + (int64_t)i0 * bias.si) * 2;
+        for (int j = 0; j < n; j++, r.next(), row += C::BN * 2) {
+            const uint32_t slot = (uint32_t)(who * C::BS) + r.at;
+            char *to = shared + C::BIAS_AT + slot * C::BIAS_TILE;
+            tni_mbar_wait(base + C::BIAS_FREE + slot * 8, r.phase ^ 1);
+            if (bias.end - row >= (rows - 1) * bias.si * 2 + (int64_t)C::BROW)
+                attn_wg_copy_bias<C, false>(to, bias, row, rows);
+            else
+                attn_wg_copy_bias<C, true>(to, bias, row, rows);
+            attn_arrive_copies(base + C::BIAS_FULL + slot * 8);
+        }
+    }
+}
+
+/* ---- consumers ---- */
+
+/* Rows i = 0, 1 of this thread. */
+struct AttnWgRows {
+    float ref[2], off[2], sum[2]; /* reference maximum; times c; sum over this thread's keys */
+    bool far;                     /* off would be rounded too much in some row of the warp: references are subtracted */
+};
+
+template <typename T> TNI_DEVICE uint32_t attn_wg_times(uint32_t w, float f);
+template <> __device__ __forceinline__ uint32_t attn_wg_times<__half>(uint32_t w, float f) {
+    const __half2 v = __hmul2(*reinterpret_cast<const __half2 *>(&w), __float2half2_rn(f));
+    return *reinterpret_cast<const uint32_t *>(&v);
+}
+template <> __device__ __forceinline__ uint32_t attn_wg_times<__nv_bfloat16>(uint32_t w, float f) {
+    const __nv_bfloat162 v = __hmul2(*reinterpret_cast<const __nv_bfloat162 *>(&w), __float2bfloat162_rn(f));
+    return *reinterpret_cast<const uint32_t *>(&v);
+}
+template <typename T> TNI_DEVICE float2 attn_wg_pair(uint32_t w);
+template <> __device__ __forceinline__ float2 attn_wg_pair<__half>(uint32_t w) { return __half22float2(*reinterpret_cast<const __half2 *>(&w)); }
+template <> __device__ __forceinline__ float2 attn_wg_pair<__nv_bfloat16>(uint32_t w) {
+    return make_float2(__uint_as_float(w << 16), __uint_as_float(w & 0xffff0000u));
+}
+template <typename T> TNI_DEVICE float attn_wg_one(uint32_t w);
+template <> __device__ __forceinline__ float attn_wg_one<__half>(uint32_t w) { return __half2float(__ushort_as_half((unsigned short)w)); }
+template <> __device__ __forceinline__ float attn_wg_one<__nv_bfloat16>(uint32_t w) { return __uint_as_float(w << 16); }
+
+/* Queries i and i + 1 of this thread, as they come. */
+template <typename T, typename C> TNI_DEVICE void attn_wg_load_q(uint32_t (&q)[C::D / 16][4], const TniAttnWgArgs &p, int tile, int mine) {
+    if (tile >= p.tiles)
+        return;
+    const AttnWgTile w = attn_wg_tile<C>(p, tile);
+    const int i = w.i0 + mine, t = (int)threadIdx.x & 3;
+    const T *from = (const T *)p.a.q.p + w.b * p.a.q.sb + w.h * p.a.q.sh + i * p.a.q.ss + t * 2;
+#pragma unroll
+    for (int k = 0; k < C::D / 16; k++)
+#pragma unroll
+        for (int r = 0; r < 4; r++)
+            q[k][r] = i + (r & 1) < p.a.sq ? *reinterpret_cast<const uint32_t *>(from + (r & 1) * p.a.q.ss + k * 16 + (r >> 1) * 8) : 0u;
+}
+
+/* s (+)= q k^T for N keys. keys: first of their rows. */
+template <typename T, typename C, int N>
+TNI_DEVICE void attn_wg_scores(float (&s)[N / 2], const uint32_t (&q)[C::D / 16][4], uint32_t keys) {
+    const uint32_t desc = attn_wg_desc(keys, 16);
+    tni_wg_fence();
+#pragma unroll
+    for (int k = 0; k < C::D / 16; k++)
+        AttnWgmma<T, N, 0>::go(s, q[k], attn_wg_step(desc, (k / 4) * C::PIECE + (k % 4) * 32), C::MODE == 2 || k > 0 ? 1 : 0);
+    tni_wg_commit();
+}
+
+/* o += p v for N keys. */
+template <typename T, typename C, int N>
+TNI_DEVICE void attn_wg_weigh(float (&o)[C::D / 2], const uint32_t (&p)[N / 16][4], uint32_t values) {
+    const uint32_t desc = attn_wg_desc(values, C::PIECE);
+    tni_wg_fence();
+#pragma unroll
+    for (int k = 0; k < N / 16; k++)
+        AttnWgmma<T, C::D, 1>::go(o, p[k], attn_wg_step(desc, k * 2048), 1);
+    tni_wg_commit();
+}
+
+/* s = biases of N keys. vec, row: address of this thread's first column in the vector and in its two rows of the bias; ODD0, ODD1: elements of
+ * a row straddle words. */
+template <typename T, int N, bool ODD0, bool ODD1>
+TNI_DEVICE void attn_wg_begin(float (&s)[N / 2], uint32_t vec, const uint32_t (&row)[2], float unit) {
+#pragma unroll
+    for (int n = 0; n < N / 8; n++) {
+        const float2 v = attn_lds_pair(vec + n * 32);
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            float2 b;
+            if (i == 0 ? ODD0 : ODD1)
+                b = make_float2(attn_wg_one<T>(attn_lds16(row[i] + n * 16)), attn_wg_one<T>(attn_lds16(row[i] + n * 16 + 2)));
+            else
+                b = attn_wg_pair<T>(attn_lds32(row[i] + n * 16));
+            s[4 * n + 2 * i] = fmaf(b.x, unit, v.x);
+            s[4 * n + 2 * i + 1] = fmaf(b.y, unit, v.y);
+        }
+    }
+}
+
+/* Rows that hide everything by large finite biases (-65504) would lose their scores' low bits in the sums: the largest bias of such a row
+ * is taken off before and counted again in the end. Beyond -1e6 f32 keeps nothing of a score. */
+template <int N> TNI_DEVICE void attn_wg_center(float (&s)[N / 2], float (&center)[2]) {
+    unsigned all = 0; /* bit 4 g: four columns of row g hide */
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        unsigned m = __ballot_sync(TNI_ALL, s[2 * i] < -1024.0f);
+        m &= m >> 1;
+        all |= m & m >> 2 & 0x11111111u;
+        center[i] = 0.0f;
+    }
+    if (all == 0)
+        return;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        float most = s[2 * i];
+#pragma unroll
+        for (int n = 0; n < N / 8; n++)
+            most = fmaxf(most, fmaxf(s[4 * n + 2 * i], s[4 * n + 2 * i + 1]));
+        most = fmaxf(most, __shfl_xor_sync(TNI_ALL, most, 1));
+        most = fmaxf(most, __shfl_xor_sync(TNI_ALL, most, 2));
+        center[i] = most < -1024.0f && most > -1e6f ? most : 0.0f;
+#pragma unroll
+        for (int n = 0; n < N / 8; n++) {
+            s[4 * n + 2 * i] -= center[i];
+            s[4 * n + 2 * i + 1] -= center[i];
+        }
+    }
+}
+
+/* Products -> scores: times scale, plus biases by key. */
+template <int N> TNI_DEVICE void attn_wg_by_key(float (&s)[N / 2], uint32_t vec, float scale) {
+#pragma unroll
+    for (int n = 0; n < N / 8; n++) {
+        const float2 v = attn_lds_pair(vec + n * 32);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            s[4 * n + i] = fmaf(s[4 * n + i], scale, (i & 1) != 0 ? v.y : v.x);
+    }
+}
+
+/* Hides columns beyond the last one that each row sees. */
+template <int N> TNI_DEVICE void attn_wg_hide(float (&s)[N / 2], const int (&last)[2]) {
+    const int t = (int)threadIdx.x & 3;
+#pragma unroll
+    for (int n = 0; n < N / 8; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            if (n * 8 + t * 2 + (i & 1) > last[i >> 1])
+                s[4 * n + i] = -INFINITY;
+}
+
+/* References and sums follow the maxima; fade: what the output so far has to be multiplied with. */
+TNI_DEVICE void attn_wg_follow(AttnWgRows &r, const float (&most)[2], float c, float (&fade)[2]) {
+    bool far = false;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        const float ref = fmaxf(r.ref[i], most[i]), zero = ref == -INFINITY ? 0.0f : ref;
+        fade[i] = attn_exp2((r.ref[i] - zero) * c);
+        r.sum[i] *= fade[i];
+        r.ref[i] = ref;
+        r.off[i] = zero * c;
+        far = far || !(fabsf(r.off[i]) < 131072.0f);
+    }
+    r.far = __any_sync(TNI_ALL, far) != 0;
+}
+
+/* Scores (less center) to probabilities times a factor of the row; sums are brought up to date. True: the output must be multiplied by fade. */
+template <int N>
+TNI_DEVICE bool attn_wg_soften(float (&s)[N / 2], const float (&center)[2], AttnWgRows &r, float c, float grow, float (&fade)[2]) {
+    float most[2];
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        most[i] = fmaxf(s[2 * i], s[2 * i + 1]);
+#pragma unroll
+        for (int n = 1; n < N / 8; n++)
+            most[i] = fmaxf(most[i], fmaxf(s[4 * n + 2 * i], s[4 * n + 2 * i + 1]));
+        most[i] = fmaxf(most[i], __shfl_xor_sync(TNI_ALL, most[i], 1));
+        most[i] = fmaxf(most[i], __shfl_xor_sync(TNI_ALL, most[i], 2)) + center[i];
+    }
+    const bool grown = __any_sync(TNI_ALL, most[0] > r.ref[0] + grow || most[1] > r.ref[1] + grow) != 0;
+    if (grown)
+        attn_wg_follow(r, most, c, fade);
+    float off[2] = {r.off[0], r.off[1]};
+    if (r.far || center[0] != 0.0f || center[1] != 0.0f) {
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            const float zero = (r.ref[i] == -INFINITY ? 0.0f : r.ref[i]) - center[i];
+            off[i] = 0.0f;
+#pragma unroll
+            for (int n = 0; n < N / 8; n++) {
+                s[4 * n + 2 * i] -= zero;
+                s[4 * n + 2 * i + 1] -= zero;
+            }
+        }
+    }
+    float add[2] = {0.0f, 0.0f};
+#pragma unroll
+    for (int n = 0; n < N / 8; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            s[4 * n + i] = attn_exp2(fmaf(s[4 * n + i], c, -off[i >> 1]));
+            add[i >> 1] += s[4 * n + i];
+        }
+    r.sum[0] += add[0];
+    r.sum[1] += add[1];
+    return grown;
+}
+
+template <typename T, int N> TNI_DEVICE void attn_wg_narrow(uint32_t (&p)[N / 16][4], const float (&s)[N / 2]) {
+#pragma unroll
+    for (int k = 0; k < N / 16; k++)
+#pragma unroll
+        for (int r = 0; r < 4; r++)
+            p[k][r] = attn_pack<T>(s[8 * k + 2 * r], s[8 * k + 2 * r + 1]);
+}
+
+template <int N> TNI_DEVICE void attn_wg_scale(float (&o)[N], const float (&fade)[2]) {
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        o[i] *= fade[(i >> 1) & 1];
+}
+
+/* y: row i = 0 of this thread, first column; n: how many of its rows there are. */
+template <typename T, int D> TNI_DEVICE void attn_wg_store(T *y, int64_t ss, int n, AttnWgRows &r, const float (&o)[D / 2]) {
+    const int t = (int)threadIdx.x & 3;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+        r.sum[i] += __shfl_xor_sync(TNI_ALL, r.sum[i], 1);
+        r.sum[i] += __shfl_xor_sync(TNI_ALL, r.sum[i], 2);
+        const float f = 1.0f / r.sum[i];
+#pragma unroll
+        for (int c = 0; c < D / 8; c += 4) {
+            uint32_t w[4];
+#pragma unroll
+            for (int u = 0; u < 4; u++)
+                w[u] = attn_pack<T>(o[4 * (c + u) + 2 * i] * f, o[4 * (c + u) + 2 * i + 1] * f);
+            attn_turn(w);
+            if (i < n)
+                tni_store16(y + i * ss + (c + t) * 8, make_uint4(w[0], w[1], w[2], w[3]));
+        }
+    }
+}
+
+/* What a consumer warpgroup knows while it walks. */
+template <typename C> struct AttnWgWalk {
+    uint32_t base;
+    int who;
+    AttnRing<C::KS> kv;
+    AttnRing<C::BS> bias;
+    __device__ __forceinline__ uint32_t slot() const { return (uint32_t)(who * C::BS) + bias.at; }
+    /* One arrival a warp, when all its lanes are done. */
+    __device__ __forceinline__ void release(uint32_t bar) const {
+        __syncwarp();
+        if ((threadIdx.x & 31) == 0)
+            tni_mbar_arrive(base + bar);
+    }
+};
+
+/* s begins as the biases of N keys from row `from` of the tile on. row: where this thread's two rows begin in the first tile of bias. */
+template <typename T, typename C, int N>
+TNI_DEVICE void attn_wg_begin_any(float (&s)[N / 2], const AttnWgWalk<C> &k, const uint32_t (&row)[2], float unit, int from) {
+    const uint32_t vec = k.base + C::VEC_AT + (k.kv.at * C::BN + (uint32_t)from + (threadIdx.x & 3) * 2) * 4;
+    const uint32_t at = k.bias.at * C::BIAS_TILE + (uint32_t)from * 2, here[2] = {row[0] + at, row[1] + at};
+    if ((row[0] & 2) != 0) {
+        if ((row[1] & 2) != 0)
+            attn_wg_begin<T, N, true, true>(s, vec, here, unit);
+        else
+            attn_wg_begin<T, N, true, false>(s, vec, here, unit);
+    } else if ((row[1] & 2) != 0) {
+        attn_wg_begin<T, N, false, true>(s, vec, here, unit);
+    } else {
+        attn_wg_begin<T, N, false, false>(s, vec, here, unit);
+    }
+}
+
+/* A piece of N keys of the current tile, from its row `from` on, from scores to the output. last: last visible column of each row. */
+template <typename T, typename C, int N>
+TNI_DEVICE void attn_wg_piece(float (&o)[C::D / 2], AttnWgRows &rows, const uint32_t (&q)[C::D / 16][4], const AttnWgWalk<C> &k,
+                              const TniAttnWgArgs &a, const uint32_t (&row)[2], int from, const int (&last)[2]) {
+    float s[N / 2], fade[2], center[2] = {0.0f, 0.0f};
+    uint32_t p[N / 16][4];
+    const int left[2] = {last[0] - from, last[1] - from};
+    if (C::MODE == 2) {
+        attn_wg_begin_any<T, C, N>(s, k, row, a.unit, from);
+        tni_wg_wait<0>();
+        tni_wg_hold(o);
+        attn_wg_center<N>(s, center);
+    }
+    attn_wg_scores<T, C, N>(s, q, k.base + k.kv.at * C::TILE + (uint32_t)from * 128);
+    tni_wg_wait<0>();
+    tni_wg_hold(s);
+    tni_wg_hold(o);
+    if (C::MODE == 1)
+        attn_wg_by_key<N>(s, k.base + C::VEC_AT + (k.kv.at * C::BN + (uint32_t)(from + ((int)threadIdx.x & 3) * 2)) * 4, a.unit);
+    attn_wg_hide<N>(s, left);
+    if (attn_wg_soften<N>(s, center, rows, a.c, a.grow, fade))
+        attn_wg_scale(o, fade);
+    attn_wg_narrow<T, N>(p, s);
+    tni_mbar_wait(k.base + C::V_FULL + k.kv.at * 8, k.kv.phase);
+    attn_wg_weigh<T, C, N>(o, p, k.base + C::V_AT + k.kv.at * C::TILE + (uint32_t)from * 128);
+    tni_wg_wait<0>();
+    tni_wg_hold(o);
+    attn_wg_keep(p);
+}
+
+/* Whole tiles. The product with the last values is still under way at the end; its slot is `busy`. */
+template <typename T, typename C>
+TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (&p)[C::BN / 16][4], const uint32_t (&q)[C::D / 16][4], AttnWgWalk<C> &k,
+                              const TniAttnWgArgs &a, const uint32_t (&row)[2], int n, int (&last)[2], uint32_t &busy) {
+    float s[C::BN / 2];
+#pragma unroll 1
+    for (int j = 0; j < n; j++) {
+        float center[2] = {0.0f, 0.0f};
+        tni_mbar_wait(k.base + C::K_FULL + k.kv.at * 8, k.kv.phase);
+        if (C::MODE == 2) {
+            tni_mbar_wait(k.base + C::BIAS_FULL + k.slot() * 8, k.bias.phase);
+            attn_wg_begin_any<T, C, C::BN>(s, k, row, a.unit, 0);
+            k.release(C::BIAS_FREE + k.slot() * 8);
+            k.bias.next();
+            tni_wg_wait<0>(); /* before a branch that changes s */
+            tni_wg_hold(o);
+            attn_wg_keep(p);
+            attn_wg_center<C::BN>(s, center);
+        }
+        attn_wg_scores<T, C, C::BN>(s, q, k.base + k.kv.at * C::TILE);
+        tni_wg_wait<0>();
+        tni_wg_hold(s);
+        tni_wg_hold(o);
+        attn_wg_keep(p);
+        if (j > 0)
+            k.release(busy);
+        if (C::MODE == 1)
+            attn_wg_by_key<C::BN>(s, k.base + C::VEC_AT + (k.kv.at * C::BN + (threadIdx.x & 3) * 2) * 4, a.unit);
+        k.release(C::K_FREE + k.kv.at * 8);
+        if (__any_sync(TNI_ALL, last[0] < C::BN - 1 || last[1] < C::BN - 1))
+            attn_wg_hide<C::BN>(s, last);
+        float fade[2];
+        if (attn_wg_soften<C::BN>(s, center, rows, a.c, a.grow, fade))
+            attn_wg_scale(o, fade);
+        attn_wg_narrow<T, C::BN>(p, s);
+        tni_mbar_wait(k.base + C::V_FULL + k.kv.at * 8, k.kv.phase);
+        attn_wg_weigh<T, C, C::BN>(o, p, k.base + C::V_AT + k.kv.at * C::TILE);
+        busy = C::V_FREE + k.kv.at * 8;
+        k.kv.next();
+        last[0] -= C::BN;
+        last[1] -= C::BN;
+    }
+}
+
+/* The keys left over, in the current tile. */
+template <typename T, typename C>
+TNI_DEVICE void attn_wg_rest(float (&o)[C::D / 2], AttnWgRows &rows, const uint32_t (&q)[C::D / 16][4], AttnWgWalk<C> &k, const TniAttnWgArgs &a,
+                             const uint32_t (&row)[2], int n, const int (&last)[2]) {
+    tni_mbar_wait(k.base + C::K_FULL + k.kv.at * 8, k.kv.phase);
+    if (C::MODE == 2)
+        tni_mbar_wait(k.base + C::BIAS_FULL + k.slot() * 8, k.bias.phase);
+    if (n > 16)
+        attn_wg_piece<T, C, 48>(o, rows, q, k, a, row, 0, last);
+    if (n <= 16 || n > 48)
+        attn_wg_piece<T, C, 16>(o, rows, q, k, a, row, n > 48 ? 48 : 0, last);
+    k.release(C::K_FREE + k.kv.at * 8);
+    k.release(C::V_FREE + k.kv.at * 8);
+    k.kv.next();
+    if (C::MODE == 2) {
+        k.release(C::BIAS_FREE + k.slot() * 8);
+        k.bias.next();
+    }
+}
+
+template <typename T, typename C> TNI_DEVICE void attn_wg_consume(const TniAttnWgArgs &a, uint32_t base, int who) {
+    const int warp = ((int)threadIdx.x >> 5) & 3, g = ((int)threadIdx.x & 31) >> 2, mine = who * 64 + 2 * warp + 8 * g;
+    AttnWgWalk<C> k = {base, who, {0, 0}, {0, 0}};
+    uint32_t q[C::D / 16][4];
+    attn_wg_load_q<T, C>(q, a, (int)blockIdx.x, mine);
+    for (int tile = (int)blockIdx.x; tile < a.tiles; tile += (int)gridDim.x) {
+        const AttnWgTile w = attn_wg_tile<C>(a, tile);
+        const int i = w.i0 + mine, past = a.a.sk - a.a.sq;
+        if (w.i0 + who * 64 >= a.a.sq) { /* nothing to do but to let the others go on */
+            for (int j = w.whole + (w.rest > 0); j > 0; j--, k.kv.next()) {
+                tni_mbar_wait(base + C::K_FULL + k.kv.at * 8, k.kv.phase);
+                k.release(C::K_FREE + k.kv.at * 8);
+                tni_mbar_wait(base + C::V_FULL + k.kv.at * 8, k.kv.phase);
+                k.release(C::V_FREE + k.kv.at * 8);
+            }
+            attn_wg_load_q<T, C>(q, a, tile + (int)gridDim.x, mine);
+            continue;
+        }
+        uint32_t row[2] = {0, 0};
+        int last[2];
+        if (C::MODE == 2) {
+            const TniCudaAttnBias &d = a.a.bias[a.a.dense];
+            const uint32_t at = (uint32_t)(uintptr_t)d.p + (uint32_t)(w.b * d.sb + w.h * d.sh + i * d.si) * 2;
+            row[0] = base + C::BIAS_AT + (uint32_t)(who * C::BS) * C::BIAS_TILE + (uint32_t)(warp * 16 + g) * C::BROW + (threadIdx.x & 3) * 4;
+            row[1] = row[0] + 8 * C::BROW + ((at + (uint32_t)d.si * 2) & 15);
+            row[0] += at & 15;
+#pragma unroll
+            for (int j = 0; j < C::D / 16; j++)
+#pragma unroll
+                for (int r = 0; r < 4; r++)
+                    q[j][r] = attn_wg_times<T>(q[j][r], a.q_scale);
+        }
+        last[0] = a.a.causal != 0 ? min(a.a.sk - 1, i + past) : a.a.sk - 1;
+        last[1] = a.a.causal != 0 ? min(a.a.sk - 1, i + 1 + past) : a.a.sk - 1;
+        float o[C::D / 2];
+        uint32_t p[C::BN / 16][4], busy = 0;
+        AttnWgRows rows = {{-INFINITY, -INFINITY}, {0.0f, 0.0f}, {0.0f, 0.0f}, false};
+#pragma unroll
+        for (int j = 0; j < C::D / 2; j++)
+            o[j] = 0.0f;
+#pragma unroll
+        for (int j = 0; j < C::BN / 16; j++)
+#pragma unroll
+            for (int r = 0; r < 4; r++)
+                p[j][r] = 0;
+        attn_wg_whole<T, C>(o, rows, p, q, k, a, row, w.whole, last, busy);
+        if (w.rest > 0)
+            attn_wg_rest<T, C>(o, rows, q, k, a, row, w.rest, last);
+        attn_wg_load_q<T, C>(q, a, tile + (int)gridDim.x, mine);
+        tni_wg_wait<0>();
+        tni_wg_hold(o);
+        attn_wg_keep(p);
+        if (w.whole > 0)
+            k.release(busy);
+        T *y = (T *)a.a.out + w.b * a.a.out_sb + w.h * a.a.out_sh + i * a.a.out_ss;
+        attn_wg_store<T, C::D>(y, a.a.out_ss, a.a.sq - i, rows, o);
+    }
+}
+
+/* ---- kernel ---- */
+
+template <typename T, typename C>
+__global__ void __launch_bounds__(C::THREADS, C::RESIDENT)
+    tni_attn_wg_kernel(const __grid_constant__ CUtensorMap mk, const __grid_constant__ CUtensorMap mv, const __grid_constant__ TniAttnWgArgs p) {
+    extern __shared__ __align__(1024) char shared[];
+    const uint32_t base = tni_smem(shared);
+    const int group = (int)threadIdx.x >> 7, warp = (int)threadIdx.x >> 5;
+    if (threadIdx.x == 0) {
+        for (uint32_t i = 0; i < C::KS; i++) {
+            tni_mbar_init(base + C::K_FULL + i * 8, 1);
+            tni_mbar_init(base + C::V_FULL + i * 8, 1);
+            tni_mbar_init(base + C::K_FREE + i * 8, 4 * C::WGS);
+            tni_mbar_init(base + C::V_FREE + i * 8, 4 * C::WGS);
+        }
+        for (uint32_t i = 0; i < C::WGS * C::BS; i++) {
+            tni_mbar_init(base + C::BIAS_FULL + i * 8, 32);
+            tni_mbar_init(base + C::BIAS_FREE + i * 8, 4);
+        }
+        tni_mbar_init_done();
+        tni_proxy_fence();
+        tni_tma_prefetch(&mk);
+        tni_tma_prefetch(&mv);
+    }
+    __syncthreads();
+    if (group == 0) {
+        tni_regs_less<C::REGS_LESS>();
+        if (warp == 0)
+            attn_wg_bring_keys<T, C>(p, &mk, &mv, base);
+        else if (C::MODE == 2 && warp <= C::WGS)
+            attn_wg_bring_bias<C>(p, shared, base, warp - 1);
+    } else {
+        tni_regs_more<C::REGS_MORE>();
+        attn_wg_consume<T, C>(p, base, group - 1);
+    }
+}
+
+template <typename T, typename C> static cudaError_t attn_wg_launch(const CUtensorMap *maps, const TniAttnWgArgs *args, int sms, cudaStream_t s) {
+    const cudaError_t e = cudaFuncSetAttribute((const void *)tni_attn_wg_kernel<T, C>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)C::BYTES);
+    if (e != cudaSuccess)
+        return e;
+    const int blocks = min(args->tiles, sms * C::RESIDENT);
+    tni_attn_wg_kernel<T, C><<<(unsigned)blocks, C::THREADS, C::BYTES, s>>>(maps[0], maps[1], *args);
+    return cudaPeekAtLastError();
+}
+
+/* The cases of a launcher. */
+#define ATTN_WG_CASE(T, name, d, keys, groups, tiles, bias_tiles, resident)                                                              \
+    case TNI_ATTN_WG_##name:                                                                                                              \
+        return mode == 0   ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 0>>(maps, args, sms, s)               \
+               : mode == 1 ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 1>>(maps, args, sms, s)               \
+                           : attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 2>>(maps, args, sms, s);
+
+#endif
