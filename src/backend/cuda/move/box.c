@@ -88,17 +88,47 @@ static void strided(cudaStream_t s, const MvBox *b, char *dst, const char *src, 
     tni_cuda_mv_strided(s, &w, unit);
 }
 
-/* Tiles pay where both of the exchanged dims are long. */
-static bool planes(cudaStream_t s, const MvBox *b, char *dst, const char *src, size_t size) {
+/* The dims a (contiguous in src) and the last one (contiguous in dst), odd or short. false: more blocks than a launch takes. */
+static bool turn(cudaStream_t s, const MvBox *b, int32_t a, char *dst, const char *src, size_t size) {
     const int32_t last = b->n - 1;
-    int32_t a = -1;
-    if (last < 1 || size > 8 || b->dst[last] != 1 || b->src[last] < 2 || b->dims[last] < 8)
+    const int64_t v = 16 / (int64_t)size, na = b->dims[a], nb = b->dims[last];
+    MvTurn p = {.src = src, .dst = dst, .gather = nb <= TURN_RUNS && nb < na};
+    p.runs = p.gather ? nb : na;
+    p.length = p.gather ? na : nb;
+    p.run_step = p.gather ? b->src[last] : b->dst[a];
+    p.mixed_step = p.gather ? b->dst[a] : b->src[last];
+    p.dense = p.runs <= TURN_RUNS && p.mixed_step == p.runs;
+    bool runs_whole = p.run_step % v == 0 && tni_is_aligned(p.gather ? src : dst, 16);
+    bool rows_whole = p.mixed_step % v == 0 && tni_is_aligned(p.gather ? dst : src, 16);
+    int64_t batch = 1;
+    for (int32_t d = last - 1; d >= 0; d--) {
+        if (d == a)
+            continue;
+        p.dims[p.n] = b->dims[d];
+        p.to[p.n] = b->dst[d];
+        p.from[p.n++] = b->src[d];
+        batch *= b->dims[d];
+        runs_whole = runs_whole && (p.gather ? b->src[d] : b->dst[d]) % v == 0;
+        rows_whole = rows_whole && (p.gather ? b->dst[d] : b->src[d]) % v == 0;
+    }
+    const int64_t wide = TN_MIN(p.runs, TURN_RUNS), fit = 16384 / (wide * (int64_t)size) / 32 * 32; /* 16 KiB a tile */
+    p.tile = (int32_t)TN_MIN(TN_MAX(TN_MIN(fit, 2048), 32), tni_div_up(p.length, 32) * 32);
+    p.pitch = p.tile + (int32_t)v; /* an odd number of 16-byte pieces */
+    p.run_turn = (int32_t)(p.run_step % v);
+    p.run_tiles = tni_div_up(p.runs, TURN_RUNS);
+    p.len_tiles = tni_div_up(p.length, p.tile);
+    p.run_pieces = tni_div_make(p.tile / v + (runs_whole ? 0 : 1));
+    p.line_pieces = tni_div_make(tni_div_up(wide + (rows_whole ? 0 : v - 1), v));
+    p.width = tni_div_make(wide);
+    if (p.run_tiles > INT32_MAX || p.len_tiles > INT32_MAX / p.run_tiles || batch > INT32_MAX / (p.len_tiles * p.run_tiles))
         return false;
-    for (int32_t d = 0; d < last; d++)
-        if (b->src[d] == 1 && b->dims[d] >= 8)
-            a = d;
-    if (a < 0)
-        return false;
+    tni_cuda_mv_turn(s, &p, batch, size);
+    return true;
+}
+
+/* Whole pieces of 16 bytes on both sides, both dims long: the simplest tiles. */
+static bool planes(cudaStream_t s, const MvBox *b, int32_t a, char *dst, const char *src, size_t size) {
+    const int32_t last = b->n - 1;
     MvPlane p = {.src = src, .dst = dst, .a = b->dims[a], .b = b->dims[last], .a_to = b->dst[a], .b_from = b->src[last]};
     const int64_t tile = tni_cuda_mv_tile(size), v = 16 / (int64_t)size;
     bool vec = p.a % v == 0 && p.b % v == 0 && p.a_to % v == 0 && p.b_from % v == 0 && tni_is_aligned(src, 16) && tni_is_aligned(dst, 16);
@@ -114,10 +144,27 @@ static bool planes(cudaStream_t s, const MvBox *b, char *dst, const char *src, s
         batch *= b->dims[d];
         vec = vec && b->dst[d] % v == 0 && b->src[d] % v == 0;
     }
-    if (p.a_tiles * p.b_tiles * batch > INT32_MAX)
+    if (!vec || p.a < tile / 2 || p.b < tile / 2 || p.a_tiles * p.b_tiles * batch > INT32_MAX)
         return false;
-    tni_cuda_mv_planes(s, &p, batch, size, vec);
+    tni_cuda_mv_planes(s, &p, batch, size);
     return true;
+}
+
+/* Tiles pay where both of the exchanged dims are long, or a plane of them is large. */
+static bool exchange(cudaStream_t s, const MvBox *b, char *dst, const char *src, size_t size) {
+    const int32_t last = b->n - 1;
+    int32_t a = -1;
+    if (last < 1 || size > 8 || b->dst[last] != 1 || b->src[last] < 2)
+        return false;
+    for (int32_t d = 0; d < last; d++)
+        if (b->src[d] == 1)
+            a = d;
+    if (a < 0)
+        return false;
+    const int64_t shorter = TN_MIN(b->dims[a], b->dims[last]), longer = TN_MAX(b->dims[a], b->dims[last]);
+    if (shorter < 8 && longer < 4096 / (shorter * (int64_t)size))
+        return false;
+    return (size >= 4 && planes(s, b, a, dst, src, size)) || turn(s, b, a, dst, src, size);
 }
 
 TnStatus tni_cuda_mv_copy(TnKernelCall *call, const MvBox *box, void *dst, const void *src, size_t size, const char *what) {
@@ -131,7 +178,7 @@ TnStatus tni_cuda_mv_copy(TnKernelCall *call, const MvBox *box, void *dst, const
             TNI_CUDA(call->err, cudaMemcpyAsync(to, from, (size_t)count(&b) * size, cudaMemcpyDeviceToDevice, call->stream->s), what);
         return TN_OK;
     }
-    if (!planes(call->stream->s, &b, to, from, size))
+    if (!exchange(call->stream->s, &b, to, from, size))
         strided(call->stream->s, &b, to, from, size);
     return tni_cuda_launched(call, what);
 }

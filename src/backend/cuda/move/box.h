@@ -49,7 +49,24 @@ typedef struct MvPlane {
     int32_t n;
 } MvPlane;
 int64_t tni_cuda_mv_tile(size_t size); /* elements of a tile's edge */
-void tni_cuda_mv_planes(cudaStream_t s, const MvPlane *p, int64_t batch, size_t size, bool vec);
+void tni_cuda_mv_planes(cudaStream_t s, const MvPlane *p, int64_t batch, size_t size);
+
+/* n runs on one side, rows of n elements on the other; `gather`: the runs are the source's, else the destination's. */
+#define TURN_RUNS 64 /* of a tile */
+typedef struct MvTurn {
+    const void *src;
+    void *dst;
+    int64_t runs, length;                              /* of a plane */
+    int64_t run_step, mixed_step;                      /* from run to run, from row to row on the other side */
+    int64_t run_tiles, len_tiles;
+    int64_t dims[MV_DIMS], to[MV_DIMS], from[MV_DIMS]; /* the rest, innermost first */
+    int32_t n;
+    int32_t tile, pitch;                               /* elements of a run in a tile; from run to run in it */
+    int32_t run_turn;                                  /* run_step modulo the elements of 16 bytes */
+    int32_t dense, gather;                             /* dense: rows of the mixed side touch each other */
+    TniDiv run_pieces, line_pieces, width;             /* of 16 bytes, of a run and of a row in a tile; runs */
+} MvTurn;
+void tni_cuda_mv_turn(cudaStream_t s, const MvTurn *p, int64_t batch, size_t size);
 
 /* Rows cut into parts: part k of row r is columns [start[k], start[k + 1]) of the whole. Units of `unit` bytes. */
 #define MV_PARTS 64

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The kernels behind box.h: strided copies in units, exchanges of two dims in tiles, rows cut into parts. In: descriptions of box.c and
- * parts.c, whose alignment and bounds hold. Elements are moved as unsigned integers of their size. */
+ * The kernels behind box.h: strided copies in units, exchanges of two dims in square tiles (4 and 8 bytes; transpose.cu has the rest), rows
+ * cut into parts. In: descriptions of box.c and parts.c, whose alignment and bounds hold. Elements are moved as unsigned integers of their
+ * size. */
 #include "backend/cuda/move/box.h"
 
 namespace {
@@ -47,12 +48,11 @@ template <typename T, int EACH> __global__ void __launch_bounds__(MV_BLOCK) stri
 /* ---- tiles ---- */
 template <typename T> struct Tile {
     static constexpr int n = sizeof(T) == 8 ? 32 : 64;
-    /* A row is an odd number of 4-byte words (8-byte elements: of elements), so that columns spread over the banks. */
-    static constexpr int pitch = n + (sizeof(T) >= 4 ? 1 : 4 / (int)sizeof(T));
+    static constexpr int pitch = n + 1; /* odd, so that columns spread over the banks */
 };
 
-template <typename T, int V> __global__ void __launch_bounds__(MV_BLOCK) plane_kernel(const __grid_constant__ MvPlane p) {
-    constexpr int N = Tile<T>::n, CHUNKS = N / V;
+template <typename T> __global__ void __launch_bounds__(MV_BLOCK) plane_kernel(const __grid_constant__ MvPlane p) {
+    constexpr int N = Tile<T>::n, V = 16 / (int)sizeof(T), CHUNKS = N / V;
     __shared__ T tile[N][Tile<T>::pitch];
     int64_t rest = blockIdx.x;
     const int64_t b0 = rest % p.b_tiles * N;
@@ -133,12 +133,6 @@ template <typename T> void launch_strided(cudaStream_t s, const MvWalk *w) {
         strided_kernel<T, 1><<<(unsigned)tni_div_up(w->total, MV_BLOCK), MV_BLOCK, 0, s>>>(*w);
 }
 
-template <typename T> void launch_planes(cudaStream_t s, const MvPlane *p, unsigned blocks, bool vec) {
-    if (vec)
-        plane_kernel<T, 16 / (int)sizeof(T)><<<blocks, MV_BLOCK, 0, s>>>(*p);
-    else
-        plane_kernel<T, 1><<<blocks, MV_BLOCK, 0, s>>>(*p);
-}
 } // namespace
 
 void tni_cuda_mv_strided(cudaStream_t s, const MvWalk *w, size_t unit) {
@@ -149,16 +143,12 @@ int64_t tni_cuda_mv_tile(size_t size) {
     return size == 8 ? 32 : 64;
 }
 
-void tni_cuda_mv_planes(cudaStream_t s, const MvPlane *p, int64_t batch, size_t size, bool vec) {
+void tni_cuda_mv_planes(cudaStream_t s, const MvPlane *p, int64_t batch, size_t size) {
     const unsigned blocks = (unsigned)(p->a_tiles * p->b_tiles * batch);
-    if (size == 1)
-        launch_planes<uint8_t>(s, p, blocks, vec);
-    else if (size == 2)
-        launch_planes<uint16_t>(s, p, blocks, vec);
-    else if (size == 4)
-        launch_planes<uint32_t>(s, p, blocks, vec);
+    if (size == 4)
+        plane_kernel<uint32_t><<<blocks, MV_BLOCK, 0, s>>>(*p);
     else
-        launch_planes<uint64_t>(s, p, blocks, vec);
+        plane_kernel<uint64_t><<<blocks, MV_BLOCK, 0, s>>>(*p);
 }
 
 void tni_cuda_mv_parts(cudaStream_t s, const MvParts *p, size_t unit) {
