@@ -50,7 +50,8 @@ static TnStatus run(TnKernelCall *call, TnDtype T, TniAttnWg config) {
     TniCudaAttn *a = &args.a;
     CUtensorMap maps[2];
     if (!tni_cuda_attn_describe(a, call->params, call->in, call->n_in, &call->out[0], T))
-        return TN_RAISE(call->err, TN_ERR_INTERNAL, "attention: operands of %s do not have the layouts of the parameters", tn_dtype_name(T));
+        return TN_RAISE(call->err, TN_ERR_INTERNAL, "attention: operands of %s do not have the layouts of the parameters",
+                        tn_dtype_name(T));
     const int64_t blocks = tni_div_up(a->sq, 64 * c->groups), tiles = blocks * a->b * a->h;
     if (tiles == 0)
         return TN_OK;
@@ -107,12 +108,18 @@ static double cost(const TnKernelQuery *q, TnDtype T, TniAttnWg config) {
     return TN_MAX(2500.0 + rounds * each, moving);
 }
 
-#define ROW(type, T, name)                                                                                                       \
-    TnStatus tni_cuda_attention_##type##_wg##name(TnKernelCall *call) { return run(call, T, TNI_ATTN_WG_##name); }               \
-    bool tni_cuda_attention_##type##_wg##name##_supports(const TnKernelQuery *q) { return supports(q, T, TNI_ATTN_WG_##name); }  \
-    double tni_cuda_attention_##type##_wg##name##_cost(const TnKernelQuery *q) { return cost(q, T, TNI_ATTN_WG_##name); }
-#define CONFIG(name, d, keys, groups, tiles, bias_tiles, resident) \
-    ROW(f16, TN_F16, name)                                         \
+#define ROW(type, T, name)                                                                                                                 \
+    TnStatus tni_cuda_attention_##type##_wg##name(TnKernelCall *call) {                                                                    \
+        return run(call, T, TNI_ATTN_WG_##name);                                                                                           \
+    }                                                                                                                                      \
+    bool tni_cuda_attention_##type##_wg##name##_supports(const TnKernelQuery *q) {                                                         \
+        return supports(q, T, TNI_ATTN_WG_##name);                                                                                         \
+    }                                                                                                                                      \
+    double tni_cuda_attention_##type##_wg##name##_cost(const TnKernelQuery *q) {                                                           \
+        return cost(q, T, TNI_ATTN_WG_##name);                                                                                             \
+    }
+#define CONFIG(name, d, keys, groups, tiles, bias_tiles, resident)                                                                         \
+    ROW(f16, TN_F16, name)                                                                                                                 \
     ROW(bf16, TN_BF16, name)
 TNI_ATTN_WG_64(CONFIG)
 TNI_ATTN_WG_128(CONFIG)

@@ -2,27 +2,26 @@
  *
  * Fused attention of f16 and bf16 through wgmma and the copy engine (sm_90a), head sizes 64 and 128.
  *
- * Blocks stay on their SM and walk over tiles of 64 queries a consumer warpgroup of one head. Warp 0 of the producer's warpgroup lets the copy
- * engine bring tiles of BN keys and values into a ring; its warps 1, 2, 3 bring a dense bias, each for one consumer warpgroup, by cp.async.
- * A consumer warpgroup holds its queries in registers and goes over the keys:
- *     scores = bias + q k^T -> probabilities relative to a maximum so far (registers) -> output += p v, while the next scores are begun.
- * The warpgroups are not in step: while one works on probabilities, others have the tensor cores.
+ * Blocks stay on their SM and walk over tiles of 64 queries a consumer warpgroup of one head. Warp 0 of the producer's warpgroup lets the
+ * copy engine bring tiles of BN keys and values into a ring; its warps 1, 2, 3 bring a dense bias, each for one consumer warpgroup, by
+ * cp.async. A consumer warpgroup holds its queries in registers and goes over the keys: scores = bias + q k^T -> probabilities relative to
+ * a maximum so far (registers) -> output += p v, while the next scores are begun. The warpgroups are not in step: while one works on
+ * probabilities, others have the tensor cores.
  *
  * Keys: whole tiles of BN; up to 64 left over are pieces of 48 and 16, more are a whole tile with the rest hidden.
  *
- * Rows of queries are permuted: row m of a warpgroup's 64 is query m / 8 + 8 (m % 8). So the eight rows that the lanes of a warp have at a time
- * are 8 apart, and rows of a dense bias (709 keys: starting anywhere) that are 8 apart lie alike relative to 16 bytes: 16-byte pieces around a
- * row's part are copied, its elements are found some bytes later, the same for all lanes, and reading them meets no bank twice.
+ * Rows of queries are permuted: row m of a warpgroup's 64 is query m / 8 + 8 (m % 8). So the eight rows that the lanes of a warp have at a
+ * time are 8 apart, and rows of a dense bias (709 keys: starting anywhere) that are 8 apart lie alike relative to 16 bytes: 16-byte pieces
+ * around a row's part are copied, its elements are found some bytes later, the same for all lanes, and reading them meets no bank twice.
  *
- * What is in the sums (x) times c is a score times log2 e. With a dense bias the sums begin as the biases: the queries take the power of two
- * of the scale, biases are divided by the rest of it (1 .. 2). The reference of a row is a maximum that may lag behind by 8 in powers of
- * two: it is followed only when some row of the warp needs it, which spares rescaling the output. */
+ * What is in the sums (x) times c is a score times log2 e. With a dense bias the sums begin as the biases: the queries take the power of
+ * two of the scale, biases are divided by the rest of it (1 .. 2). The reference of a row is a maximum that may lag behind by 8 in powers
+ * of two: it is followed only when some row of the warp needs it, which spares rescaling the output. */
 #ifndef TENON_BACKEND_CUDA_ATTENTION_WG_CUH
 #define TENON_BACKEND_CUDA_ATTENTION_WG_CUH
 
-#include "backend/cuda/attention/tile.cuh"
 #include "backend/cuda/attention/wg.h"
-#include "backend/cuda/attention/wgmma.cuh"
+#include "backend/cuda/attention/wg_rows.cuh"
 
 template <int D_, int BN_, int WGS_, int KS_, int BS_, int RESIDENT_, int MODE_> struct AttnWg {
     static constexpr int D = D_, BN = BN_, WGS = WGS_, KS = KS_, BS = BS_, RESIDENT = RESIDENT_, MODE = MODE_;
@@ -75,7 +74,8 @@ template <typename C> TNI_DEVICE AttnWgTile attn_wg_tile(const TniAttnWgArgs &p,
 
 /* ---- producers ---- */
 
-template <typename T, typename C> TNI_DEVICE void attn_wg_bring_keys(const TniAttnWgArgs &p, const CUtensorMap *mk, const CUtensorMap *mv, uint32_t base) {
+template <typename T, typename C>
+TNI_DEVICE void attn_wg_bring_keys(const TniAttnWgArgs &p, const CUtensorMap *mk, const CUtensorMap *mv, uint32_t base) {
     const int lane = (int)threadIdx.x & 31;
     AttnRing<C::KS> r = {0, 0};
     for (int tile = (int)blockIdx.x; tile < p.tiles; tile += (int)gridDim.x) {
@@ -162,30 +162,6 @@ template <typename C> TNI_DEVICE void attn_wg_bring_bias(const TniAttnWgArgs &p,
 
 /* ---- consumers ---- */
 
-/* Rows i = 0, 1 of this thread. */
-struct AttnWgRows {
-    float ref[2], off[2], sum[2]; /* reference maximum; times c; sum over this thread's keys */
-    bool far;                     /* off would be rounded too much in some row of the warp: references are subtracted */
-};
-
-template <typename T> TNI_DEVICE uint32_t attn_wg_times(uint32_t w, float f);
-template <> __device__ __forceinline__ uint32_t attn_wg_times<__half>(uint32_t w, float f) {
-    const __half2 v = __hmul2(*reinterpret_cast<const __half2 *>(&w), __float2half2_rn(f));
-    return *reinterpret_cast<const uint32_t *>(&v);
-}
-template <> __device__ __forceinline__ uint32_t attn_wg_times<__nv_bfloat16>(uint32_t w, float f) {
-    const __nv_bfloat162 v = __hmul2(*reinterpret_cast<const __nv_bfloat162 *>(&w), __float2bfloat162_rn(f));
-    return *reinterpret_cast<const uint32_t *>(&v);
-}
-template <typename T> TNI_DEVICE float2 attn_wg_pair(uint32_t w);
-template <> __device__ __forceinline__ float2 attn_wg_pair<__half>(uint32_t w) { return __half22float2(*reinterpret_cast<const __half2 *>(&w)); }
-template <> __device__ __forceinline__ float2 attn_wg_pair<__nv_bfloat16>(uint32_t w) {
-    return make_float2(__uint_as_float(w << 16), __uint_as_float(w & 0xffff0000u));
-}
-template <typename T> TNI_DEVICE float attn_wg_one(uint32_t w);
-template <> __device__ __forceinline__ float attn_wg_one<__half>(uint32_t w) { return __half2float(__ushort_as_half((unsigned short)w)); }
-template <> __device__ __forceinline__ float attn_wg_one<__nv_bfloat16>(uint32_t w) { return __uint_as_float(w << 16); }
-
 /* Queries i and i + 1 of this thread, as they come. */
 template <typename T, typename C> TNI_DEVICE void attn_wg_load_q(uint32_t (&q)[C::D / 16][4], const TniAttnWgArgs &p, int tile, int mine) {
     if (tile >= p.tiles)
@@ -220,170 +196,6 @@ TNI_DEVICE void attn_wg_weigh(float (&o)[C::D / 2], const uint32_t (&p)[N / 16][
     for (int k = 0; k < N / 16; k++)
         AttnWgmma<T, C::D, 1>::go(o, p[k], attn_wg_step(desc, k * 2048), 1);
     tni_wg_commit();
-}
-
-/* s = biases of N keys. vec, row: address of this thread's first column in the vector and in its two rows of the bias; ODD0, ODD1: elements of
- * a row straddle words. */
-template <typename T, int N, bool ODD0, bool ODD1>
-TNI_DEVICE void attn_wg_begin(float (&s)[N / 2], uint32_t vec, const uint32_t (&row)[2], float unit) {
-#pragma unroll
-    for (int n = 0; n < N / 8; n++) {
-        const float2 v = attn_lds_pair(vec + n * 32);
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            float2 b;
-            if (i == 0 ? ODD0 : ODD1)
-                b = make_float2(attn_wg_one<T>(attn_lds16(row[i] + n * 16)), attn_wg_one<T>(attn_lds16(row[i] + n * 16 + 2)));
-            else
-                b = attn_wg_pair<T>(attn_lds32(row[i] + n * 16));
-            s[4 * n + 2 * i] = fmaf(b.x, unit, v.x);
-            s[4 * n + 2 * i + 1] = fmaf(b.y, unit, v.y);
-        }
-    }
-}
-
-/* Rows that hide everything by large finite biases (-65504) would lose their scores' low bits in the sums: the largest bias of such a row
- * is taken off before and counted again in the end. Beyond -1e6 f32 keeps nothing of a score. */
-template <int N> TNI_DEVICE void attn_wg_center(float (&s)[N / 2], float (&center)[2]) {
-    unsigned all = 0; /* bit 4 g: four columns of row g hide */
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        unsigned m = __ballot_sync(TNI_ALL, s[2 * i] < -1024.0f);
-        m &= m >> 1;
-        all |= m & m >> 2 & 0x11111111u;
-        center[i] = 0.0f;
-    }
-    if (all == 0)
-        return;
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        float most = s[2 * i];
-#pragma unroll
-        for (int n = 0; n < N / 8; n++)
-            most = fmaxf(most, fmaxf(s[4 * n + 2 * i], s[4 * n + 2 * i + 1]));
-        most = fmaxf(most, __shfl_xor_sync(TNI_ALL, most, 1));
-        most = fmaxf(most, __shfl_xor_sync(TNI_ALL, most, 2));
-        center[i] = most < -1024.0f && most > -1e6f ? most : 0.0f;
-#pragma unroll
-        for (int n = 0; n < N / 8; n++) {
-            s[4 * n + 2 * i] -= center[i];
-            s[4 * n + 2 * i + 1] -= center[i];
-        }
-    }
-}
-
-/* Products -> scores: times scale, plus biases by key. */
-template <int N> TNI_DEVICE void attn_wg_by_key(float (&s)[N / 2], uint32_t vec, float scale) {
-#pragma unroll
-    for (int n = 0; n < N / 8; n++) {
-        const float2 v = attn_lds_pair(vec + n * 32);
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            s[4 * n + i] = fmaf(s[4 * n + i], scale, (i & 1) != 0 ? v.y : v.x);
-    }
-}
-
-/* Hides columns beyond the last one that each row sees. */
-template <int N> TNI_DEVICE void attn_wg_hide(float (&s)[N / 2], const int (&last)[2]) {
-    const int t = (int)threadIdx.x & 3;
-#pragma unroll
-    for (int n = 0; n < N / 8; n++)
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            if (n * 8 + t * 2 + (i & 1) > last[i >> 1])
-                s[4 * n + i] = -INFINITY;
-}
-
-/* References and sums follow the maxima; fade: what the output so far has to be multiplied with. */
-TNI_DEVICE void attn_wg_follow(AttnWgRows &r, const float (&most)[2], float c, float (&fade)[2]) {
-    bool far = false;
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        const float ref = fmaxf(r.ref[i], most[i]), zero = ref == -INFINITY ? 0.0f : ref;
-        fade[i] = attn_exp2((r.ref[i] - zero) * c);
-        r.sum[i] *= fade[i];
-        r.ref[i] = ref;
-        r.off[i] = zero * c;
-        far = far || !(fabsf(r.off[i]) < 131072.0f);
-    }
-    r.far = __any_sync(TNI_ALL, far) != 0;
-}
-
-/* Scores (less center) to probabilities times a factor of the row; sums are brought up to date. True: the output must be multiplied by fade. */
-template <int N>
-TNI_DEVICE bool attn_wg_soften(float (&s)[N / 2], const float (&center)[2], AttnWgRows &r, float c, float grow, float (&fade)[2]) {
-    float most[2];
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        most[i] = fmaxf(s[2 * i], s[2 * i + 1]);
-#pragma unroll
-        for (int n = 1; n < N / 8; n++)
-            most[i] = fmaxf(most[i], fmaxf(s[4 * n + 2 * i], s[4 * n + 2 * i + 1]));
-        most[i] = fmaxf(most[i], __shfl_xor_sync(TNI_ALL, most[i], 1));
-        most[i] = fmaxf(most[i], __shfl_xor_sync(TNI_ALL, most[i], 2)) + center[i];
-    }
-    const bool grown = __any_sync(TNI_ALL, most[0] > r.ref[0] + grow || most[1] > r.ref[1] + grow) != 0;
-    if (grown)
-        attn_wg_follow(r, most, c, fade);
-    float off[2] = {r.off[0], r.off[1]};
-    if (r.far || center[0] != 0.0f || center[1] != 0.0f) {
-#pragma unroll
-        for (int i = 0; i < 2; i++) {
-            const float zero = (r.ref[i] == -INFINITY ? 0.0f : r.ref[i]) - center[i];
-            off[i] = 0.0f;
-#pragma unroll
-            for (int n = 0; n < N / 8; n++) {
-                s[4 * n + 2 * i] -= zero;
-                s[4 * n + 2 * i + 1] -= zero;
-            }
-        }
-    }
-    float add[2] = {0.0f, 0.0f};
-#pragma unroll
-    for (int n = 0; n < N / 8; n++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            s[4 * n + i] = attn_exp2(fmaf(s[4 * n + i], c, -off[i >> 1]));
-            add[i >> 1] += s[4 * n + i];
-        }
-    r.sum[0] += add[0];
-    r.sum[1] += add[1];
-    return grown;
-}
-
-template <typename T, int N> TNI_DEVICE void attn_wg_narrow(uint32_t (&p)[N / 16][4], const float (&s)[N / 2]) {
-#pragma unroll
-    for (int k = 0; k < N / 16; k++)
-#pragma unroll
-        for (int r = 0; r < 4; r++)
-            p[k][r] = attn_pack<T>(s[8 * k + 2 * r], s[8 * k + 2 * r + 1]);
-}
-
-template <int N> TNI_DEVICE void attn_wg_scale(float (&o)[N], const float (&fade)[2]) {
-#pragma unroll
-    for (int i = 0; i < N; i++)
-        o[i] *= fade[(i >> 1) & 1];
-}
-
-/* y: row i = 0 of this thread, first column; n: how many of its rows there are. */
-template <typename T, int D> TNI_DEVICE void attn_wg_store(T *y, int64_t ss, int n, AttnWgRows &r, const float (&o)[D / 2]) {
-    const int t = (int)threadIdx.x & 3;
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        r.sum[i] += __shfl_xor_sync(TNI_ALL, r.sum[i], 1);
-        r.sum[i] += __shfl_xor_sync(TNI_ALL, r.sum[i], 2);
-        const float f = 1.0f / r.sum[i];
-#pragma unroll
-        for (int c = 0; c < D / 8; c += 4) {
-            uint32_t w[4];
-#pragma unroll
-            for (int u = 0; u < 4; u++)
-                w[u] = attn_pack<T>(o[4 * (c + u) + 2 * i] * f, o[4 * (c + u) + 2 * i + 1] * f);
-            attn_turn(w);
-            if (i < n)
-                tni_store16(y + i * ss + (c + t) * 8, make_uint4(w[0], w[1], w[2], w[3]));
-        }
-    }
 }
 
 /* What a consumer warpgroup knows while it walks. */
@@ -450,8 +262,8 @@ TNI_DEVICE void attn_wg_piece(float (&o)[C::D / 2], AttnWgRows &rows, const uint
 
 /* Whole tiles. The product with the last values is still under way at the end; its slot is `busy`. */
 template <typename T, typename C>
-TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (&p)[C::BN / 16][4], const uint32_t (&q)[C::D / 16][4], AttnWgWalk<C> &k,
-                              const TniAttnWgArgs &a, const uint32_t (&row)[2], int n, int (&last)[2], uint32_t &busy) {
+TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (&p)[C::BN / 16][4], const uint32_t (&q)[C::D / 16][4],
+                              AttnWgWalk<C> &k, const TniAttnWgArgs &a, const uint32_t (&row)[2], int n, int (&last)[2], uint32_t &busy) {
     float s[C::BN / 2];
 #pragma unroll 1
     for (int j = 0; j < n; j++) {
@@ -494,8 +306,8 @@ TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (
 
 /* The keys left over, in the current tile. */
 template <typename T, typename C>
-TNI_DEVICE void attn_wg_rest(float (&o)[C::D / 2], AttnWgRows &rows, const uint32_t (&q)[C::D / 16][4], AttnWgWalk<C> &k, const TniAttnWgArgs &a,
-                             const uint32_t (&row)[2], int n, const int (&last)[2]) {
+TNI_DEVICE void attn_wg_rest(float (&o)[C::D / 2], AttnWgRows &rows, const uint32_t (&q)[C::D / 16][4], AttnWgWalk<C> &k,
+                             const TniAttnWgArgs &a, const uint32_t (&row)[2], int n, const int (&last)[2]) {
     tni_mbar_wait(k.base + C::K_FULL + k.kv.at * 8, k.kv.phase);
     if (C::MODE == 2)
         tni_mbar_wait(k.base + C::BIAS_FULL + k.slot() * 8, k.bias.phase);
@@ -535,7 +347,8 @@ template <typename T, typename C> TNI_DEVICE void attn_wg_consume(const TniAttnW
         if (C::MODE == 2) {
             const TniCudaAttnBias &d = a.a.bias[a.a.dense];
             const uint32_t at = (uint32_t)(uintptr_t)d.p + (uint32_t)(w.b * d.sb + w.h * d.sh + i * d.si) * 2;
-            row[0] = base + C::BIAS_AT + (uint32_t)(who * C::BS) * C::BIAS_TILE + (uint32_t)(warp * 16 + g) * C::BROW + (threadIdx.x & 3) * 4;
+            row[0] =
+                base + C::BIAS_AT + (uint32_t)(who * C::BS) * C::BIAS_TILE + (uint32_t)(warp * 16 + g) * C::BROW + (threadIdx.x & 3) * 4;
             row[1] = row[0] + 8 * C::BROW + ((at + (uint32_t)d.si * 2) & 15);
             row[0] += at & 15;
 #pragma unroll
@@ -575,7 +388,8 @@ template <typename T, typename C> TNI_DEVICE void attn_wg_consume(const TniAttnW
 
 template <typename T, typename C>
 __global__ void __launch_bounds__(C::THREADS, C::RESIDENT)
-    tni_attn_wg_kernel(const __grid_constant__ CUtensorMap mk, const __grid_constant__ CUtensorMap mv, const __grid_constant__ TniAttnWgArgs p) {
+    tni_attn_wg_kernel(const __grid_constant__ CUtensorMap mk, const __grid_constant__ CUtensorMap mv,
+                       const __grid_constant__ TniAttnWgArgs p) {
     extern __shared__ __align__(1024) char shared[];
     const uint32_t base = tni_smem(shared);
     const int group = (int)threadIdx.x >> 7, warp = (int)threadIdx.x >> 5;
@@ -608,8 +422,10 @@ __global__ void __launch_bounds__(C::THREADS, C::RESIDENT)
     }
 }
 
-template <typename T, typename C> static cudaError_t attn_wg_launch(const CUtensorMap *maps, const TniAttnWgArgs *args, int sms, cudaStream_t s) {
-    const cudaError_t e = cudaFuncSetAttribute((const void *)tni_attn_wg_kernel<T, C>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)C::BYTES);
+template <typename T, typename C>
+static cudaError_t attn_wg_launch(const CUtensorMap *maps, const TniAttnWgArgs *args, int sms, cudaStream_t s) {
+    const cudaError_t e =
+        cudaFuncSetAttribute((const void *)tni_attn_wg_kernel<T, C>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)C::BYTES);
     if (e != cudaSuccess)
         return e;
     const int blocks = min(args->tiles, sms * C::RESIDENT);
@@ -618,10 +434,10 @@ template <typename T, typename C> static cudaError_t attn_wg_launch(const CUtens
 }
 
 /* The cases of a launcher. */
-#define ATTN_WG_CASE(T, name, d, keys, groups, tiles, bias_tiles, resident)                                                              \
-    case TNI_ATTN_WG_##name:                                                                                                              \
-        return mode == 0   ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 0>>(maps, args, sms, s)               \
-               : mode == 1 ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 1>>(maps, args, sms, s)               \
+#define ATTN_WG_CASE(T, name, d, keys, groups, tiles, bias_tiles, resident)                                                                \
+    case TNI_ATTN_WG_##name:                                                                                                               \
+        return mode == 0   ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 0>>(maps, args, sms, s)                \
+               : mode == 1 ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 1>>(maps, args, sms, s)                \
                            : attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 2>>(maps, args, sms, s);
 
 #endif

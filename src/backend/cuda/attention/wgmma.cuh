@@ -3,9 +3,9 @@
  * Instructions of sm_90a that the attention kernel of wg.cuh needs beyond those of gemm/hopper.cuh: products of a warpgroup with the first
  * operand in registers, boxes of four dimensions, barriers that count bytes or background copies, shared memory by address.
  *
- * An operand in registers lies as the sums of a product do: lane l of warp w has rows 16 w + l / 4 (words 0 and 2) and 8 further down (words
- * 1 and 3), columns 2 (l % 4) and the next (words 0 and 1), 8 further right (words 2 and 3). So two groups of eight columns of scores are
- * one operand of the product with the values. */
+ * An operand in registers lies as the sums of a product do: lane l of warp w has rows 16 w + l / 4 (words 0 and 2) and 8 further down
+ * (words 1 and 3), columns 2 (l % 4) and the next (words 0 and 1), 8 further right (words 2 and 3). So two groups of eight columns of
+ * scores are one operand of the product with the values. */
 #ifndef TENON_BACKEND_CUDA_ATTENTION_WGMMA_CUH
 #define TENON_BACKEND_CUDA_ATTENTION_WGMMA_CUH
 
@@ -24,9 +24,10 @@ TNI_DEVICE void attn_arrive_copies(uint32_t bar) {
 
 /* ---- copy engine: a box at (x, y, z, w) ---- */
 TNI_DEVICE void attn_tma_load(uint32_t dst, const CUtensorMap *m, uint32_t bar, int32_t x, int32_t y, int32_t z, int32_t w) {
-    asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(dst),
-                 "l"((uint64_t)m), "r"(bar), "r"(x), "r"(y), "r"(z), "r"(w)
-                 : "memory");
+    asm volatile(
+        "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], [%2];" ::"r"(dst),
+        "l"((uint64_t)m), "r"(bar), "r"(x), "r"(y), "r"(z), "r"(w)
+        : "memory");
 }
 
 /* ---- shared memory ---- */
@@ -71,8 +72,12 @@ template <int N> TNI_DEVICE void attn_wg_keep(uint32_t (&r)[N][4]) {
  * step, and a step `bytes` further on.
  * K along the rows (TRANS 0): a step is 32 bytes. N along the rows (TRANS 1): a step is 16 rows, `next` bytes further on are the next 64
  * columns. From eight rows to the next eight there are 1024 bytes in both. */
-TNI_DEVICE uint32_t attn_wg_desc(uint32_t addr, uint32_t next) { return (addr & 0x3ffffu) >> 4 | next >> 4 << 16; }
-TNI_DEVICE uint64_t attn_wg_step(uint32_t desc, uint32_t bytes) { return (uint64_t)0x40000040u << 32 | (desc + (bytes >> 4)); }
+TNI_DEVICE uint32_t attn_wg_desc(uint32_t addr, uint32_t next) {
+    return (addr & 0x3ffffu) >> 4 | next >> 4 << 16;
+}
+TNI_DEVICE uint64_t attn_wg_step(uint32_t desc, uint32_t bytes) {
+    return (uint64_t)0x40000040u << 32 | (desc + (bytes >> 4));
+}
 
 #define ATTN_WG_R8 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define ATTN_WG_R24 TNI_WG_R16 ", %16, %17, %18, %19, %20, %21, %22, %23"
@@ -93,14 +98,14 @@ template <typename T, int N, int TRANS> struct AttnWgmma;
     template <> struct AttnWgmma<TYPE, N, TRANS> {                                                                                         \
         static __device__ __forceinline__ void go(float (&d)[R], const uint32_t (&a)[4], uint64_t b, int32_t keep) {                       \
             asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %" #P ", 0;\n"                                                                  \
-                         "wgmma.mma_async.sync.aligned.m64n" #N SHAPE " {" ATTN_WG_R##R "}, {%" #A0 ", %" #A1 ", %" #A2 ", %" #A3 "}, %" #B  \
-                         ", p, 1, 1, " #TRANS ";\n}"                                                                                       \
+                         "wgmma.mma_async.sync.aligned.m64n" #N SHAPE " {" ATTN_WG_R##R "}, {%" #A0 ", %" #A1 ", %" #A2 ", %" #A3          \
+                                                                                        "}, %" #B ", p, 1, 1, " #TRANS ";\n}"              \
                          : ATTN_WG_O##R                                                                                                    \
                          : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(keep));                                                 \
         }                                                                                                                                  \
     };
-#define ATTN_WG_DEFINE_TYPES(N, R, A0, A1, A2, A3, B, P, TRANS)                                          \
-    ATTN_WG_DEFINE(__half, N, R, A0, A1, A2, A3, B, P, "k16.f32.f16.f16", TRANS)                         \
+#define ATTN_WG_DEFINE_TYPES(N, R, A0, A1, A2, A3, B, P, TRANS)                                                                            \
+    ATTN_WG_DEFINE(__half, N, R, A0, A1, A2, A3, B, P, "k16.f32.f16.f16", TRANS)                                                           \
     ATTN_WG_DEFINE(__nv_bfloat16, N, R, A0, A1, A2, A3, B, P, "k16.f32.bf16.bf16", TRANS)
 ATTN_WG_DEFINE_TYPES(16, 8, 8, 9, 10, 11, 12, 13, 0)
 ATTN_WG_DEFINE_TYPES(48, 24, 24, 25, 26, 27, 28, 29, 0)
