@@ -26,11 +26,13 @@ bool tni_cuda_conv_dw_f32(const TnKernelQuery *q);
 double tni_cuda_conv_dw_cost(const TnKernelQuery *q);
 
 /* ---- as matrix products whose rows are found on the fly (implicit_*.cu): tc: channels last, whole pieces of channels; patch: channels
- * first, pieces along a row of the kernel; any: element by element. f32: tf32 products in _tf32, else exact ---- */
+ * first, pieces along a row of the kernel; strip: channels last, pieces along a row of the kernel; any: element by element. f32: tf32 products in _tf32, else exact ---- */
 TnStatus tni_cuda_conv_tc_run(TnKernelCall *call);
 TnStatus tni_cuda_conv_tc_run_tf32(TnKernelCall *call);
 TnStatus tni_cuda_conv_patch_run(TnKernelCall *call);
 TnStatus tni_cuda_conv_patch_run_tf32(TnKernelCall *call);
+TnStatus tni_cuda_conv_strip_run(TnKernelCall *call);
+TnStatus tni_cuda_conv_strip_run_tf32(TnKernelCall *call);
 TnStatus tni_cuda_conv_any_run(TnKernelCall *call);
 TnStatus tni_cuda_conv_any_run_tf32(TnKernelCall *call);
 bool tni_cuda_conv_tc_f16(const TnKernelQuery *q);
@@ -39,6 +41,9 @@ bool tni_cuda_conv_tc_f32(const TnKernelQuery *q);
 bool tni_cuda_conv_patch_f16(const TnKernelQuery *q);
 bool tni_cuda_conv_patch_bf16(const TnKernelQuery *q);
 bool tni_cuda_conv_patch_f32(const TnKernelQuery *q);
+bool tni_cuda_conv_strip_f16(const TnKernelQuery *q);
+bool tni_cuda_conv_strip_bf16(const TnKernelQuery *q);
+bool tni_cuda_conv_strip_f32(const TnKernelQuery *q);
 bool tni_cuda_conv_any_f16(const TnKernelQuery *q);
 bool tni_cuda_conv_any_bf16(const TnKernelQuery *q);
 bool tni_cuda_conv_any_f32(const TnKernelQuery *q);

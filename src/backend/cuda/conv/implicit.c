@@ -44,6 +44,13 @@ static void arguments(const TnKernelCall *call, const TniConv *v, bool taps_firs
     a->quad = last && fours && tni_is_aligned(a->y, 16) && (!v->has_residual || tni_is_aligned(a->epi.residual, 16));
 }
 
+/* Channels last without groups: rows of a window are runs of whole pieces of n elements that never lie in the padding at the sides. */
+static bool runs_of(const TniConv *v, int64_t n) {
+    return v->channels_last != 0 && v->group == 1 && v->constant_w && v->pl == 0 && v->dw == 1 && (int64_t)v->kw * v->c % n == 0 &&
+           (int64_t)v->kw * v->c < INT32_MAX && (int64_t)v->sw * v->c % n == 0 && (int64_t)v->w * v->c % n == 0 &&
+           (int64_t)(v->ow - 1) * v->sw + v->kw <= v->w;
+}
+
 /* The kinds need alignment that only the call shows; without it the elements are taken one by one. */
 static TnStatus run(TnKernelCall *call, TniConvKind kind, bool tf32) {
     TniConv v;
@@ -52,10 +59,14 @@ static TnStatus run(TnKernelCall *call, TniConvKind kind, bool tf32) {
         return TN_RAISE(call->err, TN_ERR_INTERNAL, "conv: operands that the kernel does not take");
     if ((int64_t)v.batch * v.oh * v.ow * v.m == 0)
         return TN_OK;
-    arguments(call, &v, kind == TNI_CONV_TC, &a);
+    arguments(call, &v, kind == TNI_CONV_TC || kind == TNI_CONV_STRIP, &a);
     const bool whole_w = tni_is_aligned(a.w, 16) && a.ldw % (int64_t)(16 / tni_size_of(v.type)) == 0;
     if (!tni_is_aligned(a.x, 16) || !whole_w)
         kind = TNI_CONV_ANY;
+    if (kind == TNI_CONV_STRIP) {
+        kind = runs_of(&v, (int64_t)(16 / tni_size_of(v.type))) ? TNI_CONV_STRIP : TNI_CONV_STRIP_HALF;
+        a.d_kw = tni_div_make((int64_t)v.kw * v.c);
+    }
     switch (v.type) {
     case TN_F16:
         return tni_conv_implicit_f16(call, kind, whole_w, &a);
@@ -70,6 +81,8 @@ TnStatus tni_cuda_conv_tc_run(TnKernelCall *call) { return run(call, TNI_CONV_TC
 TnStatus tni_cuda_conv_tc_run_tf32(TnKernelCall *call) { return run(call, TNI_CONV_TC, true); }
 TnStatus tni_cuda_conv_patch_run(TnKernelCall *call) { return run(call, TNI_CONV_PATCH, false); }
 TnStatus tni_cuda_conv_patch_run_tf32(TnKernelCall *call) { return run(call, TNI_CONV_PATCH, true); }
+TnStatus tni_cuda_conv_strip_run(TnKernelCall *call) { return run(call, TNI_CONV_STRIP, false); }
+TnStatus tni_cuda_conv_strip_run_tf32(TnKernelCall *call) { return run(call, TNI_CONV_STRIP, true); }
 TnStatus tni_cuda_conv_any_run(TnKernelCall *call) { return run(call, TNI_CONV_ANY, false); }
 TnStatus tni_cuda_conv_any_run_tf32(TnKernelCall *call) { return run(call, TNI_CONV_ANY, true); }
 
@@ -91,6 +104,15 @@ static bool patch(const TnKernelQuery *q, TnDtype type) {
 bool tni_cuda_conv_patch_f16(const TnKernelQuery *q) { return patch(q, TN_F16); }
 bool tni_cuda_conv_patch_bf16(const TnKernelQuery *q) { return patch(q, TN_BF16); }
 bool tni_cuda_conv_patch_f32(const TnKernelQuery *q) { return patch(q, TN_F32); }
+
+/* Pieces of 16 bytes, or of 8 where elements have 2. */
+static bool strip(const TnKernelQuery *q, TnDtype type) {
+    TniConv v;
+    return tni_conv_query(q, &v) && v.type == type && runs_of(&v, 4);
+}
+bool tni_cuda_conv_strip_f16(const TnKernelQuery *q) { return strip(q, TN_F16); }
+bool tni_cuda_conv_strip_bf16(const TnKernelQuery *q) { return strip(q, TN_BF16); }
+bool tni_cuda_conv_strip_f32(const TnKernelQuery *q) { return strip(q, TN_F32); }
 
 static bool any(const TnKernelQuery *q, TnDtype type) {
     TniConv v;

@@ -29,7 +29,7 @@ template <typename T> TNI_DEVICE TniWindow<T> tni_window(const TniConvArgs &a, c
 
 /* Channels last; the channels of a group are whole pieces; K: taps, then channels. */
 template <typename T> struct TniConvTc {
-    static constexpr bool ASYNC = true;
+    static constexpr int ASYNC = 16;
     using Row = TniWindow<T>;
     const TniConvArgs &a;
     const T *x;
@@ -47,7 +47,7 @@ template <typename T> struct TniConvTc {
 
 /* Channels first, kernel rows of whole pieces that never lie in the padding at the sides; K: channels, then taps. */
 template <typename T> struct TniConvPatch {
-    static constexpr bool ASYNC = true;
+    static constexpr int ASYNC = 16;
     using Row = TniWindow<T>;
     const TniConvArgs &a;
     const T *x;
@@ -63,9 +63,27 @@ template <typename T> struct TniConvPatch {
     __device__ __forceinline__ const T *any() const { return x; }
 };
 
+/* Channels last, one group: a row of a window is one run of KW x C elements (what d_kw divides by), whole pieces of BYTES bytes, never in the
+ * padding at the sides; K: taps, then channels. */
+template <typename T, int BYTES> struct TniConvStrip {
+    static constexpr int ASYNC = BYTES;
+    using Row = TniWindow<T>;
+    const TniConvArgs &a;
+    const T *x;
+    __device__ __forceinline__ Row row(int32_t r) const { return tni_window<T>(a, x, r); }
+    __device__ __forceinline__ const T *piece(const Row &r, int32_t k) const {
+        uint32_t kh, at;
+        tni_divmod((uint32_t)k, a.d_kw, &kh, &at);
+        const int32_t dy = (int32_t)kh * a.dh;
+        const bool in = r.p != NULL && k < a.k && (uint32_t)(r.y + dy) < (uint32_t)a.h;
+        return in ? r.p + (int64_t)dy * a.step_h + at : (const T *)NULL;
+    }
+    __device__ __forceinline__ const T *any() const { return x; }
+};
+
 /* Any layout, either order of K. */
 template <typename T> struct TniConvAny {
-    static constexpr bool ASYNC = false;
+    static constexpr int ASYNC = 0;
     using Row = TniWindow<T>;
     const TniConvArgs &a;
     const T *x;
@@ -160,6 +178,19 @@ static TnStatus tni_conv_implicit(TnKernelCall *call, TniConvKind kind, bool who
         if (!few)
             return tni_conv_launch<T, FFMA, Narrow, TniConvTc<T>, TniRows<T>, true>(call, a);
         return tni_conv_launch<T, FFMA, Small, TniConvTc<T>, TniRows<T>, true>(call, a);
+    }
+    if (kind == TNI_CONV_STRIP) {
+        if (large)
+            return tni_conv_launch<T, FFMA, Large, TniConvStrip<T, 16>, TniRows<T>, true>(call, a);
+        if (!few)
+            return tni_conv_launch<T, FFMA, Narrow, TniConvStrip<T, 16>, TniRows<T>, true>(call, a);
+        return tni_conv_launch<T, FFMA, Small, TniConvStrip<T, 16>, TniRows<T>, true>(call, a);
+    }
+    if constexpr (sizeof(T) == 2) {
+        if (kind == TNI_CONV_STRIP_HALF && few)
+            return tni_conv_launch<T, FFMA, Small, TniConvStrip<T, 8>, TniRows<T>, true>(call, a);
+        if (kind == TNI_CONV_STRIP_HALF)
+            return tni_conv_launch<T, FFMA, Narrow, TniConvStrip<T, 8>, TniRows<T>, true>(call, a);
     }
     if (kind == TNI_CONV_PATCH) {
         if (large)

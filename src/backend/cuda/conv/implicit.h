@@ -15,12 +15,12 @@ typedef struct TniConvArgs {
     int32_t h, w_, sh, sw, dh, dw, pt, pl;  /* w_: width of x */
     int32_t taps_first;                     /* K runs over taps, then channels */
     int32_t channels_last, pair, quad;
-    TniDiv d_ow, d_oh, d_kw, d_inner;       /* inner: channels (taps_first) or taps */
+    TniDiv d_ow, d_oh, d_kw, d_inner;       /* inner: channels (taps_first) or taps; kw: times channels in strips */
     TniDiv d_positions;
     TniEpi epi;
 } TniConvArgs;
 
-typedef enum TniConvKind { TNI_CONV_TC, TNI_CONV_PATCH, TNI_CONV_ANY } TniConvKind;
+typedef enum TniConvKind { TNI_CONV_TC, TNI_CONV_PATCH, TNI_CONV_STRIP, TNI_CONV_STRIP_HALF, TNI_CONV_ANY } TniConvKind;
 
 #ifdef __cplusplus
 extern "C" {

@@ -8,7 +8,7 @@
  * that ldmatrix reads at once lie in different banks.
  *
  * A loader L over T has: L::ASYNC; L::Row; Row row(int r): what is needed of row r (any r >= 0);
- *   ASYNC:  const T *piece(const Row &, int k): NULL outside
+ *   ASYNC (bytes that piece() points to, 16 or 8; 0: no pieces):  const T *piece(const Row &, int k): NULL outside
  *   else:   T elem(const Row &, int k): zero outside. */
 #ifndef TENON_BACKEND_CUDA_GEMM_MMA_CUH
 #define TENON_BACKEND_CUDA_GEMM_MMA_CUH
@@ -56,6 +56,11 @@ TNI_DEVICE void tni_copy16(uint32_t dst, const void *src, const void *any) {
     const int n = src != NULL ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(dst), "l"(src != NULL ? src : any), "r"(n) : "memory");
 }
+/* The same with 8 bytes. */
+TNI_DEVICE void tni_copy8(uint32_t dst, const void *src, const void *any) {
+    const int n = src != NULL ? 8 : 0;
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;" ::"r"(dst), "l"(src != NULL ? src : any), "r"(n) : "memory");
+}
 TNI_DEVICE void tni_copy_commit(void) { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int N> TNI_DEVICE void tni_copy_wait(void) { asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory"); }
 
@@ -63,7 +68,7 @@ template <int N> TNI_DEVICE void tni_copy_wait(void) { asm volatile("cp.async.wa
 
 /* Rows of ld elements; ld and the start are multiples of 16 bytes, columns from k on are readable up to a multiple of 16 bytes. */
 template <typename T> struct TniRows {
-    static constexpr bool ASYNC = true;
+    static constexpr int ASYNC = 16;
     const T *p;
     int64_t ld;
     int32_t rows, k;
@@ -77,7 +82,7 @@ template <typename T> struct TniRows {
 };
 /* Element (r, k) at p[r * row_step + k * k_step]. */
 template <typename T> struct TniStrided {
-    static constexpr bool ASYNC = false;
+    static constexpr int ASYNC = 0;
     const T *p;
     int64_t row_step, k_step;
     int32_t rows, k;
@@ -95,7 +100,8 @@ template <typename T> struct TniStrided {
 
 /* 16 bytes from element `at` of a row on, in registers. */
 template <typename T, typename L> TNI_DEVICE uint4 tni_fetch16(const L &l, const typename L::Row &r, int32_t at) {
-    if constexpr (L::ASYNC) {
+    static_assert(L::ASYNC != 8, "pieces of 8 bytes are only copied");
+    if constexpr (L::ASYNC == 16) {
         const T *src = l.piece(r, at);
         return src != NULL ? *reinterpret_cast<const uint4 *>(src) : make_uint4(0, 0, 0, 0);
     } else {
@@ -191,10 +197,14 @@ TNI_DEVICE void tni_mma_load(const L &l, const typename L::Row (&rows)[PIECES], 
         const int r = ((int)threadIdx.x >> 2) + i * (THREADS / 4);
         const uint32_t to = at + (uint32_t)(r * 64 + ((p ^ ((r >> 1) & 3)) << 4));
         const int32_t k = k0 + p * (16 / (int)sizeof(T));
-        if constexpr (L::ASYNC)
+        if constexpr (L::ASYNC == 16) {
             tni_copy16((uint32_t)__cvta_generic_to_shared(smem) + to, l.piece(rows[i], k), l.any());
-        else
+        } else if constexpr (L::ASYNC == 8) {
+            tni_copy8((uint32_t)__cvta_generic_to_shared(smem) + to, l.piece(rows[i], k), l.any());
+            tni_copy8((uint32_t)__cvta_generic_to_shared(smem) + to + 8, l.piece(rows[i], k + 8 / (int)sizeof(T)), l.any());
+        } else {
             *reinterpret_cast<uint4 *>(smem + to) = tni_fetch16<T>(l, rows[i], k);
+        }
     }
 }
 
