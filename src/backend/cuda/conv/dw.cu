@@ -25,20 +25,45 @@ typedef struct DwArgs {
     TniEpi epi;
 } DwArgs;
 
-/* bias, activation, residual, store of V channels of a pixel */
-template <typename T, int N> TNI_DEVICE void put(const DwArgs &p, float (&acc)[N], const float (&bias)[N], int64_t at) {
+/* Bias, activation, residual, store of N channels of RH x R pixels, those within y. The activation is chosen once for all of them: its code
+ * is long. */
+template <typename T, int RH, int R, int N>
+TNI_DEVICE void put(const DwArgs &p, float (&acc)[RH * R * N], const float (&bias)[N], uint32_t b, int32_t oh, int32_t ow, int32_t c) {
 #pragma unroll
-    for (int i = 0; i < N; i++)
-        acc[i] += bias[i];
+    for (int i = 0; i < RH * R * N; i++)
+        acc[i] += bias[i % N];
     tni_act_apply<sizeof(T) == 4>(p.epi.act, acc);
-    if (p.epi.residual != NULL) {
-        float r[N];
-        tni_load<N>(r, (const T *)p.epi.residual + at);
+    const int64_t first = (((int64_t)b * p.oh + oh) * p.ow + ow) * p.c + c;
+#pragma unroll
+    for (int k = 0; k < RH * R; k++) {
+        if (oh + k / R >= p.oh || ow + k % R >= p.ow)
+            continue;
+        const int64_t at = first + ((int64_t)(k / R) * p.ow + k % R) * p.c;
+        float v[N] = {};
+        if (p.epi.residual != NULL)
+            tni_load<N>(v, (const T *)p.epi.residual + at);
 #pragma unroll
         for (int i = 0; i < N; i++)
-            acc[i] += r[i];
+            v[i] += acc[k * N + i];
+        tni_store<N>((T *)p.y + at, v);
     }
-    tni_store<N>((T *)p.y + at, acc);
+}
+
+/* Taps of one row of the kernel on R pixels beside each other: line[o + kw] under tap kw. */
+template <typename T, int K, int S, int R, int M>
+TNI_DEVICE void taps(float *acc, const TniVec<T, V> (&line)[M], const float4 *wt) {
+#pragma unroll
+    for (int kw = 0; kw < K; kw++) {
+        const float4 f = wt[kw * GROUPS];
+#pragma unroll
+        for (int o = 0; o < R; o++) {
+            const TniVec<T, V> x = line[o * S + kw];
+            acc[o * V] = fmaf(tni_f32(x.v[0]), f.x, acc[o * V]);
+            acc[o * V + 1] = fmaf(tni_f32(x.v[1]), f.y, acc[o * V + 1]);
+            acc[o * V + 2] = fmaf(tni_f32(x.v[2]), f.z, acc[o * V + 2]);
+            acc[o * V + 3] = fmaf(tni_f32(x.v[3]), f.w, acc[o * V + 3]);
+        }
+    }
 }
 
 TNI_DEVICE void load_weights(const DwArgs &p, float4 *smem, int32_t taps, int32_t chunk) {
@@ -80,7 +105,7 @@ __global__ void __launch_bounds__(GROUPS *PATCHES, RH > 1 ? 4 : 6) dw_kernel(con
         tni_divmod(row, p.d_down, &b, &py);
         const int32_t ow0 = (int32_t)px * R, oh0 = (int32_t)py * RH, iw0 = ow0 * S - p.pl, ih0 = oh0 * S - p.pt;
         const T *src = (const T *)p.x + (((int64_t)b * p.h + ih0) * p.w + iw0) * p.c + c;
-        float acc[RH][R][V] = {};
+        float acc[RH * R * V] = {};
         TniVec<T, V> line[IN_W], next[IN_W];
         load_line<T>(p, next, src, ih0, iw0);
 #pragma unroll 1
@@ -95,28 +120,65 @@ __global__ void __launch_bounds__(GROUPS *PATCHES, RH > 1 ? 4 : 6) dw_kernel(con
                 const int kh = ih - r * S;
                 if (kh < 0 || kh >= K)
                     continue;
-#pragma unroll
-                for (int kw = 0; kw < K; kw++) {
-                    const float4 f = wt[(kh * K + kw) * GROUPS + g];
-#pragma unroll
-                    for (int o = 0; o < R; o++) {
-                        const TniVec<T, V> x = line[o * S + kw];
-                        acc[r][o][0] = fmaf(tni_f32(x.v[0]), f.x, acc[r][o][0]);
-                        acc[r][o][1] = fmaf(tni_f32(x.v[1]), f.y, acc[r][o][1]);
-                        acc[r][o][2] = fmaf(tni_f32(x.v[2]), f.z, acc[r][o][2]);
-                        acc[r][o][3] = fmaf(tni_f32(x.v[3]), f.w, acc[r][o][3]);
-                    }
-                }
+                taps<T, K, S, R>(acc + r * R * V, line, wt + kh * K * GROUPS + g);
             }
         }
-#pragma unroll
-        for (int r = 0; r < RH; r++) {
-#pragma unroll
-            for (int o = 0; o < R; o++)
-                if (oh0 + r < p.oh && ow0 + o < p.ow)
-                    put<T, V>(p, acc[r][o], bias, (((int64_t)b * p.oh + oh0 + r) * p.ow + ow0 + o) * p.c + c);
-        }
+        put<T, RH, R, V>(p, acc, bias, b, oh0, ow0, c);
     }
+}
+
+/* The same with 2-byte elements, stride 1 and much to do: a block's pixels (with their neighbours) come through shared memory in 16-byte
+ * pieces, so that each is fetched once and all fetches are under way together. Channels in eights, x aligned to 16 bytes. */
+#define TILE_W 16
+#define TILE_H 8
+#define TILE_THREADS 256 /* a thread: 2 x 4 outputs of V channels */
+
+template <typename T, int K> __global__ void __launch_bounds__(TILE_THREADS, 3) dw_tile(const __grid_constant__ DwArgs p) {
+    constexpr int R = 4, RH = 2, IN_W = TILE_W + K - 1, PIECES = IN_W * (TILE_H + K - 1) * GROUPS / 2, ROUND = 4;
+    __shared__ float4 wt[K * K * GROUPS];
+    __shared__ uint4 pixels[PIECES];
+    uint32_t px, py, b, row;
+    tni_divmod(blockIdx.x, p.d_across, &row, &px);
+    tni_divmod(row, p.d_down, &b, &py);
+    const int32_t x0 = (int32_t)px * TILE_W - p.pl, y0 = (int32_t)py * TILE_H - p.pt, chunk = (int32_t)blockIdx.y;
+    const T *src = (const T *)p.x + (int64_t)b * p.h * p.w * p.c;
+    for (int i0 = (int)threadIdx.x; i0 < PIECES; i0 += TILE_THREADS * ROUND) {
+        uint4 v[ROUND];
+#pragma unroll
+        for (int u = 0; u < ROUND; u++) {
+            const int i = i0 + u * TILE_THREADS, at = i / (GROUPS / 2), c = chunk * GROUPS * V + i % (GROUPS / 2) * 8;
+            const int32_t y = y0 + at / IN_W, x = x0 + at % IN_W;
+            v[u] = make_uint4(0, 0, 0, 0);
+            if (i < PIECES && c < p.c && y >= 0 && y < p.h && x >= 0 && x < p.w)
+                v[u] = tni_load16(src + ((int64_t)y * p.w + x) * p.c + c);
+        }
+#pragma unroll
+        for (int u = 0; u < ROUND; u++)
+            if (i0 + u * TILE_THREADS < PIECES)
+                pixels[i0 + u * TILE_THREADS] = v[u];
+    }
+    load_weights(p, wt, K * K, chunk); /* ends with a barrier */
+    const int32_t g = (int32_t)threadIdx.x % GROUPS, s = (int32_t)threadIdx.x / GROUPS, c = (chunk * GROUPS + g) * V;
+    const int32_t tx = s % (TILE_W / R) * R, ty = s / (TILE_W / R) * RH;
+    const int32_t oh = (int32_t)py * TILE_H + ty, ow = (int32_t)px * TILE_W + tx;
+    if (c >= p.c || oh >= p.oh || ow >= p.ow)
+        return;
+    const TniVec<T, V> *from = reinterpret_cast<const TniVec<T, V> *>(pixels) + (ty * IN_W + tx) * GROUPS + g;
+    float acc[RH * R * V] = {}, bias[V] = {};
+#pragma unroll
+    for (int ih = 0; ih < RH + K - 1; ih++) {
+        TniVec<T, V> line[R + K - 1];
+#pragma unroll
+        for (int j = 0; j < R + K - 1; j++)
+            line[j] = from[(ih * IN_W + j) * GROUPS];
+#pragma unroll
+        for (int r = 0; r < RH; r++)
+            if (ih - r >= 0 && ih - r < K)
+                taps<T, K, 1, R>(acc + r * R * V, line, wt + (ih - r) * K * GROUPS + g);
+    }
+    if (p.epi.bias_mode != TNI_BIAS_NONE)
+        tni_load<V>(bias, (const T *)p.epi.bias + c);
+    put<T, RH, R, V>(p, acc, bias, b, oh, ow, c);
 }
 
 /* Any kernel size, stride and dilation: one pixel a thread. Weights from memory. N 1: nothing is known of the operands' alignment. */
@@ -148,7 +210,7 @@ template <typename T, int N> __global__ void __launch_bounds__(GROUPS *PATCHES) 
                     acc[j] = fmaf(v[j], f[j], acc[j]);
             }
         }
-        put<T, N>(p, acc, bias, (((int64_t)b * p.oh + oh) * p.ow + ow) * p.c + c);
+        put<T, 1, 1, N>(p, acc, bias, b, (int32_t)oh, (int32_t)ow, c);
     }
 }
 
@@ -165,6 +227,15 @@ static dim3 grid_for(const TnKernelCall *call, DwArgs *p, int32_t r, int32_t rh,
 
 template <typename T, int K> static void launch_square(TnKernelCall *call, DwArgs *p) {
     const bool many = (int64_t)p->batch * p->oh * p->ow * (p->c / V) >= (int64_t)call->stream->dev->info.sm_count * 4096;
+    if constexpr (sizeof(T) == 2) {
+        const int64_t across = tni_div_up(p->ow, TILE_W), down = tni_div_up(p->oh, TILE_H), chunks = tni_div_up(p->c, GROUPS * V);
+        if (across * down * p->batch * chunks >= call->stream->dev->info.sm_count && p->c % 8 == 0 && tni_is_aligned(p->x, 16)) {
+            p->d_across = tni_div_make(across);
+            p->d_down = tni_div_make(down);
+            dw_tile<T, K><<<dim3((unsigned)(across * down * p->batch), (unsigned)chunks), TILE_THREADS, 0, call->stream->s>>>(*p);
+            return;
+        }
+    }
     if (many) {
         const dim3 grid = grid_for(call, p, 4, 2, V);
         dw_kernel<T, K, 1, 4, 2><<<grid, GROUPS * PATCHES, 0, call->stream->s>>>(*p);
