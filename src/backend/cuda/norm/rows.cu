@@ -40,28 +40,40 @@ TNI_DEVICE RowsStats rows_stats(const TniCudaNormRows &a, float mean, float devi
     return r;
 }
 
-template <typename T, int V> TNI_DEVICE void rows_write(const TniCudaNormRows &a, int64_t row, int i, RowsStats r, float (&s)[V]) {
-    float w[V];
+/* scale, bias: of these elements; not looked at where the norm has none. */
+template <typename T, int V>
+TNI_DEVICE void rows_write_with(const TniCudaNormRows &a, int64_t row, int i, RowsStats r, float (&s)[V], const TniVec<T, V> &scale,
+                                const TniVec<T, V> &bias) {
     if (a.sum != NULL)
         tni_store<V>((T *)a.sum + row * a.n + i, s);
     if (a.y == NULL)
         return;
 #pragma unroll
-    for (int e = 0; e < V; e++)
+    for (int e = 0; e < V; e++) {
         s[e] = (s[e] - r.mean - r.off) * r.inverse;
-    if (a.scale != NULL) {
-        tni_load<V>(w, (const T *)a.scale + i);
-#pragma unroll
-        for (int e = 0; e < V; e++)
-            s[e] *= w[e];
-    }
-    if (a.bias != NULL) {
-        tni_load<V>(w, (const T *)a.bias + i);
-#pragma unroll
-        for (int e = 0; e < V; e++)
-            s[e] += w[e];
+        if (a.scale != NULL)
+            s[e] *= tni_f32(scale.v[e]);
+        if (a.bias != NULL)
+            s[e] += tni_f32(bias.v[e]);
     }
     tni_store<V>((T *)a.y + row * a.n + i, s);
+}
+
+template <typename T, int V> TNI_DEVICE void rows_write(const TniCudaNormRows &a, int64_t row, int i, RowsStats r, float (&s)[V]) {
+    TniVec<T, V> scale, bias;
+    if (a.scale != NULL)
+        scale = *reinterpret_cast<const TniVec<T, V> *>((const T *)a.scale + i);
+    if (a.bias != NULL)
+        bias = *reinterpret_cast<const TniVec<T, V> *>((const T *)a.bias + i);
+    rows_write_with<T, V>(a, row, i, r, s, scale, bias);
+}
+
+/* This thread's pieces of a row, all of them under way at once. */
+template <typename T, int V, int P, int N> TNI_DEVICE void rows_fetch(TniVec<T, V> (&v)[N], const void *p, int64_t first, int lane, int n) {
+#pragma unroll
+    for (int k = 0; k < N; k++)
+        if ((k * P + lane) * V < n)
+            v[k] = *reinterpret_cast<const TniVec<T, V> *>((const T *)p + first + (k * P + lane) * V);
 }
 
 template <int P> TNI_DEVICE float rows_sum(float v, float *shared) {
@@ -77,15 +89,34 @@ __global__ void __launch_bounds__(P > 32 ? P : THREADS) tni_norm_rows_kernel(con
     __shared__ float shared[32];
     const int lane = (int)threadIdx.x % P;
     const int64_t at = (int64_t)blockIdx.x * ROWS + (int)threadIdx.x / P, row = at < a.rows ? at : a.rows - 1; /* all lanes shuffle */
+    constexpr bool EARLY = V > 1 && N * V * (int)sizeof(T) <= 64; /* scale and bias are fetched while the sums wait for x; few registers */
     float s[N][V], total = 0.0f, mean = 0.0f, deviations = 0.0f, squares = 0.0f;
+    TniVec<T, V> x[N], more[N], scale[N], bias[N];
+    rows_fetch<T, V, P, N>(x, a.x, row * a.n, lane, a.n);
+    if (a.residual != NULL)
+        rows_fetch<T, V, P, N>(more, a.residual, row * a.n, lane, a.n);
+    if (EARLY && a.scale != NULL)
+        rows_fetch<T, V, P, N>(scale, a.scale, 0, lane, a.n);
+    if (EARLY && a.bias != NULL)
+        rows_fetch<T, V, P, N>(bias, a.bias, 0, lane, a.n);
 #pragma unroll
     for (int k = 0; k < N; k++) {
         const int i = (k * P + lane) * V;
-        if (i < a.n)
-            rows_read<T, V>(a, row, i, s[k]);
 #pragma unroll
         for (int e = 0; e < V; e++)
+            s[k][e] = tni_f32(x[k].v[e]);
+        if (a.x_bias != NULL && i < a.n) {
+            float t[V];
+            tni_load<V>(t, (const T *)a.x_bias + i);
+#pragma unroll
+            for (int e = 0; e < V; e++)
+                s[k][e] += t[e];
+        }
+#pragma unroll
+        for (int e = 0; e < V; e++) {
+            s[k][e] += a.residual != NULL ? tni_f32(more[k].v[e]) : 0.0f;
             total += i < a.n ? s[k][e] : 0.0f;
+        }
     }
     if (!a.rms)
         mean = rows_sum<P>(total, shared) / (float)a.n;
@@ -105,7 +136,11 @@ __global__ void __launch_bounds__(P > 32 ? P : THREADS) tni_norm_rows_kernel(con
 #pragma unroll
     for (int k = 0; k < N; k++) {
         const int i = (k * P + lane) * V;
-        if (i < a.n)
+        if (i >= a.n)
+            continue;
+        if (EARLY)
+            rows_write_with<T, V>(a, row, i, r, s[k], scale[k], bias[k]);
+        else
             rows_write<T, V>(a, row, i, r, s[k]);
     }
 }
