@@ -6,9 +6,11 @@
 
 #include "backend/cuda/gemm/epilogue.h"
 
-#define CODE(...) __VA_ARGS__
-#include "backend/cuda/fast.inc"
-#undef CODE
+TNI_DEVICE float tni_exp2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
 
 /* max and min that keep NaN */
 TNI_DEVICE float tni_max_nan(float a, float b) {
@@ -23,7 +25,7 @@ TNI_DEVICE float tni_min_nan(float a, float b) {
 }
 
 /* x Phi(x) = max(x, 0) - |x| Q(|x|) with Q(a) = erfc(a / sqrt 2) / 2 = 2^-q(a); q is a minimax polynomial that weights errors by Q: the
- * absolute error is below 1e-7. For f32 results; 16-bit ones take tni_fast_gelu. */
+ * absolute error is below 1e-7. */
 TNI_DEVICE float tni_gelu(float x) {
     const float a = fminf(fabsf(x), 14.0f);
     float q = -1.38096948e-6f;
@@ -35,7 +37,7 @@ TNI_DEVICE float tni_gelu(float x) {
     q = fmaf(q, a, -0.459174365f);
     q = fmaf(q, a, -1.15110886f);
     q = fmaf(q, a, -0.99999994f);
-    return fmaf(-a, tni_fast_exp2(q), tni_max_nan(x, 0.0f));
+    return fmaf(-a, tni_exp2(q), tni_max_nan(x, 0.0f));
 }
 
 TNI_DEVICE float tni_act_one(const TniAct &t, float x) {
@@ -46,7 +48,7 @@ TNI_DEVICE float tni_act_one(const TniAct &t, float x) {
         return tni_gelu(x);
     case TNI_FORM_GATE: {
         const float z = x * fmaf(t.p[1], x * x, t.p[0]);
-        return fmaf(fmaf(t.p[2], x, t.p[3]), tni_fast_logistic2(z), t.p[4]);
+        return fmaf(fmaf(t.p[2], x, t.p[3]), __fdividef(1.0f, 1.0f + tni_exp2(-z)), t.p[4]);
     }
     case TNI_FORM_LEAKY:
         return x < 0.0f ? x * t.p[0] : x;
@@ -59,27 +61,18 @@ TNI_DEVICE float tni_act_one(const TniAct &t, float x) {
     }
 }
 
-/* EXACT: for f32 results. */
-template <bool EXACT, int N> TNI_DEVICE void tni_gelu_all(float (&v)[N]) {
-#pragma unroll
-    for (int i = 0; i < N; i++)
-        v[i] = EXACT ? tni_gelu(v[i]) : tni_fast_gelu(v[i]);
-}
-
-/* The form is the same for all: one branch, then straight code. EXACT: for f32 results, with TNI_FORM_TANH. */
+/* The form is the same for all: one branch, then straight code. EXACT: with TNI_FORM_TANH. */
 template <bool EXACT, int N> TNI_DEVICE void tni_act_apply(const TniAct &t, float (&v)[N]) {
-#define TNI_ACT_EACH(name)                                                                                                                 \
-    case name: {                                                                                                                           \
-        TniAct c = t;                                                                                                                      \
-        c.form = name;                                                                                                                     \
-        _Pragma("unroll") for (int i = 0; i < N; i++) v[i] = tni_act_one(c, v[i]);                                                         \
-        break;                                                                                                                             \
+#define TNI_ACT_EACH(name)                      \
+    case name: {                                \
+        TniAct c = t;                           \
+        c.form = name;                          \
+        _Pragma("unroll") for (int i = 0; i < N; i++) v[i] = tni_act_one(c, v[i]); \
+        break;                                  \
     }
     switch (t.form) {
         TNI_ACT_EACH(TNI_FORM_CLAMP)
-    case TNI_FORM_GELU:
-        tni_gelu_all<EXACT>(v);
-        break;
+        TNI_ACT_EACH(TNI_FORM_GELU)
         TNI_ACT_EACH(TNI_FORM_GATE)
         TNI_ACT_EACH(TNI_FORM_LEAKY)
         TNI_ACT_EACH(TNI_FORM_HARD_SWISH)
@@ -96,64 +89,37 @@ template <bool EXACT, int N> TNI_DEVICE void tni_act_apply(const TniAct &t, floa
 #undef TNI_ACT_EACH
 }
 
-/* Kernels with long epilogues branch on this once a tile, so that what runs then lies together: a branch and the code of all forms at every
- * few values cost more than the arithmetic. */
-enum TniActKind { TNI_KIND_NONE, TNI_KIND_GELU, TNI_KIND_ANY };
-
-template <bool EXACT, int KIND, int N> TNI_DEVICE void tni_act_kind(const TniAct &t, float (&v)[N]) {
-    if constexpr (KIND == TNI_KIND_GELU)
-        tni_gelu_all<EXACT>(v);
-    else if constexpr (KIND == TNI_KIND_ANY)
-        tni_act_apply<EXACT>(t, v);
-}
-
-/* Largest finite value, and the bits of a pair; most: the larger magnitudes of two pairs, NaN does not count. */
+/* Largest finite value, and the bits of a pair. */
 template <typename T> struct TniNarrow;
 template <> struct TniNarrow<__half> {
     static constexpr float limit = 65504.0f;
-    static constexpr uint32_t infinity = 0x7c00u;
     static __device__ __forceinline__ uint32_t pack(float lo, float hi) {
         const __half2 h = __floats2half2_rn(lo, hi);
-        return *reinterpret_cast<const uint32_t *>(&h);
-    }
-    static __device__ __forceinline__ uint32_t most(uint32_t m, uint32_t u) {
-        const __half2 h = __hmax2(*reinterpret_cast<const __half2 *>(&m), __habs2(*reinterpret_cast<const __half2 *>(&u)));
         return *reinterpret_cast<const uint32_t *>(&h);
     }
     static __device__ __forceinline__ float2 unpack(uint32_t u) { return __half22float2(*reinterpret_cast<const __half2 *>(&u)); }
 };
 template <> struct TniNarrow<__nv_bfloat16> {
     static constexpr float limit = 3.38953139e38f;
-    static constexpr uint32_t infinity = 0x7f80u;
     static __device__ __forceinline__ uint32_t pack(float lo, float hi) {
         const __nv_bfloat162 h = __floats2bfloat162_rn(lo, hi);
         return *reinterpret_cast<const uint32_t *>(&h);
     }
-    static __device__ __forceinline__ uint32_t most(uint32_t m, uint32_t u) {
-        const __nv_bfloat162 h =
-            __hmax2(*reinterpret_cast<const __nv_bfloat162 *>(&m), __habs2(*reinterpret_cast<const __nv_bfloat162 *>(&u)));
-        return *reinterpret_cast<const uint32_t *>(&h);
-    }
-    static __device__ __forceinline__ float2 unpack(uint32_t u) {
-        return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(&u));
-    }
+    static __device__ __forceinline__ float2 unpack(uint32_t u) { return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(&u)); }
 };
 
-/* N values as pairs of T, finite ones out of range as the largest finite value. The pairs tell whether any is out of range: they hold an
- * infinity then. */
-template <typename T, int N> TNI_DEVICE void tni_narrow_all(uint32_t (&u)[N / 8][4], float (&v)[N]) {
-    constexpr uint32_t infinity = TniNarrow<T>::infinity;
-    uint32_t most = 0;
+/* Saturates finite values to what T holds; one comparison a value where nothing is out of range. */
+template <typename T, int N> TNI_DEVICE void tni_saturate_all(float (&v)[N]) {
+    if constexpr (sizeof(T) == 2) {
+        float m = 0.0f;
 #pragma unroll
-    for (int i = 0; i < N / 2; i++) {
-        u[i / 4][i % 4] = TniNarrow<T>::pack(v[2 * i], v[2 * i + 1]);
-        most = TniNarrow<T>::most(most, u[i / 4][i % 4]);
-    }
-    if ((most & 0xffffu) >= infinity || (most >> 16) >= infinity) {
+        for (int i = 0; i < N; i++)
+            m = fmaxf(m, fabsf(v[i]));
+        if (m > TniNarrow<T>::limit) {
 #pragma unroll
-        for (int i = 0; i < N / 2; i++)
-            u[i / 4][i % 4] =
-                TniNarrow<T>::pack(tni_saturate(v[2 * i], TniNarrow<T>::limit), tni_saturate(v[2 * i + 1], TniNarrow<T>::limit));
+            for (int i = 0; i < N; i++)
+                v[i] = tni_saturate(v[i], TniNarrow<T>::limit);
+        }
     }
 }
 

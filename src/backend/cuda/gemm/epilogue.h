@@ -65,22 +65,4 @@ TN_INLINE TniAct tni_act_make(uint32_t act, float a, float b, bool exact) {
     }
 }
 
-/* What an activation takes of an SM's arithmetic, in operations of one lane, for estimates. */
-TN_INLINE double tni_act_slots(uint32_t act, bool exact) {
-    switch (act) {
-    case TN_ACT_NONE:
-        return 0.0;
-    case TN_ACT_GELU:
-        return exact ? 14.0 : 11.0;
-    case TN_ACT_GELU_TANH:
-    case TN_ACT_SILU:
-    case TN_ACT_SIGMOID:
-        return 18.0; /* two operations of the special unit */
-    case TN_ACT_TANH:
-        return exact ? 40.0 : 18.0;
-    default:
-        return 3.0;
-    }
-}
-
 #endif

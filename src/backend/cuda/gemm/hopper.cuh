@@ -22,12 +22,11 @@ TNI_DEVICE void tni_mbar_expect(uint32_t bar, uint32_t bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
 }
 TNI_DEVICE void tni_mbar_arrive(uint32_t bar) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(bar) : "memory"); }
-/* On the same barrier of block `rank` of the cluster. It says that this thread's products have read a tile, not that something was written: so
- * without the release at the cluster's scope, which waits for all of the thread's memory operations at every step. */
+/* On the same barrier of block `rank` of the cluster. */
 TNI_DEVICE void tni_mbar_arrive_at(uint32_t bar, uint32_t rank) {
     asm volatile("{\n.reg .b32 remote;\n"
                  "mapa.shared::cluster.u32 remote, %0, %1;\n"
-                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(bar),
+                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(bar),
                  "r"(rank)
                  : "memory");
 }

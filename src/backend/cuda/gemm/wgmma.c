@@ -167,11 +167,6 @@ static double memory_ns(const TnKernelQuery *q, const TniGemmShape *s) {
     return size * (m * k + n * k + m * n * (s->has_residual ? 2.0 : 1.0)) / (q->device->bytes_per_second * 1e-9);
 }
 
-/* The activation of `count` elements on an SM of 128 lanes at 1.7 GHz, of which `busy` are used. */
-static double act_ns(const TnKernelQuery *q, const TniGemmShape *s, double count, double busy) {
-    return count * tni_act_slots(((const TnGemmParams *)q->params)->act, s->type == TN_F32) / (128.0 * 1.7 * busy);
-}
-
 static double stream_cost(const TnKernelQuery *q, TniWgStream config, int32_t cluster) {
     TniGemmShape s;
     if (q->device == NULL || !tni_gemm_shape(q->params, q->in, q->n_in, q->out, &s))
@@ -182,7 +177,7 @@ static double stream_cost(const TnKernelQuery *q, TniWgStream config, int32_t cl
     double each = (double)(int64_t)((tiles + sms - 1) / sms); /* tiles of the busiest SM */
     double multiply = 2.0 * bm * bn * (double)s.k / (peak_of(q, &s) / sms);
     double fetch = (bm + bn / cluster) * (double)s.k * (double)tni_size_of(s.type) / 45.0; /* an SM's share of L2, bytes a nanosecond */
-    double store = bm * bn / 32.0 * (c->ping != 0 ? 1.0 : 0.7) + act_ns(q, &s, bm * bn, c->ping != 0 ? 0.6 : 0.8);
+    double store = bm * bn / 32.0 * (c->ping != 0 ? 1.0 : 0.7);
     double tile = TN_MAX(multiply, fetch);
     double work = c->ping != 0 ? each * TN_MAX(tile, store / 2) + store : each * (tile + store);
     return 3000.0 + TN_MAX(work * 1.05, memory_ns(q, &s));
@@ -198,7 +193,7 @@ static double split_cost(const TnKernelQuery *q, TniWgSplit config, int32_t spli
     double k = (double)s.k / splits, steps = k * (double)tni_size_of(s.type) / 128.0;
     double multiply = 2.0 * c->bm * c->bn * k / (peak_of(q, &s) / sms) * 1.3;
     double fetch = (c->bm + c->bn) * k * (double)tni_size_of(s.type) / 40.0;
-    double finish = c->bm * c->bn / 16.0 / splits + (splits > 1 ? 1200.0 : 0.0) + act_ns(q, &s, c->bm * c->bn / (double)splits, 0.6);
+    double finish = c->bm * c->bn / 16.0 / splits + (splits > 1 ? 1200.0 : 0.0);
     double work = TN_MAX(each * TN_MAX(multiply, fetch), 700.0 + steps * 60.0) + finish;
     return 2500.0 + TN_MAX(work, memory_ns(q, &s));
 }

@@ -19,44 +19,20 @@ template <typename T, int WGS_, int BN_, int STAGES_, int S_> struct TniSplitCfg
     static constexpr int GROUPS = BN / 8 / S; /* column groups of 8 that a block finishes */
     static constexpr uint32_t A_BYTES = BM * 128, STAGE_BYTES = (BM + BN) * 128;
     static constexpr uint32_t BIAS = STAGES * STAGE_BYTES, BARS = BIAS + BN * 4, BYTES = BARS + 2 * STAGES * 8;
-    static_assert(BN <= THREADS && BN / 8 % S == 0 && BM * BN * 4 <= (int)BIAS && BYTES <= 232448, "configuration");
+    static_assert(BN / 8 % S == 0 && BM * BN * 4 <= (int)BIAS && BYTES <= 232448, "configuration");
 };
 
 template <typename T, typename C>
-TNI_DEVICE void tni_split_load(const CUtensorMap *ma, const CUtensorMap *mb, uint32_t base, uint32_t stage, int32_t kb, int32_t row,
-                               int32_t col) {
-    const uint32_t a = base + stage * C::STAGE_BYTES, full = base + C::BARS + stage * 8;
-    tni_mbar_expect(full, C::STAGE_BYTES);
-    tni_tma_load(a, ma, full, kb * C::BK, row * C::BM);
-    tni_tma_load(a + C::A_BYTES, mb, full, kb * C::BK, col * C::BN);
-}
-
-/* One thread makes the barriers and fills the empty ring before the others even know of it. */
-template <typename T, typename C>
-TNI_DEVICE void tni_split_begin(const CUtensorMap *ma, const CUtensorMap *mb, uint32_t base, int32_t first, int32_t last, int32_t row,
-                                int32_t col) {
-    const uint32_t full = base + C::BARS, empty = full + C::STAGES * 8;
-    tni_tma_prefetch(ma);
-    tni_tma_prefetch(mb);
-    for (uint32_t i = 0; i < C::STAGES; i++) {
-        tni_mbar_init(full + i * 8, 1);
-        tni_mbar_init(empty + i * 8, 4 * C::WGS);
-    }
-    tni_mbar_init_done();
-    tni_proxy_fence();
-    for (int32_t i = 0; i < C::STAGES && first + i < last; i++)
-        tni_split_load<T, C>(ma, mb, base, (uint32_t)i, first + i, row, col);
-}
-
-/* What does not fit into the ring at once. */
-template <typename T, typename C>
 TNI_DEVICE void tni_split_produce(const CUtensorMap *ma, const CUtensorMap *mb, uint32_t base, int32_t first, int32_t last, int32_t row,
                                   int32_t col) {
-    const uint32_t empty = base + C::BARS + C::STAGES * 8;
+    const uint32_t full = base + C::BARS, empty = full + C::STAGES * 8;
     uint32_t stage = 0, phase = 0;
-    for (int32_t kb = first + C::STAGES; kb < last; kb++) {
-        tni_mbar_wait(empty + stage * 8, phase);
-        tni_split_load<T, C>(ma, mb, base, stage, kb, row, col);
+    for (int32_t kb = first; kb < last; kb++) {
+        const uint32_t a = base + stage * C::STAGE_BYTES;
+        tni_mbar_wait(empty + stage * 8, phase ^ 1);
+        tni_mbar_expect(full + stage * 8, C::STAGE_BYTES);
+        tni_tma_load(a, ma, full + stage * 8, kb * C::BK, row * C::BM);
+        tni_tma_load(a + C::A_BYTES, mb, full + stage * 8, kb * C::BK, col * C::BN);
         if (++stage == C::STAGES) {
             stage = 0;
             phase ^= 1;
@@ -64,7 +40,8 @@ TNI_DEVICE void tni_split_produce(const CUtensorMap *ma, const CUtensorMap *mb, 
     }
 }
 
-template <typename T, typename C> TNI_DEVICE void tni_split_multiply(float (&acc)[C::BN / 2], uint32_t base, int32_t blocks) {
+template <typename T, typename C>
+TNI_DEVICE void tni_split_multiply(float (&acc)[C::BN / 2], uint32_t base, int32_t blocks) {
     const uint32_t full = base + C::BARS, empty = full + C::STAGES * 8, lane = threadIdx.x & 31;
     const uint32_t a_at = base + (threadIdx.x >> 7) * 64 * 128, b_at = base + C::A_BYTES;
     uint32_t stage = 0, phase = 0, before = 0;
@@ -154,8 +131,7 @@ TNI_DEVICE void tni_split_finish(const TniWgSplitArgs &p, const float (&sum)[C::
 }
 
 /* Sums of the cluster for this block's columns. */
-template <typename C>
-TNI_DEVICE void tni_split_gather(const float (&acc)[C::BN / 2], float (&sum)[C::GROUPS * 4], uint32_t base, uint32_t rank) {
+template <typename C> TNI_DEVICE void tni_split_gather(const float (&acc)[C::BN / 2], float (&sum)[C::GROUPS * 4], uint32_t base, uint32_t rank) {
 #pragma unroll
     for (int r = 0; r < C::S; r++) {
         if ((uint32_t)r == rank) {
@@ -182,19 +158,26 @@ __global__ void __launch_bounds__(C::THREADS + 32)
     tni_wg_split_kernel(const __grid_constant__ CUtensorMap ma, const __grid_constant__ CUtensorMap mb,
                         const __grid_constant__ TniWgSplitArgs p) {
     extern __shared__ __align__(1024) uint8_t raw[];
-    const uint32_t base = tni_smem(raw);
+    const uint32_t base = tni_smem(raw), full = base + C::BARS, empty = full + C::STAGES * 8;
     float *bias = reinterpret_cast<float *>(raw + C::BIAS);
     const uint32_t rank = C::S > 1 ? tni_cluster_rank() : 0;
     const int32_t tile = (int32_t)blockIdx.x / C::S, row = tile % p.row_tiles, col = tile / p.row_tiles;
     const int32_t first = (int32_t)((int64_t)p.k_blocks * rank / C::S), last = (int32_t)((int64_t)p.k_blocks * (rank + 1) / C::S);
     const bool consumer = threadIdx.x < C::THREADS;
-    if (threadIdx.x == C::THREADS)
-        tni_split_begin<T, C>(&ma, &mb, base, first, last, row, col);
-    float bias_reg = 0.0f; /* on its way during the products */
+    if (threadIdx.x == 0) {
+        for (uint32_t i = 0; i < C::STAGES; i++) {
+            tni_mbar_init(full + i * 8, 1);
+            tni_mbar_init(empty + i * 8, 4 * C::WGS);
+        }
+        tni_mbar_init_done();
+        tni_proxy_fence();
+    }
     if (threadIdx.x < C::BN) {
         const int32_t c = col * C::BN + (int32_t)threadIdx.x;
+        float b = 0.0f;
         if (p.epi.bias_mode != TNI_BIAS_NONE && c < p.n)
-            bias_reg = tni_f32(((const T *)p.epi.bias)[p.epi.bias_mode == TNI_BIAS_COLUMN ? c : 0]);
+            b = p.epi.beta * tni_f32(((const T *)p.epi.bias)[p.epi.bias_mode == TNI_BIAS_COLUMN ? c : 0]);
+        bias[threadIdx.x] = b;
     }
     __syncthreads();
     float acc[C::BN / 2], sum[C::GROUPS * 4];
@@ -204,10 +187,8 @@ __global__ void __launch_bounds__(C::THREADS + 32)
         __syncwarp();
     } else {
         tni_split_multiply<T, C>(acc, base, last - first);
-        if (threadIdx.x < C::BN)
-            bias[threadIdx.x] = p.epi.beta * bias_reg;
-        tni_bar(1, C::THREADS); /* the ring is free, the bias is there */
         if (C::S > 1) {
+            tni_bar(1, C::THREADS); /* the ring is free */
 #pragma unroll
             for (uint32_t j = 0; j < C::BN / 8; j++)
                 *reinterpret_cast<float4 *>(raw + (j * C::THREADS + threadIdx.x) * 16) =
@@ -249,8 +230,7 @@ static cudaError_t tni_wg_split_start(const CUtensorMap *maps, const TniWgSplitA
 }
 
 template <typename T, int WGS, int BN, int STAGES>
-static cudaError_t tni_wg_split_launch(uint32_t splits, const CUtensorMap *maps, const TniWgSplitArgs *args, uint32_t tiles,
-                                       cudaStream_t s) {
+static cudaError_t tni_wg_split_launch(uint32_t splits, const CUtensorMap *maps, const TniWgSplitArgs *args, uint32_t tiles, cudaStream_t s) {
     switch (splits) {
     case 1:
         return tni_wg_split_start<T, TniSplitCfg<T, WGS, BN, STAGES, 1>>(maps, args, tiles, s);

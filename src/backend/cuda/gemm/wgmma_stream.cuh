@@ -62,7 +62,7 @@ TNI_DEVICE void tni_wg_produce(const TniWgStreamArgs &p, const CUtensorMap *ma, 
 }
 
 /* 32 columns (part PART of a chunk) of 64 rows: sums -> results in the store buffer, added to what is there when there is a residual. */
-template <typename T, typename C, int KIND, int FIRST, int PART>
+template <typename T, typename C, int FIRST, int PART>
 TNI_DEVICE void tni_wg_part(const TniWgStreamArgs &p, const float (&acc)[C::BN / 2], const float *bias, uint32_t buf, uint32_t row0) {
     const uint32_t lane = threadIdx.x & 31;
     float v[16];
@@ -73,7 +73,7 @@ TNI_DEVICE void tni_wg_part(const TniWgStreamArgs &p, const float (&acc)[C::BN /
         for (int i = 0; i < 4; i++)
             v[4 * g + i] = fmaf(acc[((FIRST + PART * 32) / 8 + g) * 4 + i], p.epi.alpha, (i & 1) != 0 ? b.y : b.x);
     }
-    tni_act_kind<sizeof(T) == 4, KIND>(p.epi.act, v);
+    tni_act_apply<sizeof(T) == 4>(p.epi.act, v);
     if constexpr (sizeof(T) == 2) {
         const uint32_t r = row0 + (lane & 15), line = buf + r * 128;
         if (p.has_residual != 0) {
@@ -89,11 +89,15 @@ TNI_DEVICE void tni_wg_part(const TniWgStreamArgs &p, const float (&acc)[C::BN /
                 }
             }
         }
-        uint32_t u[2][4];
-        tni_narrow_all<T>(u, v);
+        tni_saturate_all<T>(v);
 #pragma unroll
-        for (int j = 0; j < 2; j++)
-            tni_stmatrix4(line + (((4 * PART + 2 * j + (lane >> 4)) ^ (r & 7)) << 4), u[j]);
+        for (int j = 0; j < 2; j++) {
+            uint32_t u[4];
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                u[i] = TniNarrow<T>::pack(v[8 * j + 2 * i], v[8 * j + 2 * i + 1]);
+            tni_stmatrix4(line + (((4 * PART + 2 * j + (lane >> 4)) ^ (r & 7)) << 4), u);
+        }
     } else {
 #pragma unroll
         for (int g = 0; g < 4; g++) {
@@ -128,7 +132,7 @@ template <typename C> TNI_DEVICE void tni_wg_fetch_residual(const TniWgOut &o, i
     tni_tma_load(o.buf + b * C::CHUNK_BYTES, o.mr, o.bars + b * 8, x0 + chunk * C::CH, y0);
 }
 
-template <typename T, typename C, int KIND, int CHUNK>
+template <typename T, typename C, int CHUNK>
 TNI_DEVICE void tni_wg_store(const TniWgStreamArgs &p, const float (&acc)[C::MI][C::BN / 2], const float *bias, TniWgOut &o, int32_t x0,
                              int32_t y0) {
     if constexpr (CHUNK < C::NC) {
@@ -144,9 +148,9 @@ TNI_DEVICE void tni_wg_store(const TniWgStreamArgs &p, const float (&acc)[C::MI]
         }
 #pragma unroll
         for (int mi = 0; mi < C::MI; mi++) {
-            tni_wg_part<T, C, KIND, CHUNK * C::CH, 0>(p, acc[mi], bias, buf, (uint32_t)mi * 64 + (t >> 5) * 16);
+            tni_wg_part<T, C, CHUNK * C::CH, 0>(p, acc[mi], bias, buf, (uint32_t)mi * 64 + (t >> 5) * 16);
             if constexpr (C::CH == 64)
-                tni_wg_part<T, C, KIND, CHUNK * C::CH, 1>(p, acc[mi], bias, buf, (uint32_t)mi * 64 + (t >> 5) * 16);
+                tni_wg_part<T, C, CHUNK * C::CH, 1>(p, acc[mi], bias, buf, (uint32_t)mi * 64 + (t >> 5) * 16);
         }
         tni_proxy_fence();
         tni_bar(1 + o.who, 128);
@@ -159,25 +163,14 @@ TNI_DEVICE void tni_wg_store(const TniWgStreamArgs &p, const float (&acc)[C::MI]
                 tni_wg_fetch_residual<C>(o, DONE + C::EB, x0, y0);
             }
         }
-        tni_wg_store<T, C, KIND, CHUNK + 1>(p, acc, bias, o, x0, y0);
-    }
-}
-
-/* This warp has read the stage of barrier `bar`: every block that fills it hears so. */
-TNI_DEVICE void tni_wg_release(const TniWgStreamArgs &p, uint32_t bar) {
-    const uint32_t lane = threadIdx.x & 31;
-    if (p.cluster == 1) {
-        if (lane == 0)
-            tni_mbar_arrive(bar);
-    } else if (lane < (uint32_t)p.cluster) {
-        tni_mbar_arrive_at(bar, lane);
+        tni_wg_store<T, C, CHUNK + 1>(p, acc, bias, o, x0, y0);
     }
 }
 
 template <typename T, typename C>
 TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, const CUtensorMap *mr, uint32_t base, float *bias_all,
                                uint32_t rank, uint32_t who) {
-    const uint32_t full = base + C::BARS, empty = full + C::STAGES * 8, t = threadIdx.x & 127;
+    const uint32_t full = base + C::BARS, empty = full + C::STAGES * 8, t = threadIdx.x & 127, lane = t & 31;
     const int32_t clusters = (int32_t)gridDim.x / p.cluster;
     constexpr int WM = C::MI * 64;
     const uint32_t a_at = base + (C::PING ? 0 : who * WM * 128), b_at = base + C::A_BYTES;
@@ -210,8 +203,8 @@ TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, 
             if (p.epi.bias_mode != TNI_BIAS_NONE && c < p.n)
                 bias_reg[i] = p.epi.beta * tni_f32(((const T *)p.epi.bias)[p.epi.bias_mode == TNI_BIAS_COLUMN ? c : 0]);
         }
-        /* The parity of a full barrier tells its present fill from the one before, not from the one after: nobody may wait for a fill
-         * before the other warpgroup has seen all fills of the tile in front. */
+        /* The parity of a full barrier tells its present fill from the one before, not from the one after: nobody may wait for a fill before the
+         * other warpgroup has seen all fills of the tile in front. */
         if (C::PING && tile >= clusters)
             tni_bar(3 + who, 256);
         uint32_t before = 0;
@@ -227,8 +220,8 @@ TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, 
             }
             tni_wg_commit();
             tni_wg_wait<1>();
-            if (kb > 0)
-                tni_wg_release(p, empty + before * 8);
+            if (kb > 0 && lane < (uint32_t)p.cluster)
+                tni_mbar_arrive_at(empty + before * 8, lane);
             before = stage;
             if (++stage == C::STAGES) {
                 stage = 0;
@@ -238,7 +231,8 @@ TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, 
         if (C::PING && tile + clusters < p.tiles)
             tni_bar_arrive(3 + (who ^ 1), 256);
         tni_wg_wait<0>();
-        tni_wg_release(p, empty + before * 8);
+        if (lane < (uint32_t)p.cluster)
+            tni_mbar_arrive_at(empty + before * 8, lane);
 #pragma unroll
         for (int mi = 0; mi < C::MI; mi++)
             tni_wg_hold(acc[mi]);
@@ -252,12 +246,7 @@ TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, 
             if ((int)t + 128 * i < C::BN)
                 bias[t + 128 * i] = bias_reg[i];
         tni_bar(1 + who, 128);
-        if (p.epi.act.form == TNI_FORM_NONE)
-            tni_wg_store<T, C, TNI_KIND_NONE, 0>(p, acc, bias, o, x0, y0);
-        else if (p.epi.act.form == TNI_FORM_GELU)
-            tni_wg_store<T, C, TNI_KIND_GELU, 0>(p, acc, bias, o, x0, y0);
-        else
-            tni_wg_store<T, C, TNI_KIND_ANY, 0>(p, acc, bias, o, x0, y0);
+        tni_wg_store<T, C, 0>(p, acc, bias, o, x0, y0);
     }
     if (t == 0)
         tni_bulk_wait<0>();

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The device code that pointwise kernels are made of: memory.inc, scalar.inc in float (pw_float) and double (pw_double), and pw_short:
- * pw_float with the short forms of fast.inc, for results of 16 bits. */
+ * The device code that pointwise kernels are made of: memory.inc, and scalar.inc in float (pw_float) and double (pw_double). */
 #ifndef TENON_BACKEND_CUDA_POINTWISE_CODE_CUH
 #define TENON_BACKEND_CUDA_POINTWISE_CODE_CUH
 
@@ -23,19 +22,6 @@ typedef double W;
 #include "backend/cuda/pointwise/scalar.inc"
 #undef FN
 } // namespace pw_double
-#include "backend/cuda/fast.inc"
-namespace pw_short {
-using namespace pw_float;
-#define PW_SHORT(name)                                                                                                                     \
-    __device__ __forceinline__ float pw_un_##name(float x, float alpha, float beta) {                                                      \
-        return pw_fast_##name(x, alpha, beta);                                                                                             \
-    }
-PW_SHORT(gelu)
-PW_SHORT(gelu_tanh)
-PW_SHORT(silu)
-PW_SHORT(sigmoid)
-#undef PW_SHORT
-} // namespace pw_short
 #endif
 #undef CODE
 

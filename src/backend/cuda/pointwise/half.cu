@@ -2,7 +2,7 @@
  *
  * unary and binary on f16, computed in f32. */
 #define PW_T PwHalf
-#define PW_SPACE pw_short
+#define PW_SPACE pw_float
 #define PW_V 8
 #define PW_UNARY tni_cuda_pw_unary_f16
 #define PW_BINARY tni_cuda_pw_binary_f16

@@ -13,7 +13,6 @@ static const char *const texts[] = {
 #define CODE(...) #__VA_ARGS__,
 #include "backend/cuda/pointwise/memory.inc"
 #include "backend/cuda/pointwise/scalar.inc"
-#include "backend/cuda/fast.inc"
 #undef CODE
 };
 
@@ -56,19 +55,14 @@ static const char *number(char *buf, size_t n, float v) {
     return buf;
 }
 
-/* Functions with a short form (fast.inc), which programs with results of 16 bits take. */
-static bool has_short_form(uint32_t fn) {
-    return fn == TN_UNARY_gelu || fn == TN_UNARY_gelu_tanh || fn == TN_UNARY_silu || fn == TN_UNARY_sigmoid;
-}
-
-static void instruction(Text *t, const TnPwInstr *c, bool narrow) {
+static void instruction(Text *t, const TnPwInstr *c) {
     char a[40], b[40];
     number(a, sizeof a, c->alpha);
     number(b, sizeof b, c->beta);
     put(t, "    r%u = ", c->dst);
     switch (c->op) {
     case TN_PW_UNARY:
-        put(t, "pw_%s_%s(r%u, %s, %s);\n", narrow && has_short_form(c->fn) ? "fast" : "un", tni_unary_name(c->fn), c->a, a, b);
+        put(t, "pw_un_%s(r%u, %s, %s);\n", tni_unary_name(c->fn), c->a, a, b);
         return;
     case TN_PW_BINARY:
         put(t, "pw_bin_%s(r%u, r%u);\n", tni_binary_name(c->fn), c->a, c->b);
@@ -85,7 +79,7 @@ static void instruction(Text *t, const TnPwInstr *c, bool narrow) {
 }
 
 /* W pw_program(W r0, ...): the code over registers. */
-static void program(Text *t, const TnPointwiseParams *p, bool narrow) {
+static void program(Text *t, const TnPointwiseParams *p) {
     put(t, "__device__ __forceinline__ W pw_program(");
     for (uint32_t k = 0; k < p->n_in; k++)
         put(t, "%sW r%u", k > 0 ? ", " : "", k);
@@ -97,7 +91,7 @@ static void program(Text *t, const TnPointwiseParams *p, bool narrow) {
         known |= 1u << p->code[k].dst;
     }
     for (uint32_t k = 0; k < p->n_code; k++)
-        instruction(t, &p->code[k], narrow);
+        instruction(t, &p->code[k]);
     put(t, "    return r%u;\n}\n", p->code[p->n_code - 1].dst);
 }
 
@@ -141,7 +135,7 @@ size_t tni_cuda_pointwise_source(const TnKernelQuery *q, char *dst, size_t cap) 
         put_all(&t, texts[i]);
         put_all(&t, "\n");
     }
-    program(&t, q->params, q->out[0].dtype == TN_F16 || q->out[0].dtype == TN_BF16);
+    program(&t, q->params);
     kernel(&t, q, tni_cuda_pw_width(q->in, q->n_in, &q->out[0]));
     return t.n;
 }

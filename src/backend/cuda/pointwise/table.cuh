@@ -2,7 +2,7 @@
  *
  * The unary and binary functions on one floating type as tables of kernels. Included by one file a type, which defines
  *   PW_T      storage: float, double, PwHalf, PwBrain
- *   PW_SPACE  pw_float, pw_short or pw_double: where the functions are and what they compute in
+ *   PW_SPACE  pw_float or pw_double: where the functions are and what they compute in
  *   PW_V      elements a thread
  *   PW_UNARY, PW_BINARY  names of the tables: indexed by function, NULL where the function is not for floats */
 #define PW_FUNCTIONS
