@@ -16,15 +16,11 @@ static const Config configs[] = {
 #undef CONFIG
 };
 
-/* Scales of dense biases: the queries take a power of two, which must keep their small elements. */
-static bool scale_fits(const TniCudaAttn *a, bool dense) {
-    return isfinite(a->scale) && (dense ? a->scale >= 0x1p-8f && a->scale <= 1.0f : a->scale > 0x1p-100f && a->scale < 0x1p20f);
-}
-
+/* Dense biases (mode 2) are refused: compute-sanitizer's racecheck names the ring that brings them, and one case on an H200 gave different bits
+ * in a second run. */
 static bool fits(const TniCudaAttn *a, const Config *c) {
-    const bool dense = a->bias_kind == TNI_ATTN_DENSE;
     return a->d == c->d && a->dv == c->d && a->k.wide != 0 && a->v.wide != 0 && a->q.pairs != 0 && a->out_wide != 0 && a->sk > 0 &&
-           (a->bias_kind == TNI_ATTN_BY_KEY || (dense && a->bias[a->dense].f32 == 0)) && scale_fits(a, dense);
+           a->bias_kind == TNI_ATTN_BY_KEY && isfinite(a->scale) && a->scale > 0x1p-100f && a->scale < 0x1p20f;
 }
 
 /* ---- running ---- */
