@@ -150,6 +150,42 @@ template <typename F> TNI_DEVICE float tni_block_reduce(float v, float *shared, 
 TNI_DEVICE float tni_block_sum(float v, float *shared) { return tni_block_reduce<TniSum>(v, shared); }
 TNI_DEVICE float tni_block_max(float v, float *shared) { return tni_block_reduce<TniMax>(v, shared); }
 
+/* ---- starting before the work in front is done (programmatic dependent launch, capability 9.0) ----
+ *
+ * A kernel launched by tni_launch_early may start while the kernel before it in the stream still runs. Every thread that touches global
+ * memory which an earlier kernel may write, or read before this one writes it, calls tni_after() first; what no kernel of a run writes
+ * (weights) may be fetched before it, and so may everything that touches no memory. A kernel calls tni_let_next() where its successor may
+ * come up beside it; memory is settled for the successor at its own tni_after(), which waits for the whole kernel. In a kernel launched
+ * otherwise, and below 9.0, both do nothing. */
+TNI_DEVICE void tni_after(void) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+TNI_DEVICE void tni_let_next(void) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+#ifdef __cplusplus
+/* Launches a kernel that has tni_after() on the way to all of its accesses. */
+template <typename... P, typename... A>
+static inline cudaError_t tni_launch_early(const TnStream *s, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, A &&...args) {
+    cudaLaunchAttribute early = {};
+    cudaLaunchConfig_t c = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    c.gridDim = grid;
+    c.blockDim = block;
+    c.dynamicSmemBytes = shared;
+    c.stream = s->s;
+    c.attrs = &early;
+    c.numAttrs = s->dev->info.arch >= 90 ? 1 : 0;
+    return cudaLaunchKernelEx(&c, kernel, P(args)...);
+}
+#endif
+
 /* ---- division (TniDiv, cuda.h); n < 2^31 ---- */
 TNI_DEVICE uint32_t tni_quot(uint32_t n, TniDiv d) { return (__umulhi(n, d.multiplier) + n) >> d.shift; }
 TNI_DEVICE void tni_divmod(uint32_t n, TniDiv d, uint32_t *quot, uint32_t *rem) {
