@@ -154,10 +154,12 @@ typedef struct TnEinsumParams {
  *                   rank 4 [B, S, H, D] is the same with off = 0.
  *   TN_LAYOUT_BHSD: [B, H, S, D], off = 0. TN_LAYOUT_BHDS (k only): [B, H, D, S], off = 0.
  * in 3, 4 (optional): additive biases, f32 or the type of q, rank <= 4, broadcastable to [B, H, Sq, Sk]; finite or -inf. A row with every
- *   score -inf gives NaN as softmax does.
+ *   score -inf gives NaN as softmax does. The last dim of a bias may also be Sk rounded up to a multiple of TN_BIAS_PAD: what lies beyond
+ *   Sk is ignored, whatever it is.
  * out: [B, Sq, H * Dv] (TN_LAYOUT_BSHD; rank 3) or [B, H, Sq, Dv] (TN_LAYOUT_BHSD).
  * causal: key j is visible to query i when j <= i + Sk - Sq.
  * kv_heads divides heads (grouped queries): query head h reads k/v head h / (heads / kv_heads). */
+#define TN_BIAS_PAD 8
 typedef enum TnAttnLayout { TN_LAYOUT_BSHD, TN_LAYOUT_BHSD, TN_LAYOUT_BHDS } TnAttnLayout;
 typedef struct TnAttentionParams {
     uint32_t heads, kv_heads;
