@@ -10,13 +10,14 @@ import sys
 
 import torch
 import torch.nn.functional as F
+from transformers import masking_utils
 from transformers.modeling_outputs import BaseModelOutput
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "export"))
 
 import common  # noqa: E402
-import layoutlmv3  # noqa: E402
+import full_size  # noqa: E402
 import trocr  # noqa: E402
 
 VARIANTS = {
@@ -43,6 +44,19 @@ def stand_in_for_timm():
     layers.trunc_normal_ = torch.nn.init.trunc_normal_
     layers.DropPath = DropPath
     layers.to_2tuple = lambda x: x if isinstance(x, tuple) else (x, x)
+
+
+def float_mask(*args, dtype=torch.float32, allow_is_bidirectional_skip=False, allow_is_causal_skip=False, **kwargs):
+    """transformers' mask of eager attention without its two visits to the host.
+
+    The library's writes a constant that lies in pageable memory, which no CUDA graph can record, and asks whether all tokens are there, which
+    waits for the device in every run. The numbers are the same.
+    """
+    keep = masking_utils.sdpa_mask(*args, allow_is_causal_skip=False, allow_is_bidirectional_skip=False, **kwargs)
+    return torch.zeros(keep.shape, dtype=dtype, device=keep.device).masked_fill_(~keep, torch.finfo(dtype).min)
+
+
+masking_utils.ALL_MASK_ATTENTION_FUNCTIONS["eager"] = float_mask
 
 
 # ---- LayoutLMv3 ------------------------------------------------------------------------------------------------------
@@ -75,46 +89,15 @@ def build_layoutlmv3(_):
     """LayoutLMv3-base with FUNSD's seven labels."""
     from transformers.models.layoutlmv3 import modeling_layoutlmv3 as official
 
-    model = layoutlmv3.build(
-        61,
-        vocab_size=50265,
-        hidden_size=768,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        intermediate_size=3072,
-        max_position_embeddings=514,
-        coordinate_size=128,
-        shape_size=128,
-        input_size=224,
-        patch_size=16,
-    )
-    return model, [(official.LayoutLMv3SelfAttention, layoutlmv3_attention), (official.LayoutLMv3Encoder, layoutlmv3_encoder)]
+    return full_size.build_layoutlmv3(), [(official.LayoutLMv3SelfAttention, layoutlmv3_attention), (official.LayoutLMv3Encoder, layoutlmv3_encoder)]
 
 
 # ---- TrOCR -----------------------------------------------------------------------------------------------------------
 
 
 def trocr_small():
-    """TrOCR-small with the 11318 characters of the Chinese model; the encoder uses torch's fused attention."""
-    encoder = trocr.encoder_config(
-        "deit",
-        hidden_size=384,
-        num_hidden_layers=12,
-        num_attention_heads=6,
-        intermediate_size=1536,
-        image_size=384,
-        patch_size=16,
-    )
-    decoder = trocr.decoder_config(
-        vocab_size=11318,
-        d_model=256,
-        decoder_layers=6,
-        decoder_attention_heads=8,
-        decoder_ffn_dim=1024,
-        max_position_embeddings=512,
-        cross_attention_hidden_size=384,
-    )
-    return trocr.build(62, encoder, decoder, attention="sdpa")
+    """TrOCR-small whose encoder uses torch's fused attention; its decoder has only its own."""
+    return full_size.build_trocr(attention="sdpa")
 
 
 def build_trocr(_):
@@ -138,11 +121,7 @@ def build_uniformer(options):
     if options.uniformer is None:
         raise RuntimeError("--uniformer is missing: a checkout of Sense-X/UniFormer")
     stand_in_for_timm()
-    import uniformer
-
-    model = uniformer.classification(
-        options.uniformer, 63, img_size=224, depth=[3, 4, 8, 3], embed_dim=[64, 128, 320, 512], head_dim=64, mlp_ratio=4, num_classes=1000
-    )
+    model = full_size.build_uniformer(options.uniformer)
     attention = next(type(m) for m in model.modules() if type(m).__name__ == "Attention")
     return model, [(attention, uniformer_attention)]
 
@@ -186,28 +165,7 @@ def build_vilbert(options):
     """ViLBERT with six connections."""
     if options.vilbert is None:
         raise RuntimeError("--vilbert is missing: a checkout of facebookresearch/vilbert-multi-task")
-    import vilbert
-
-    model = vilbert.build(
-        options.vilbert,
-        65,
-        vocab_size_or_config_json_file=30522,
-        hidden_size=768,
-        num_hidden_layers=12,
-        num_attention_heads=12,
-        intermediate_size=3072,
-        max_position_embeddings=512,
-        v_feature_size=2048,
-        v_target_size=1601,
-        v_hidden_size=1024,
-        v_num_hidden_layers=6,
-        v_num_attention_heads=8,
-        v_intermediate_size=1024,
-        bi_hidden_size=1024,
-        bi_num_attention_heads=8,
-        v_biattention_id=[0, 1, 2, 3, 4, 5],
-        t_biattention_id=[6, 7, 8, 9, 10, 11],
-    )
+    model = full_size.build_vilbert(options.vilbert)
     official = sys.modules["official_vilbert.vilbert"]
     patches = [
         (official.BertSelfAttention, vilbert_attention),

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Full-size exports with random weights, for accuracy and benchmarks; about 7 GB, never committed.
 
-The small text recogniser that ships with the project can be exported too, with its real weights (--ocr).
+The builders serve bench/gpu too, so that both have the same models. The small text recogniser that ships with the project can be exported too, with its real weights (--ocr).
 """
 
 import argparse
@@ -19,6 +19,7 @@ import uniformer
 import vilbert
 
 EXPORTERS = ((common.TORCHSCRIPT, 17), (common.DYNAMO, 18))
+UNIFORMER_S = dict(depth=[3, 4, 8, 3], embed_dim=[64, 128, 320, 512], head_dim=64, mlp_ratio=4, num_classes=1000)
 
 
 def name(base, exporter, opset, variant=""):
@@ -26,9 +27,9 @@ def name(base, exporter, opset, variant=""):
     return "_".join(filter(None, [base, f"{exporter}{opset}", variant]))
 
 
-def export_layoutlmv3(cases):
-    """LayoutLMv3-base with FUNSD's seven labels: 512 text and 197 picture tokens."""
-    model = layoutlmv3.build(
+def build_layoutlmv3():
+    """LayoutLMv3-base with FUNSD's seven labels."""
+    return layoutlmv3.build(
         61,
         vocab_size=50265,
         hidden_size=768,
@@ -41,6 +42,63 @@ def export_layoutlmv3(cases):
         input_size=224,
         patch_size=16,
     )
+
+
+def build_trocr(attention="eager"):
+    """TrOCR-small with the 11318 characters of the Chinese model; `attention` is the encoder's."""
+    encoder = trocr.encoder_config(
+        "deit",
+        hidden_size=384,
+        num_hidden_layers=12,
+        num_attention_heads=6,
+        intermediate_size=1536,
+        image_size=384,
+        patch_size=16,
+    )
+    decoder = trocr.decoder_config(
+        vocab_size=11318,
+        d_model=256,
+        decoder_layers=6,
+        decoder_attention_heads=8,
+        decoder_ffn_dim=1024,
+        max_position_embeddings=512,
+        cross_attention_hidden_size=384,
+    )
+    return trocr.build(62, encoder, decoder, attention=attention)
+
+
+def build_uniformer(official):
+    """UniFormer-S for pictures of 224 x 224."""
+    return uniformer.classification(official, 63, img_size=224, **UNIFORMER_S)
+
+
+def build_vilbert(official):
+    """ViLBERT with six connections."""
+    return vilbert.build(
+        official,
+        65,
+        vocab_size_or_config_json_file=30522,
+        hidden_size=768,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        intermediate_size=3072,
+        max_position_embeddings=512,
+        v_feature_size=2048,
+        v_target_size=1601,
+        v_hidden_size=1024,
+        v_num_hidden_layers=6,
+        v_num_attention_heads=8,
+        v_intermediate_size=1024,
+        bi_hidden_size=1024,
+        bi_num_attention_heads=8,
+        v_biattention_id=[0, 1, 2, 3, 4, 5],
+        t_biattention_id=[6, 7, 8, 9, 10, 11],
+    )
+
+
+def export_layoutlmv3(cases):
+    """LayoutLMv3-base with FUNSD's seven labels: 512 text and 197 picture tokens."""
+    model = build_layoutlmv3()
 
     def run(seed, batch, length):
         return layoutlmv3.run(seed, batch, length, vocab=50265, side=224)
@@ -70,28 +128,10 @@ def export_layoutlmv3(cases):
 
 def export_trocr(cases):
     """TrOCR-small with the 11318 characters of the Chinese model."""
-    encoder = trocr.encoder_config(
-        "deit",
-        hidden_size=384,
-        num_hidden_layers=12,
-        num_attention_heads=6,
-        intermediate_size=1536,
-        image_size=384,
-        patch_size=16,
-    )
-    decoder = trocr.decoder_config(
-        vocab_size=11318,
-        d_model=256,
-        decoder_layers=6,
-        decoder_attention_heads=8,
-        decoder_ffn_dim=1024,
-        max_position_embeddings=512,
-        cross_attention_hidden_size=384,
-    )
     export_vision_encoder_decoder(
         cases,
         "trocr_small",
-        trocr.build(62, encoder, decoder),
+        build_trocr(),
         [trocr.encoder_run(1, 1, 384, 384), trocr.encoder_run(2, 2, 384, 384)],
     )
 
@@ -184,11 +224,10 @@ def export_ocr(cases, folder):
 
 def export_uniformer(cases, official):
     """UniFormer-S; the graph with free picture size comes from the token-labelling file, which does not check sizes."""
-    full = dict(depth=[3, 4, 8, 3], embed_dim=[64, 128, 320, 512], head_dim=64, mlp_ratio=4, num_classes=1000)
-    fixed = uniformer.classification(official, 63, img_size=224, **full)
+    fixed = build_uniformer(official)
     module = uniformer.load(official, "labelling")
     module.layer_scale = False
-    free = uniformer.seeded(module.UniFormer(**uniformer.small(**full)), 63)
+    free = uniformer.seeded(module.UniFormer(**uniformer.small(**UNIFORMER_S)), 63)
     picture = uniformer.picture
     for exporter, opset in EXPORTERS:
         cases.add(
@@ -241,28 +280,7 @@ def export_uniformer_backbone(cases, official):
 
 def export_vilbert(cases, official):
     """ViLBERT with six connections, 20 tokens and 100 regions."""
-    model = vilbert.Grounding(
-        vilbert.build(
-            official,
-            65,
-            vocab_size_or_config_json_file=30522,
-            hidden_size=768,
-            num_hidden_layers=12,
-            num_attention_heads=12,
-            intermediate_size=3072,
-            max_position_embeddings=512,
-            v_feature_size=2048,
-            v_target_size=1601,
-            v_hidden_size=1024,
-            v_num_hidden_layers=6,
-            v_num_attention_heads=8,
-            v_intermediate_size=1024,
-            bi_hidden_size=1024,
-            bi_num_attention_heads=8,
-            v_biattention_id=[0, 1, 2, 3, 4, 5],
-            t_biattention_id=[6, 7, 8, 9, 10, 11],
-        )
-    )
+    model = vilbert.Grounding(build_vilbert(official))
 
     def run(seed, batch, tokens, regions):
         return vilbert.run(seed, batch, tokens, regions, vocab=30522, features=2048)
