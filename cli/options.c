@@ -124,8 +124,15 @@ int cli_fail(Cli *cli, const char *fmt, ...) {
     return 2;
 }
 
+/* A GPU that failed may never come to rest, and what its driver runs at exit could wait for it: the process ends here, with nothing lost, since
+ * files appear whole or not at all. */
 int cli_error(Cli *cli, const TnError *err) {
-    return cli_fail(cli, "%s%s", err->message[0] != '\0' ? err->message : tn_status_meaning(err->code), "");
+    const int status = cli_fail(cli, "%s%s", err->message[0] != '\0' ? err->message : tn_status_meaning(err->code), "");
+    if (err->code != TN_ERR_DEVICE)
+        return status;
+    fflush(stdout);
+    fflush(stderr);
+    _exit(status);
 }
 
 void cli_note(Cli *cli, const char *fmt, ...) {

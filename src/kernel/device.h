@@ -6,7 +6,8 @@
  *
  * Threads: a TnDevice may be used by any thread; a TnStream and what is enqueued on it by one thread at a time. Errors: TN_ERR_DEVICE with the
  * call, the device's own words and what to do; TN_ERR_MEMORY with the bytes asked for and the bytes free. After a fault of the device
- * (illegal access, lost device) every function but the destroying ones fails with TN_ERR_DEVICE. */
+ * (illegal access, lost device) every function but the destroying ones fails with TN_ERR_DEVICE. Only synchronize, the destroying functions and
+ * those that give memory back wait for the device. */
 #ifndef TENON_KERNEL_DEVICE_H
 #define TENON_KERNEL_DEVICE_H
 
@@ -95,6 +96,12 @@ typedef struct TnDeviceLibrary {
     /* Enqueues one step of a greedy or beam search (kernel/search.h: choose, advance, count) behind the decoder's run; can be captured. g is
      * read during the call. NULL: the device has no such kernels, and the host searches. */
     TnStatus (*search_step)(TnStream *s, const struct TnSearch *g, TnError *err);
+
+    /* Has everything that was enqueued on s been done? Does not wait; reports what failed, as synchronize does. */
+    TnStatus (*done)(TnStream *s, bool *done, TnError *err);
+    /* A kernel on d does not come to an end. From now on every function fails at once with TN_ERR_DEVICE, and the destroying ones do nothing:
+     * giving memory or a stream back would wait for the kernel for ever. What is theirs is left to the end of the process. */
+    void (*give_up)(TnDevice *d);
 } TnDeviceLibrary;
 
 /* The one symbol a device library exports. */

@@ -3,13 +3,10 @@
  * Running kernels of a device while kernels are chosen. In: tensors on the host or the device. Out: results on the device, times. Operands are
  * copied to the device once, results stay there for the steps that follow; what is compared, or read by the host, is copied back. Buffers are
  * kept and used again. Generated code is compiled once a source. A kernel that does not come to an end is named instead of waited for. */
+#include "backend/device.h"
 #include "planner/internal.h"
 
 #include <stdlib.h>
-#include <time.h>
-
-/* No step takes a thousandth of this. */
-#define MOST_WAIT_NS 30000000000u
 
 typedef struct Buffer {
     void *p;
@@ -19,7 +16,7 @@ typedef struct Buffer {
 
 struct PnDevice {
     TnStream *stream;
-    TnMark *from, *to, *end;
+    TnMark *from, *to;
     bool hung; /* a kernel does not end: every call that waits would wait for ever */
     Buffer *buffers;
     uint32_t n_buffers, cap_buffers;
@@ -85,7 +82,6 @@ TnStatus tni_planner_device_open(Pn *pn, TnError *err) {
     PN_ALLOC(pn, pn->device, 1, err);
     TN_TRY(lib->stream_create(pn->o->device, &pn->device->stream, err));
     TN_TRY(lib->mark_create(pn->o->device, true, &pn->device->from, err));
-    TN_TRY(lib->mark_create(pn->o->device, false, &pn->device->end, err));
     return lib->mark_create(pn->o->device, true, &pn->device->to, err);
 }
 
@@ -110,8 +106,6 @@ void tni_planner_device_close(Pn *pn) {
         lib->mark_destroy(&pn->device->from);
     if (pn->device->to)
         lib->mark_destroy(&pn->device->to);
-    if (pn->device->end)
-        lib->mark_destroy(&pn->device->end);
     if (pn->device->stream)
         lib->stream_destroy(&pn->device->stream);
     pn->device = NULL;
@@ -385,23 +379,10 @@ static void call_destroy(Call *x) {
 
 /* Waits for a while; a kernel that hangs is named, and the device is given up. */
 static TnStatus wait_for(Pn *pn, TnError *err) {
-    const TnDeviceLibrary *lib = pn->o->lib;
-    const uint64_t began = tni_now_ns();
-    bool done = false;
-    TN_TRY(lib->mark_set(pn->device->end, pn->device->stream, err));
-    for (;;) {
-        TN_TRY(lib->mark_done(pn->device->end, &done, err));
-        const uint64_t took = tni_now_ns() - began;
-        if (done)
-            return TN_OK;
-        if (took > MOST_WAIT_NS)
-            break;
-        if (took > 2000000)
-            nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
-    }
-    pn->device->hung = true;
-    return TN_RAISE(err, TN_ERR_DEVICE, "it has not come to an end in %u s, which is a fault of the kernel; the device is given up",
-                    (unsigned)(MOST_WAIT_NS / 1000000000u));
+    TnStatus st = tni_device_wait(pn->o->lib, pn->device->stream, &pn->device->hung, err);
+    if (pn->device->hung)
+        pn->o->lib->give_up(pn->o->device);
+    return st;
 }
 
 /* Waits, and turns what kernels noted into a status. */
@@ -410,8 +391,6 @@ static TnStatus finish(Pn *pn, const TnKernel *k, TnError *err) {
     bool fault = false;
     int64_t index = 0, limit = 0;
     TnStatus st = wait_for(pn, err);
-    if (st == TN_OK)
-        st = lib->synchronize(pn->device->stream, err);
     if (st != TN_OK)
         return tni_error_prefix(err, st, "kernel %s", k->name);
     TN_TRY(lib->take_fault(pn->device->stream, &fault, &index, &limit, err));

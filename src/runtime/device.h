@@ -52,10 +52,18 @@ typedef struct RtDeviceFrame {
     RtBuffer out_pinned;           /* outputs for the host */
     uint64_t *out_at;              /* [n_outputs] offset, UINT64_MAX = not fetched */
     RtGraph graphs[RT_MAX_GRAPHS];
+    bool seen;  /* has run step by step: its steps are not noted again */
     bool after; /* steps that come after a graph have still to be run */
     /* What is enqueued behind the program, as a part of its graph; NULL: nothing. */
     TnStatus (*then)(TnContext *ctx, TnError *err);
 } RtDeviceFrame;
+
+/* A step that has been enqueued, and the point in the stream behind it. */
+typedef struct RtTrail {
+    const RtFrame *frame;
+    uint32_t step;
+    TnMark *mark;
+} RtTrail;
 
 /* Of a context. */
 typedef struct RtDeviceContext {
@@ -70,6 +78,8 @@ typedef struct RtDeviceContext {
     RtFrame *pending; /* has been enqueued and not waited for */
     bool copies;      /* outputs of pending go to the caller */
     uint8_t *wanted;  /* [outputs of program 0]: go to the host */
+    RtTrail *trail;   /* [steps of the plan]: what was enqueued step by step since the last wait, the first n_trail of it */
+    uint32_t n_trail;
     bool naming;      /* a run that looks for the step of an index fault: waits after each step */
     bool lost;
     char why[512];
@@ -102,8 +112,10 @@ TnStatus tni_rt_device_set_stream(TnContext *ctx, void *stream, TnError *err);
 TnStatus tni_rt_device_usable(const TnContext *ctx, TnError *err);
 /* Notes failures of the device; returns st. */
 TnStatus tni_rt_device_note(TnContext *ctx, TnStatus st, const TnError *err);
-/* Waits for everything that was enqueued. */
+/* Waits for everything that was enqueued; a kernel that does not end fails the call, which names the step if it was noted (else the program),
+ * and the device is given up: nothing that waits is called for it any more. */
 TnStatus tni_rt_device_wait(TnContext *ctx, TnError *err);
+TnStatus tni_rt_device_trail(TnContext *ctx, const RtFrame *f, uint32_t s, TnError *err);
 /* The first index that a kernel found out of range since the last call; after a wait. */
 TnStatus tni_rt_device_fault(TnContext *ctx, bool *fault, int64_t *index, int64_t *limit, TnError *err);
 

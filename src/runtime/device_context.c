@@ -3,6 +3,8 @@
  * What a context has on a device: stream, memory, marks; and how failures of the device are kept to the context that met them. */
 #include <stdio.h>
 
+#include "backend/device.h"
+#include "runtime/bind.h"
 #include "runtime/device.h"
 
 static const TnDeviceLibrary *library(const TnContext *ctx) {
@@ -27,8 +29,50 @@ TnStatus tni_rt_device_note(TnContext *ctx, TnStatus st, const TnError *err) {
     return st;
 }
 
+/* ---- waiting ---- */
+
+/* Notes that step s has been enqueued, so that one that hangs can be named. */
+TnStatus tni_rt_device_trail(TnContext *ctx, const RtFrame *f, uint32_t s, TnError *err) {
+    RtDeviceContext *d = ctx->device;
+    if (f->calls[s].skip || d->n_trail == ctx->plan->p.n_steps)
+        return TN_OK;
+    RtTrail *t = &d->trail[d->n_trail];
+    if (!t->mark)
+        TN_TRY(library(ctx)->mark_create(ctx->plan->device->dev, false, &t->mark, err));
+    t->frame = f;
+    t->step = s;
+    TN_TRY(library(ctx)->mark_set(t->mark, d->stream, err));
+    d->n_trail++;
+    return TN_OK;
+}
+
+/* What hangs is the first step of the trail that is not done, or something enqueued later. */
+static TnStatus name_hung(const TnContext *ctx, TnError *err) {
+    const RtDeviceContext *d = ctx->device;
+    for (uint32_t i = 0; i < d->n_trail; i++) {
+        const RtTrail *t = &d->trail[i];
+        bool done = false;
+        if (library(ctx)->mark_done(t->mark, &done, NULL) != TN_OK || done)
+            continue;
+        const TnKernel *k = t->frame->calls[t->step].kernel;
+        if (k)
+            tni_error_prefix(err, TN_ERR_DEVICE, "kernel %s", k->name);
+        return tni_rt_name_step(ctx, t->frame, t->step, TN_ERR_DEVICE, err);
+    }
+    return d->pending ? tni_error_prefix(err, TN_ERR_DEVICE, "program '%s'", ctx->plan->p.strings + d->pending->prog->g->name) : TN_ERR_DEVICE;
+}
+
+/* On a stream of the caller's there may be work that is none of ours and takes as long as it likes. */
 TnStatus tni_rt_device_wait(TnContext *ctx, TnError *err) {
-    return tni_rt_device_note(ctx, library(ctx)->synchronize(ctx->device->stream, err), err);
+    RtDeviceContext *d = ctx->device;
+    bool hung = false;
+    TnStatus st = d->users ? library(ctx)->synchronize(d->stream, err) : tni_device_wait(library(ctx), d->stream, &hung, err);
+    if (hung) {
+        st = name_hung(ctx, err);
+        library(ctx)->give_up(ctx->plan->device->dev);
+    }
+    d->n_trail = 0;
+    return tni_rt_device_note(ctx, st, err);
 }
 
 /* Kernels note faults in the stream that they were enqueued on; those of a graph in the one it was captured on. */
@@ -119,6 +163,7 @@ TnStatus tni_rt_device_context(TnContext *ctx, TnError *err) {
     TAKE(ctx->device, 1);
     RtDeviceContext *d = ctx->device;
     TAKE(d->wanted, ctx->plan->p.programs[0].n_outputs);
+    TAKE(d->trail, ctx->plan->p.n_steps);
     TN_TRY(dev->lib->stream_create(dev->dev, &d->own, err));
     d->stream = d->own;
     d->epoch = 1;
@@ -154,7 +199,7 @@ void tni_rt_device_context_destroy(TnContext *ctx) {
     RtDeviceContext *d = ctx->device;
     const TnDeviceLibrary *lib = library(ctx);
     if (d->stream)
-        lib->synchronize(d->stream, NULL); /* nothing that is given back is in use; failures have no one to hear them */
+        tni_rt_device_wait(ctx, NULL); /* nothing that is given back is in use; failures have no one to hear them */
     for (uint32_t i = 0; ctx->frames && i < ctx->plan->p.n_programs; i++)
         free_frame(ctx, &ctx->frames[i]);
     for (uint32_t i = 0; ctx->states && i < ctx->plan->p.n_states; i++)
@@ -172,6 +217,9 @@ void tni_rt_device_context_destroy(TnContext *ctx) {
     give_pinned(ctx, &d->watch);
     tni_rt_device_search_free(ctx);
     tni_free(ctx->alloc, d->key.p);
+    for (uint32_t i = 0; d->trail && i < ctx->plan->p.n_steps; i++)
+        if (d->trail[i].mark)
+            lib->mark_destroy(&d->trail[i].mark);
     if (d->from)
         lib->mark_destroy(&d->from);
     if (d->to)

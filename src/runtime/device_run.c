@@ -168,8 +168,8 @@ static TnStatus run_before(TnContext *ctx, RtFrame *f, TnError *err) {
 }
 
 /* Everything up to what comes after, in the order of the plan: the host's steps are run (again: kernels of the device read what they make
- * when they are enqueued), the device's enqueued or recorded. */
-static TnStatus enqueue(TnContext *ctx, RtFrame *f, TnError *err) {
+ * when they are enqueued), the device's enqueued or recorded. noted: for the case that one hangs. */
+static TnStatus enqueue(TnContext *ctx, RtFrame *f, bool noted, TnError *err) {
     for (uint32_t s = 0; s < f->prog->g->n_steps; s++) {
         const RtStep *rt = &f->prog->rt[s];
         const RtCall *c = &f->calls[s];
@@ -182,6 +182,8 @@ static TnStatus enqueue(TnContext *ctx, RtFrame *f, TnError *err) {
             TN_TRY(library(ctx)->to_host(ctx->device->stream, stage_of(f, s), c->in[0].data, bytes, err));
         else if (!rt->transfer && rt->phase != RT_AFTER)
             TN_TRY(tni_rt_run_step(ctx, f, s, err));
+        if (noted && (rt->memory == RT_DEVICE || rt->transfer))
+            TN_TRY(tni_rt_device_trail(ctx, f, s, err));
     }
     return f->device->then ? f->device->then(ctx, err) : TN_OK;
 }
@@ -213,7 +215,7 @@ static TnStatus capture(TnContext *ctx, RtFrame *f, RtGraph *g, TnError *err) {
     d->stream = d->own;
     TnStatus st = lib->capture_begin(d->own, &why);
     if (st == TN_OK) {
-        st = enqueue(ctx, f, &why);
+        st = enqueue(ctx, f, false, &why);
         TnStatus ended = lib->capture_end(d->own, &exec, st == TN_OK ? &why : NULL);
         st = st == TN_OK ? ended : st;
     }
@@ -249,7 +251,7 @@ static TnStatus run_graph(TnContext *ctx, RtFrame *f, TnError *err) {
         TN_TRY(capture(ctx, f, g, err));
     f->device->after = true;
     if (!g->exec)
-        return enqueue(ctx, f, err);
+        return enqueue(ctx, f, true, err);
     d->n_launched++;
     return library(ctx)->graph_launch(g->exec, d->stream, err);
 }
@@ -272,7 +274,7 @@ void tni_rt_device_abandon(TnContext *ctx) {
     RtDeviceContext *d = ctx->device;
     bool fault;
     int64_t index, limit;
-    if (library(ctx)->synchronize(d->stream, NULL) == TN_OK)
+    if (tni_rt_device_wait(ctx, NULL) == TN_OK)
         tni_rt_device_fault(ctx, &fault, &index, &limit, NULL);
     if (d->pending)
         d->pending->device->after = false;

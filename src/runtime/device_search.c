@@ -166,9 +166,13 @@ static void fill_state(RtDeviceSearch *r, const Gen *g) {
 /* ---- the loop ---- */
 
 static TnStatus wait_mark(TnContext *ctx, TnMark *m, TnError *err) {
+    const uint64_t began = tni_now_ns();
     bool done = false;
-    while (!done)
+    for (uint32_t turn = 1; !done; turn++) {
         TN_TRY(library(ctx)->mark_done(m, &done, err));
+        if (!done && turn % 1024 == 0 && tni_now_ns() - began > 100000000u) /* unusual: it may be for ever, which the next finds out */
+            return tni_rt_device_wait(ctx, err);
+    }
     return TN_OK;
 }
 

@@ -104,6 +104,8 @@ TnStatus tni_rt_run_frame(TnContext *ctx, RtFrame *f, TnError *err) {
         if (timed)
             TN_TRY(tni_rt_profile_begin(ctx, f, s, err));
         TN_TRY(tni_rt_run_step(ctx, f, s, err));
+        if (ctx->device && (watched || !f->device->seen) && f->prog->rt[s].memory == RT_DEVICE)
+            TN_TRY(tni_rt_device_trail(ctx, f, s, err));
         if (timed)
             TN_TRY(tni_rt_profile_end(ctx, f, s, err));
         if (watched)
@@ -113,6 +115,8 @@ TnStatus tni_rt_run_frame(TnContext *ctx, RtFrame *f, TnError *err) {
         if (f->prog->dynamic)
             tni_rt_give_dead(ctx, f, s);
     }
+    if (ctx->device)
+        f->device->seen = true;
     return TN_OK;
 }
 

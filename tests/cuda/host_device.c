@@ -314,6 +314,11 @@ static TnStatus synchronize(TnStream *s, TnError *err) {
     return usable(s->dev, err);
 }
 
+static TnStatus all_done(TnStream *s, bool *done, TnError *err) {
+    *done = true;
+    return usable(s->dev, err);
+}
+
 static TnStatus take_fault(TnStream *s, bool *fault, int64_t *index, int64_t *limit, TnError *err) {
     (void)err;
     *fault = s->fault;
@@ -532,6 +537,7 @@ static TnDeviceLibrary library = {
     .on_device = copy,
     .fill = fill,
     .synchronize = synchronize,
+    .done = all_done,
     .mark_create = mark_create,
     .mark_destroy = mark_destroy,
     .mark_set = mark_set,

@@ -26,7 +26,8 @@ static FakeDevice fake = {.arch = 90,
                           .identity = 0xfade,
                           .fail_alloc = UINT64_MAX,
                           .fail_call = UINT64_MAX,
-                          .fail_capture = UINT64_MAX};
+                          .fail_capture = UINT64_MAX,
+                          .hang = UINT64_MAX};
 
 __attribute__((visibility("default"))) FakeDevice *fake_device(void);
 FakeDevice *fake_device(void) {
@@ -42,6 +43,17 @@ _Noreturn static void broken(const char *what) {
 
 static void add(uint64_t *counter, int64_t n) {
     __atomic_fetch_add(counter, (uint64_t)n, __ATOMIC_RELAXED);
+}
+
+/* ---- kernels that do not come to an end ---- */
+
+static bool stuck, given_up;
+
+/* Who waits for the device now waits for ever; nothing is given back when the device was given up. */
+static bool leave_it(const char *what) {
+    if (stuck && !given_up)
+        broken(what);
+    return given_up;
 }
 
 /* ---- memory ---- */
@@ -160,8 +172,8 @@ struct TnMark {
 
 static TnStatus fail_call(TnStream *s, TnError *err) {
     uint64_t n = __atomic_fetch_add(&fake.n_call, 1, __ATOMIC_RELAXED);
-    if (s && s->lost)
-        return TN_RAISE(err, TN_ERR_DEVICE, "the fake device is lost");
+    if (given_up || (s && s->lost))
+        return TN_RAISE(err, TN_ERR_DEVICE, given_up ? "the fake device was given up" : "the fake device is lost");
     if (n != fake.fail_call)
         return TN_OK;
     if (s)
@@ -297,8 +309,15 @@ static void run_work(TnStream *s, const Work *w) {
     }
 }
 
+/* Runs what is enqueued; a kernel that hangs keeps itself and what follows in the queue. */
 static void drain(TnStream *s) {
     for (uint32_t i = 0; i < s->queue.n; i++) {
+        if (stuck || (s->queue.w[i].kind == CALL && fake.kernels == fake.hang)) {
+            stuck = true;
+            memmove(s->queue.w, s->queue.w + i, (s->queue.n - i) * sizeof *s->queue.w);
+            s->queue.n -= i;
+            return;
+        }
         if (!s->lost)
             run_work(s, &s->queue.w[i]);
         drop(&s->queue.w[i]);
@@ -530,6 +549,8 @@ static TnStatus lib_alloc(TnDevice *d, size_t bytes, void **out, TnError *err) {
 
 static void lib_free(TnDevice *d, void *p) {
     (void)d;
+    if (leave_it("memory of a device that hangs is given back"))
+        return;
     bool found = false;
     pthread_mutex_lock(&lock);
     for (uint32_t i = 0; i < n_blocks && !found; i++) {
@@ -570,6 +591,8 @@ static TnStatus lib_alloc_host(TnDevice *d, size_t bytes, void **out, TnError *e
 
 static void lib_free_host(TnDevice *d, void *p) {
     (void)d;
+    if (leave_it("pinned memory of a device that hangs is given back"))
+        return;
     bool found = false;
     pthread_mutex_lock(&lock);
     for (uint32_t i = 0; i < n_pinned && !found; i++) {
@@ -611,6 +634,10 @@ static void free_queue(Queue *q) {
 }
 
 static void lib_stream_destroy(TnStream **s) {
+    if (leave_it("a stream with a kernel that hangs is destroyed")) {
+        *s = NULL;
+        return;
+    }
     if ((*s)->queue.n && !(*s)->lost)
         drain(*s);
     free_queue(&(*s)->queue);
@@ -658,7 +685,23 @@ static TnStatus lib_synchronize(TnStream *s, TnError *err) {
     if (s->capturing)
         broken("a wait while capturing");
     drain(s);
+    if (stuck && !given_up)
+        broken("a wait for ever");
     return fail_call(s, err);
+}
+
+static TnStatus lib_done(TnStream *s, bool *done, TnError *err) {
+    if (s->capturing)
+        broken("a wait while capturing");
+    drain(s);
+    *done = s->queue.n == 0;
+    add(&fake.waits, *done);
+    return fail_call(s, err);
+}
+
+static void lib_give_up(TnDevice *d) {
+    (void)d;
+    given_up = true;
 }
 
 static TnStatus lib_mark_create(TnDevice *d, bool timing, TnMark **out, TnError *err) {
@@ -670,6 +713,10 @@ static TnStatus lib_mark_create(TnDevice *d, bool timing, TnMark **out, TnError 
 }
 
 static void lib_mark_destroy(TnMark **m) {
+    if (leave_it("a mark behind a kernel that hangs is destroyed")) {
+        *m = NULL;
+        return;
+    }
     free(*m);
     *m = NULL;
     add(&fake.live, -1);
@@ -746,6 +793,10 @@ static TnStatus lib_graph_launch(TnGraphExec *g, TnStream *s, TnError *err) {
 }
 
 static void lib_graph_destroy(TnGraphExec **g) {
+    if (leave_it("a graph with a kernel that hangs is destroyed")) {
+        *g = NULL;
+        return;
+    }
     free_queue(&(*g)->q);
     free(*g);
     *g = NULL;
@@ -780,6 +831,10 @@ static TnStatus lib_module_load(TnDevice *d, const void *binary, size_t bytes, T
 }
 
 static void lib_module_free(TnModule **m) {
+    if (leave_it("code of a device that hangs is unloaded")) {
+        *m = NULL;
+        return;
+    }
     free(*m);
     *m = NULL;
     add(&fake.live, -1);
@@ -853,7 +908,12 @@ const TnDeviceLibrary *tenon_device_library(void) {
                                   .take_fault = lib_take_fault,
                                   .range = lib_range,
                                   .activate = lib_activate,
-                                  .search_step = lib_search_step};
+                                  .search_step = lib_search_step,
+                                  .done = lib_done,
+                                  .give_up = lib_give_up};
     lib.identity = fake.identity;
+    const char *hang = getenv("FAKE_DEVICE_HANG"); /* for the program, which cannot be told otherwise */
+    if (hang)
+        fake.hang = strtoull(hang, NULL, 10);
     return &lib;
 }

@@ -16,6 +16,7 @@ typedef struct FakeDevice {
     uint64_t fail_call;   /* everything that can fail: TN_ERR_DEVICE, and so does everything of that stream afterwards */
     uint64_t fail_capture; /* capture_end */
     uint64_t n_alloc, n_call, n_capture;
+    uint64_t hang; /* the kernel that runs with this number does not come to an end; who then waits for the device aborts */
     /* counts */
     uint64_t live;     /* blocks of memory, streams, marks, graphs, modules and devices that have not been given back */
     uint64_t kernels;  /* that ran */

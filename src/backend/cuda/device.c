@@ -45,6 +45,11 @@ static bool is_sticky(cudaError_t e) {
 
 static TnStatus raise_broken(const TnDevice *d, TnError *err) {
     cudaError_t e = (cudaError_t)d->broken;
+    if (tni_gpu_given_up(d))
+        return TN_RAISE(err, TN_ERR_DEVICE,
+                        "cuda:%u (%s) was given up because a kernel on it does not come to an end: start the process again, or go on with "
+                        "another device",
+                        d->info.index, d->info.name);
     return TN_RAISE(
         err, TN_ERR_DEVICE,
         "cuda:%u (%s) failed earlier with %s (%s); its context is unusable for the rest of this process: start the process again, or "
@@ -90,6 +95,20 @@ TnStatus tni_cuda_shared(TnKernelCall *call, const void *fn, size_t bytes) {
     current = call->stream->dev;
     TNI_CUDA(call->err, cudaFuncSetAttribute(fn, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes), "reserving shared memory");
     return TN_OK;
+}
+
+/* ---- giving up ---- */
+
+/* What the driver itself says of a kernel that it has ended for its time is said here of one that cannot be ended. */
+void tni_gpu_give_up(TnDevice *d) {
+    d->broken = (int)cudaErrorLaunchTimeout;
+}
+
+bool tni_gpu_given_up(const TnDevice *d) {
+    for (uint32_t i = 0; d == NULL && i < MOST_DEVICES; i++)
+        if (devices[i].broken == (int)cudaErrorLaunchTimeout)
+            return true;
+    return d != NULL && d->broken == (int)cudaErrorLaunchTimeout;
 }
 
 /* ---- finding and opening ---- */
@@ -251,6 +270,19 @@ void tni_gpu_free_host(TnDevice *d, void *p) {
     tni_gpu_leave(d);
     if (cudaFreeHost(p) != cudaSuccess)
         (void)cudaGetLastError();
+}
+
+TnStatus tni_gpu_done(TnStream *s, bool *done, TnError *err) {
+    *done = false;
+    TN_TRY(tni_cuda_enter(s->dev, err));
+    cudaError_t e = cudaStreamQuery(s->s);
+    if (e == cudaErrorNotReady) {
+        (void)cudaGetLastError();
+        return TN_OK;
+    }
+    TNI_CUDA(err, e, "waiting for the stream");
+    *done = true;
+    return TN_OK;
 }
 
 bool tni_gpu_is_device_pointer(TnDevice *d, const void *p) {

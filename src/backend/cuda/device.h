@@ -20,6 +20,12 @@ bool tni_gpu_is_device_pointer(TnDevice *d, const void *p);
 /* As tni_cuda_enter for what must go on after a fault: destroying. */
 void tni_gpu_leave(TnDevice *d);
 
+/* Whether everything on s is done; not waiting. */
+TnStatus tni_gpu_done(TnStream *s, bool *done, TnError *err);
+/* A kernel does not end: d is broken, and nothing of it is given back any more. */
+void tni_gpu_give_up(TnDevice *d);
+bool tni_gpu_given_up(const TnDevice *d); /* NULL: any device */
+
 /* estimate.c: fills the ceilings of a device whose other fields are set. */
 void tni_gpu_ceilings(TnDeviceInfo *info);
 
