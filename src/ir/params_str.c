@@ -69,6 +69,9 @@ static const Field fields_TnAttentionParams[] = {F1(TnAttentionParams, heads, FI
                                                  F1(TnAttentionParams, v_layout, FIELD_U32), F1(TnAttentionParams, out_layout, FIELD_U32),
                                                  F1(TnAttentionParams, q_off, FIELD_U32),    F1(TnAttentionParams, k_off, FIELD_U32),
                                                  F1(TnAttentionParams, v_off, FIELD_U32),    END};
+static const Field fields_TnRelativeBiasParams[] = {F1(TnRelativeBiasParams, n, FIELD_U32), F1(TnRelativeBiasParams, minus, FIELD_U32),
+                                                    FC(TnRelativeBiasParams, lo, FIELD_I32, TN_RELATIVE_TERMS, n),
+                                                    FC(TnRelativeBiasParams, hi, FIELD_I32, TN_RELATIVE_TERMS, n), END};
 static const Field fields_TnAttentionStepParams[] = {
     F1(TnAttentionStepParams, heads, FIELD_U32), F1(TnAttentionStepParams, d_head, FIELD_U32), F1(TnAttentionStepParams, scale, FIELD_F32),
     F1(TnAttentionStepParams, q_off, FIELD_U32), END};

@@ -171,6 +171,17 @@ typedef struct TnAttentionParams {
     uint32_t pad;
 } TnAttentionParams;
 
+/* The bias of relative positions: y[b, h, i, j] = sum over terms t of table_t[clip(d, lo[t], hi[t]) - lo[t], h], d = pk_t[b, j] - pq_t[b, i]
+ * (minus: pq_t[b, i] - pk_t[b, j]), which wraps in the positions' type.
+ * in 3t, 3t + 1, 3t + 2 of term t: pq [B or 1, Sq] and pk [B or 1, Sk] (often the same tensor), i64 or i32; table [hi - lo + 1, H], floats.
+ * out [B, H, Sq, Sk rounded up to a multiple of TN_BIAS_PAD] of the tables' type, summed in f32 or wider; 0 beyond Sk. */
+#define TN_RELATIVE_TERMS 4
+typedef struct TnRelativeBiasParams {
+    uint32_t n; /* terms */
+    uint32_t minus;
+    int32_t lo[TN_RELATIVE_TERMS], hi[TN_RELATIVE_TERMS]; /* of unused terms 0 */
+} TnRelativeBiasParams;
+
 /* One query token per row against cached keys and values; the heart of generation.
  * in: q [R, H*D] (R rows = lines x beams that are still active)
  *     k_cache, v_cache [L, P, H*D] state of q's type: L physical lanes, P positions

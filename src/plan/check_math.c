@@ -354,6 +354,34 @@ static TnStatus attention_operand(const PlanCheck *c, uint32_t i, uint32_t layou
     return TN_OK;
 }
 
+static int64_t padded(int64_t keys) {
+    return keys > INT64_MAX - TN_BIAS_PAD ? keys : (keys + TN_BIAS_PAD - 1) / TN_BIAS_PAD * TN_BIAS_PAD;
+}
+
+TnStatus tni_plan_rule_relative_bias(const PlanCheck *c) {
+    P(TnRelativeBiasParams);
+    PARAM(p->n >= 1 && p->n <= TN_RELATIVE_TERMS && c->n_in == 3 * p->n, "n", p->n);
+    int64_t batch = 1, sq = 0, sk = 0;
+    for (uint32_t t = 0; t < p->n; t++) {
+        const TnTensor *pq = &c->in[3 * t], *pk = pq + 1, *table = pq + 2;
+        PARAM(p->lo[t] >= -(1 << 30) && p->lo[t] <= p->hi[t] && p->hi[t] <= 1 << 30, "lo", p->lo[t]);
+        sq = t == 0 && pq->rank == 2 ? pq->dims[1] : sq;
+        sk = t == 0 && pk->rank == 2 ? pk->dims[1] : sk;
+        for (uint32_t i = 0; i < 2; i++) {
+            const TnTensor *x = pq + i;
+            NEED((x->dtype == TN_I64 || x->dtype == TN_I32) && x->dtype == pq->dtype && x->rank == 2 && x->dims[1] == (i ? sk : sq) &&
+                     (x->dims[0] == 1 || batch == 1 || x->dims[0] == batch),
+                 3 * t + i, "int64 or int32 positions [B or 1, S], the same S in every term");
+            batch = x->dims[0] == 1 ? batch : x->dims[0];
+        }
+        NEED(tni_plan_fused_float(c, table->dtype) && table->dtype == c->in[2].dtype && table->rank == 2 &&
+                 table->dims[0] == (int64_t)p->hi[t] - p->lo[t] + 1 && table->dims[1] == c->in[2].dims[1],
+             3 * t + 2, "float32 (on a device: one float type) [hi - lo + 1, H]");
+    }
+    int64_t dims[4] = {batch, c->in[2].dims[1], sq, padded(sk)};
+    return tni_plan_expect(c, 0, c->in[2].dtype, 4, dims);
+}
+
 TnStatus tni_plan_rule_attention(const PlanCheck *c) {
     P(TnAttentionParams);
     const uint32_t limit = 1u << 20;
@@ -370,10 +398,13 @@ TnStatus tni_plan_rule_attention(const PlanCheck *c) {
     for (uint32_t i = 3; i < 5; i++) {
         int32_t rank = 4;
         int64_t dims[TN_MAX_RANK] = {bq, p->heads, sq, sk}, want[4] = {bq, p->heads, sq, sk};
-        if (tni_plan_has(c, i))
-            NEED((c->in[i].dtype == TN_F32 || c->in[i].dtype == c->in[0].dtype) && tni_plan_broadcast(&c->in[i], &rank, dims) && rank == 4 &&
-                     memcmp(dims, want, sizeof want) == 0,
-                 i, "float32 or the type of q, broadcasting to [B, H, Sq, Sk]");
+        if (!tni_plan_has(c, i))
+            continue;
+        if (c->in[i].rank > 0 && c->in[i].dims[c->in[i].rank - 1] == padded(sk))
+            dims[3] = want[3] = padded(sk);
+        NEED((c->in[i].dtype == TN_F32 || c->in[i].dtype == c->in[0].dtype) && tni_plan_broadcast(&c->in[i], &rank, dims) && rank == 4 &&
+                 memcmp(dims, want, sizeof want) == 0,
+             i, "float32 or the type of q, broadcasting to [B, H, Sq, Sk] or to Sk rounded up to a multiple of 8");
     }
     int64_t out3[3] = {bq, sq, (int64_t)p->heads * p->d_v}, out4[4] = {bq, p->heads, sq, p->d_v};
     PARAM(p->out_layout == TN_LAYOUT_BSHD || p->out_layout == TN_LAYOUT_BHSD, "out_layout", p->out_layout);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Shape rules: fused attention and the steps of generation (made by passes; a failure here is a fault of ours, but still a status).
+ * Shape rules: fused attention, its bias of relative positions and the steps of generation (made by passes; a failure here is a fault of ours, but still a status).
  * In: q, k, v in their layouts, biases, caches. Out: the result in its layout. */
 #include "shape/rule.h"
 
@@ -36,6 +36,12 @@ static TnStatus operand_tokens(ShapeRule *r, uint32_t i, uint32_t layout, uint32
     return tni_shape_rule_equal(r, v->dims[turned ? 2 : 3], d_num(r, d), "head size of an operand and of the parameters");
 }
 
+/* What a row of a padded bias holds. */
+static TnDim padded(ShapeRule *r, TnDim keys) {
+    TnDim pad = d_num(r, TN_BIAS_PAD);
+    return d_mul(r, d_ceildiv(r, keys, pad), pad);
+}
+
 TnStatus tni_shape_attention(ShapeRule *r) {
     const TnAttentionParams *p = r->n->params;
     const IrValue *q = in_at(r, 0);
@@ -51,10 +57,15 @@ TnStatus tni_shape_attention(ShapeRule *r) {
     TN_TRY(tni_shape_rule_equal(r, sk, sv, "numbers of keys and values"));
     for (uint32_t i = 1; i < 3; i++)
         TN_TRY(tni_shape_rule_equal(r, q->dims[0], in_at(r, i)->dims[0], "batches of the operands"));
-    TnDim scores[4] = {q->dims[0], d_num(r, p->heads), sq, sk};
     for (uint32_t i = 3; i < 5; i++) {
-        if (in_at(r, i) != NULL) /* float32, or the type of q */
-            TN_TRY(tni_shape_rule_type(r, i, T_BIT(TN_F32) | T_BIT(q->dtype)));
+        const IrValue *bias = in_at(r, i);
+        if (bias == NULL)
+            continue;
+        TN_TRY(tni_shape_rule_type(r, i, T_BIT(TN_F32) | T_BIT(q->dtype))); /* float32, or the type of q */
+        TnDim scores[4] = {q->dims[0], d_num(r, p->heads), sq, sk};
+        if (bias->rank > 0 && !tni_ir_dim_equal(r->m, bias->dims[bias->rank - 1], sk) &&
+            tni_ir_dim_equal(r->m, bias->dims[bias->rank - 1], padded(r, sk)))
+            scores[3] = padded(r, sk);
         TN_TRY(tni_shape_rule_broadcasts_to(r, i, 4, scores));
     }
     if (p->out_layout == TN_LAYOUT_BSHD) {
@@ -109,4 +120,39 @@ TnStatus tni_shape_cache_append(ShapeRule *r) {
     TN_TRY(tni_shape_rule_equal(r, cache->dims[2], d_num(r, p->width), "width of the cache and of what is written"));
     TN_TRY(tni_shape_rule_equal(r, where->dims[0], x->dims[0], "rows of the places and of x"));
     return tni_shape_rule_equal(r, where->dims[1], d_num(r, 2), "columns of the places and 2");
+}
+
+/* Positions [1 or B, S] of operand i; *batch becomes the broadcast of itself and theirs. */
+static TnStatus positions(ShapeRule *r, uint32_t i, TnDim *batch, TnDim *tokens) {
+    const IrValue *v = in_at(r, i);
+    TN_TRY(tni_shape_rule_type(r, i, T_INDEX));
+    TN_TRY(tni_shape_rule_rank(r, i, 2, 2));
+    TN_TRY(tni_shape_rule_broadcast_dim(r, *batch, v->dims[0], batch));
+    if (i < 2)
+        *tokens = v->dims[1];
+    return tni_shape_rule_equal(r, v->dims[1], *tokens, "numbers of positions of the terms");
+}
+
+TnStatus tni_shape_relative_bias(ShapeRule *r) {
+    const TnRelativeBiasParams *p = r->n->params;
+    TnDim batch = d_num(r, 1), sq = TN_DIM_NONE, sk = TN_DIM_NONE;
+    if (p->n < 1 || p->n > TN_RELATIVE_TERMS || r->n->n_in != 3 * p->n)
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "%" PRIu32 " terms need as many queries' and keys' positions and tables", p->n);
+    for (uint32_t t = 0; t < p->n; t++) {
+        const uint32_t table = 3 * t + 2;
+        TN_TRY(positions(r, 3 * t, &batch, &sq));
+        TN_TRY(positions(r, 3 * t + 1, &batch, &sk));
+        TN_TRY(tni_shape_rule_same_type(r, 3 * t + 1, 3 * t));
+        TN_TRY(tni_shape_rule_type(r, table, T_FUSED));
+        TN_TRY(tni_shape_rule_same_type(r, table, 2));
+        TN_TRY(tni_shape_rule_rank(r, table, 2, 2));
+        if (p->lo[t] > p->hi[t] || p->lo[t] < -(1 << 30) || p->hi[t] > 1 << 30)
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "bounds %" PRId32 " and %" PRId32 " are not possible", p->lo[t], p->hi[t]);
+        TN_TRY(tni_shape_rule_equal(r, in_at(r, table)->dims[0], d_num(r, (int64_t)p->hi[t] - p->lo[t] + 1),
+                                    "rows of a table and distances between its bounds"));
+        TN_TRY(tni_shape_rule_equal(r, in_at(r, table)->dims[1], in_at(r, 2)->dims[1], "heads of the tables"));
+    }
+    TnDim dims[4] = {batch, in_at(r, 2)->dims[1], sq, padded(r, sk)};
+    tni_shape_rule_set(r, 0, in_at(r, 2)->dtype, 4, dims);
+    return TN_OK;
 }

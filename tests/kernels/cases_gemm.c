@@ -197,6 +197,8 @@ static void attention_bias(Case *c, int64_t b, int64_t h, int64_t sq, int64_t sk
     int32_t drop = (int32_t)ck_range(c, 0, 3);
     for (int32_t d = drop; d < 4; d++)
         dims[d - drop] = ck_rand(c) % 3 == 0 ? 1 : full[d];
+    if (dims[3 - drop] != 1 && ck_rand(c) % 4 == 0)
+        dims[3 - drop] = (sk + TN_BIAS_PAD - 1) / TN_BIAS_PAD * TN_BIAS_PAD;
     TnTensor *t = ck_in(c, TN_F32, 4 - drop, dims, FILL_NORMAL);
     for (int64_t i = 0; i < tn_tensor_numel(t) && mask; i++)
         if (ck_rand(c) % 4 == 0)

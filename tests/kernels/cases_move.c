@@ -346,6 +346,46 @@ bool case_gather(Case *c) {
     return true;
 }
 
+/* Positions of one term: close together, far out on both sides, or at the ends of the type, where differences wrap. */
+static void positions(Case *c, TnDtype t, int64_t batch, int64_t n, int64_t reach, uint32_t kind) {
+    TnTensor *p = ck_ints(c, t, 2, DIMS(batch, n), -reach, reach);
+    const int64_t end = t == TN_I64 ? INT64_MAX : INT32_MAX;
+    for (int64_t i = 0; kind > 0 && i < batch * n; i++) {
+        if (ck_rand(c) % 4 != 0)
+            continue;
+        const int64_t far = ck_range(c, 0, 3) == 0 ? (INT64_C(1) << 30) + ck_range(c, -2, 2) : end - ck_range(c, 0, 2 * reach);
+        if (kind > 1)
+            tni_store_i64(t, p->data, i, ck_coin(c) ? far : -far - ck_range(c, 0, 1));
+    }
+}
+
+bool case_relative_bias(Case *c) {
+    static const int64_t sizes[] = {1, 7, 8, 64, 65, 709};
+    TnRelativeBiasParams *p = ck_params(c, sizeof *p);
+    const bool model = c->bench || (ck_for_devices && c->k >= 60);
+    if (c->k >= (c->bench ? 1u : ck_for_devices ? 66u : 60u))
+        return false;
+    p->n = model ? 3 : (uint32_t)ck_range(c, 1, TN_RELATIVE_TERMS);
+    p->minus = model ? 0 : (uint32_t)ck_range(c, 0, 1);
+    const int64_t heads = model ? 12 : CK_PICK(c, 1, 3, 4, 5, 8, 12, 16, 17), batch = model ? 1 : CK_PICK(c, 1, 1, 3);
+    const int64_t sk = c->bench ? 709 : model ? sizes[c->k - 60] : ck_size(c, 90), sq = model || ck_coin(c) ? sk : ck_size(c, 40);
+    const TnDtype t = model || ck_coin(c) ? TN_I64 : TN_I32;
+    const uint32_t kind = c->bench ? 0 : c->k % 3;
+    bool some = batch == 1; /* one operand at least has the batch */
+    for (uint32_t i = 0; i < p->n; i++) {
+        p->lo[i] = model ? (i == 0 ? -91 : -216) : (int32_t)ck_range(c, -70, 20);
+        p->hi[i] = model ? -p->lo[i] : p->lo[i] + (int32_t)(c->k % 7 == 6 ? ck_range(c, 3000, 8192) : ck_range(c, 0, 90));
+        const bool shared = ck_coin(c) && i + 1 < p->n;
+        positions(c, t, shared ? 1 : batch, sq, model ? 400 : 90, kind);
+        some = some || !shared;
+        positions(c, t, shared || (some && ck_coin(c)) ? 1 : batch, sk, model ? 400 : 90, kind);
+        ck_const(c, TN_F32, 2, DIMS((int64_t)p->hi[i] - p->lo[i] + 1, heads), FILL_NORMAL);
+    }
+    ck_out(c, TN_F32, 4, DIMS(batch, heads, sq, (sk + TN_BIAS_PAD - 1) / TN_BIAS_PAD * TN_BIAS_PAD));
+    ck_say(c, "%u terms, %s, kind %u", p->n, tn_dtype_name(t), kind);
+    return true;
+}
+
 static bool elements_case(Case *c, bool scatter) {
     int64_t dims[TN_MAX_RANK], idx[TN_MAX_RANK];
     if (c->bench || c->k >= 60)

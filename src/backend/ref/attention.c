@@ -17,6 +17,7 @@ typedef struct Attention {
     Heads q, k, v, y;
     RefView bias[2];
     bool has_bias[2];
+    int64_t bias_row[2]; /* columns of a row of the view: keys, or their number rounded up */
     int64_t batch, row_blocks;
     uint8_t *scratch;
     size_t per_worker;
@@ -88,12 +89,21 @@ static void scores_of(const Attention *a, int64_t b, int64_t h, int64_t i0, int6
     }
 }
 
+/* As bias[i] sees the scores; false when it does not broadcast to them. */
+static bool view_bias(Attention *a, uint32_t i, const TnTensor *t, const int64_t *scores) {
+    const int64_t whole = (scores[3] + TN_BIAS_PAD - 1) / TN_BIAS_PAD * TN_BIAS_PAD;
+    const int64_t dims[4] = {scores[0], scores[1], scores[2], t->rank > 0 && t->dims[t->rank - 1] == whole ? whole : scores[3]};
+    a->has_bias[i] = true;
+    a->bias_row[i] = dims[3];
+    return tni_ref_view(t, 4, dims, &a->bias[i]);
+}
+
 static void add_biases(const Attention *a, int64_t row, int64_t sk, double *s) {
     double t[REF_BLOCK];
     for (int w = 0; w < 2; w++)
         for (int64_t j = 0; a->has_bias[w] && j < sk; j += REF_BLOCK) {
             int64_t n = TN_MIN(sk - j, REF_BLOCK);
-            tni_ref_view_f64(&a->bias[w], row * sk + j, n, t);
+            tni_ref_view_f64(&a->bias[w], row * a->bias_row[w] + j, n, t);
             for (int64_t k = 0; k < n; k++)
                 s[j + k] += t[k];
         }
@@ -165,11 +175,9 @@ TnStatus tni_ref_attention(TnKernelCall *call) {
     int64_t dims[4] = {call->in[0].dims[0], p->heads, a.q.tokens, a.k.tokens};
     if (call->in[1].dims[0] != dims[0] || call->in[2].dims[0] != dims[0] || call->out[0].dims[0] != dims[0])
         return tni_ref_bad_call(call, "attention", "operands of different batch sizes");
-    for (uint32_t i = 0; i < 2; i++) {
-        a.has_bias[i] = tni_ref_has(call, 3 + i);
-        if (a.has_bias[i] && !tni_ref_view(&call->in[3 + i], 4, dims, &a.bias[i]))
+    for (uint32_t i = 0; i < 2; i++)
+        if (tni_ref_has(call, 3 + i) && !view_bias(&a, i, &call->in[3 + i], dims))
             return tni_ref_bad_call(call, "attention", "a bias that does not broadcast to the scores");
-    }
     if (tn_tensor_numel(&call->out[0]) == 0)
         return TN_OK;
     a.batch = dims[0];

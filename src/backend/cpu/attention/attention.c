@@ -47,7 +47,7 @@ static bool bias_view(const TnTensor *t, const TniAttn *a, TniAttnView *v) {
     if (!is_f32(t) || t->rank > 4)
         return false;
     for (int32_t i = t->rank - 1, at = 3; i >= 0; i--, at--) {
-        if (t->dims[i] != 1 && t->dims[i] != want[at])
+        if (t->dims[i] != 1 && t->dims[i] != want[at] && (at < 3 || t->dims[i] != tni_ceil_div(a->sk, TN_BIAS_PAD) * TN_BIAS_PAD))
             return false;
         stride[at] = t->dims[i] == 1 ? 0 : step;
         step *= t->dims[i];

@@ -109,9 +109,9 @@ static void compute(void *ctx, int64_t task, uint32_t worker) {
                            .n = tni_ceil_div(keys, a->isa->nr / 2) * (a->isa->nr / 2),
                            .k = a->d};
     for (int i = 0; i < 2; i++)
-        if (a->bias[i].p != NULL && a->bias[i].ss == a->sk && a->bias[i].sd == 1) { /* a full bias is as large as the scores: fetch ahead */
+        if (a->bias[i].p != NULL && a->bias[i].ss >= a->sk && a->bias[i].sd == 1) { /* a full bias is as large as the scores: fetch ahead */
             scores.ahead = bias_at(&a->bias[i], b, h, r0);
-            scores.ahead_row = a->sk;
+            scores.ahead_row = a->bias[i].ss;
         }
     a->isa->block(&scores);
     for (int64_t i = r0; i < r1; i++) {

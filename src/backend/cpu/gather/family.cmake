@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
-# Moves of memory: the same on every ISA.
-target_sources(tn_cpu PRIVATE gather/gather.c gather/scatter.c)
+# Gathers and scatters move memory: the same on every ISA. scalar.c, avx2.c and avx512.c have relative_bias.
+tn_cpu_family(gather gather/gather.c gather/scatter.c gather/relative.c)
