@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Tenon beside PyTorch on one GPU, in one run: prints the tables of docs/performance.md with what they depend on.
+"""Tenon beside PyTorch on one GPU, in one run: the tables of docs/performance.md and docs/accuracy.md with what they depend on.
 
     compare.py --uniformer DIR --vilbert DIR [--models NAME...] [--dtypes fp16 ...] [--out DIR] [--limit SECONDS]
+    compare.py ... --dtypes fp32 tf32 fp16 bf16 --middle                      error and speed of every precision
 
 The steps, each of which can be left out (--skip) or read from an earlier run's files in --out:
   ceilings   copy bandwidth and matrix rates, the base of the floors                (ceilings.json)
   build      weights from tools/gpu/models, `tenon build --tune` a model and type   (NAME.TYPE.plan)
-  check      outputs of the plans against ONNX Runtime's on the host
+  check      outputs of the plans against ONNX Runtime's in fp32 on the host, smallest and middle batch
   bench      `tenon bench --device-io`                                              (tenon.json)
   peers      bench/gpu/peers.py; arguments after -- go there                        (peers.json)
-Nothing starts after --limit seconds; what did not run is shown as a dash.
+Nothing starts after --limit seconds, and no command of Tenon may take more than --command-limit; what did not run is shown as a dash. The tables
+are printed and written to performance.md and accuracy.md in --out, anew after every model, so that nothing is lost when the program is ended.
 """
 import argparse
 import datetime
@@ -25,6 +27,7 @@ from rows import GENERATE, ROWS, floor_ms
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+COLUMNS = ("max abs", "mean abs", "median abs", "max rel", "mean rel", "median rel", "scale", "max abs / scale")
 STEPS = ("ceilings", "build", "check", "bench", "peers")
 DTYPES = ("fp16", "bf16", "fp32", "tf32")
 
@@ -40,6 +43,7 @@ def arguments():
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "gpu-bench", help="folder of weights, plans and results")
     parser.add_argument("--models", nargs="*", choices=[*ROWS, "generate"], default=[*ROWS, "generate"])
     parser.add_argument("--batches", nargs="*", type=int, help="only these batch sizes")
+    parser.add_argument("--middle", action="store_true", help="only the smallest and the middle batch of each model")
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["fp16"])
     parser.add_argument("--skip", nargs="*", choices=STEPS, default=[])
     parser.add_argument("--per-batch", action="store_true", help="a plan a batch size instead of one for the whole range")
@@ -47,6 +51,8 @@ def arguments():
     parser.add_argument("--rebuild", action="store_true", help="build each plan twice: the second time from a warm timing cache")
     parser.add_argument("--seconds", type=float, default=1.0, help="timed seconds a row of Tenon and of PyTorch")
     parser.add_argument("--limit", type=float, default=570)
+    parser.add_argument("--command-limit", type=float, default=40, help="seconds that a build, a run or a bench of Tenon may take")
+    parser.add_argument("--device", default="cuda", help="what plans are built for; cpu tries this program without a GPU")
     parser.add_argument("--uniformer", type=pathlib.Path)
     parser.add_argument("--vilbert", type=pathlib.Path)
     return parser.parse_args(mine), more
@@ -60,20 +66,22 @@ class Run:
         self.start = time.monotonic()
         self.rows = {}  # (model, batch, dtype) -> what is known of Tenon
         self.builds = []
+        self.errors = []  # one row an output: model, dtype, batch, output, numbers
+        self.head = {}
         options.out.mkdir(parents=True, exist_ok=True)
 
     def left(self):
         return self.options.limit - (time.monotonic() - self.start)
 
-    def call(self, command, what, show=False):
+    def call(self, command, what, show=False, limit=None):
         """Standard output of a command (empty where it is shown at once), or None: it failed, which is said, or no time was left."""
         if self.left() < 5:
             print(f"{what}: no time was left", file=sys.stderr)
             return None
         try:
-            r = subprocess.run([str(c) for c in command], capture_output=not show, text=True, timeout=self.left())
-        except subprocess.TimeoutExpired:
-            print(f"{what}: stopped, the time is over", file=sys.stderr)
+            r = subprocess.run([str(c) for c in command], capture_output=not show, text=True, timeout=min(self.left(), limit or self.left()))
+        except subprocess.TimeoutExpired as error:
+            print(f"{what}: ended after {error.timeout:.0f} s", file=sys.stderr, flush=True)
             return None
         except OSError as error:
             print(f"{what}: {error}", file=sys.stderr)
@@ -82,6 +90,10 @@ class Run:
             print(f"{what}: status {r.returncode}\n{(r.stdout or '')[-2000:]}{(r.stderr or '')[-2000:]}", file=sys.stderr, flush=True)
             return None
         return r.stdout or ""
+
+    def tenon(self, arguments, what):
+        """Output of a command of Tenon, which may take a limited time."""
+        return self.call([self.options.tenon, *arguments], what, limit=self.options.command_limit)
 
     def file(self, name):
         """An earlier step's JSON, or an empty object."""
@@ -96,6 +108,7 @@ class Run:
 
     def batches(self, name):
         wanted = (GENERATE["lines"],) if name == "generate" else ROWS[name].batches
+        wanted = wanted[:2] if self.options.middle else wanted
         return [b for b in wanted if not self.options.batches or b in self.options.batches]
 
     def plans(self, name, dtype):
@@ -105,7 +118,7 @@ class Run:
             return [(stem.with_name(stem.name + ".plan"), [], batches)]
         if self.options.per_batch:
             return [(stem.with_name(f"{stem.name}.{b}.plan"), ["--shapes", f"batch={b}"], [b]) for b in batches]
-        low, high = min(ROWS[name].batches), max(ROWS[name].batches)
+        low, high = min(batches, default=1), max(batches, default=1)
         return [(stem.with_name(stem.name + ".plan"), ["--shapes", f"batch={low}:{high}:{high}"], batches)]
 
     def source(self, name):
@@ -125,49 +138,62 @@ class Run:
         """Builds the plans of a model; notes the seconds."""
         model = self.source(name)
         for plan, shapes, _ in self.plans(name, dtype):
-            command = [self.options.tenon, "build", model, "-o", plan, "-q", "--device", "cuda", f"--{dtype}", *shapes]
+            command = ["build", model, "-o", plan, "-q", *shapes]
+            command += ["--device", self.options.device, f"--{dtype}"] if self.options.device != "cpu" else []
             if not self.options.no_tune:
                 command += ["--tune", "--timing-cache", plan.with_suffix(".timings")]
             for kind in ("cold", "warm") if self.options.rebuild else ("cold",):
                 begin = time.monotonic()
-                if self.call(command, f"build of {plan.name}") is not None:
+                if self.tenon(command, f"build of {plan.name}") is not None:
                     self.builds.append({"plan": plan.name, "timings": kind, "seconds": time.monotonic() - begin})
                     print(f"built {plan.name}, {kind} timings: {self.builds[-1]['seconds']:.1f} s", flush=True)
 
-    def check(self, name, dtype):
-        """Largest error of the plans' outputs against ONNX Runtime's fp32 on the host, over the largest magnitude."""
-        try:
-            import numpy as np
-            import onnxruntime
-        except ImportError as error:
-            print(f"check: {error}; left out", file=sys.stderr)
-            return
+    def reference(self, name, batch):
+        """ONNX Runtime's outputs in fp32, made once; None where there are none."""
         folder = self.options.out / ROWS[name].export
+        path = folder / f"reference.{batch}.npz"
+        if not path.exists():
+            command = [sys.executable, ROOT / "tools/gpu/reference.py", folder / "model.onnx", folder / f"inputs.{batch}.npz", path]
+            if self.call(command, f"reference of {name}, batch {batch}", limit=120) is None:
+                return None
+        return path
+
+    def check(self, name, dtype):
+        """Errors of the plans' outputs against the reference."""
+        import numpy as np
+
+        sys.path.insert(0, str(ROOT / "tools"))
+        from accuracy import errors
+
+        folder, wanted = self.options.out / ROWS[name].export, ROWS[name].batches[:2]
         for plan, _, batches in self.plans(name, dtype):
-            inputs, result = folder / f"inputs.{batches[0]}.npz", plan.with_suffix(".npz")
-            if self.call([self.options.tenon, "run", plan, "-i", inputs, "-o", result, "-q"], f"run of {plan.name}") is None:
-                continue
-            session = onnxruntime.InferenceSession(str(folder / "model.onnx"), providers=["CPUExecutionProvider"])
-            names = [o.name for o in session.get_outputs()]
-            worst, have = 0.0, np.load(result)
-            for key, want in zip(names, session.run(names, dict(np.load(inputs)))):
-                live = np.abs(want) < 5000  # masked scores would hide every other difference
-                error = np.abs(want.astype(np.float64) - have[key])[live].max() / np.abs(want[live]).max()
-                worst = max(worst, float(error) if np.isfinite(error) else float("inf"))
-            for batch in batches:
+            for batch in [b for b in batches if b in wanted]:
+                expected, result = self.reference(name, batch), plan.with_suffix(f".{batch}.npz")
+                command = ["run", plan, "-i", folder / f"inputs.{batch}.npz", "-o", result, "-q"]
+                if expected is None or not plan.exists() or self.tenon(command, f"run of {plan.name}, batch {batch}") is None:
+                    continue
+                have, worst = np.load(result), 0.0
+                for key, want in np.load(expected).items():
+                    numbers = [float(x) for x in errors(have[key], want)]
+                    worst = max(worst, numbers[-1])
+                    row = dict(model=name, dtype=dtype, batch=batch, output=key, **dict(zip(COLUMNS, numbers)))
+                    self.errors = [e for e in self.errors if any(e[k] != row[k] for k in ("model", "dtype", "batch", "output"))] + [row]
                 self.rows.setdefault((name, batch, dtype), {})["error"] = worst
-            print(f"{plan.name}, batch {batches[0]}: largest error {worst:.1e} of the outputs' scale", flush=True)
+                result.unlink()
+                print(f"{plan.name}, batch {batch}: largest error {worst:.1e} of the outputs' scale", flush=True)
 
     def bench(self, name, dtype):
         """Times the plans."""
         for plan, _, batches in self.plans(name, dtype):
             for batch in batches:
-                command = [self.options.tenon, "bench", plan, "--device-io", "--json", "-q", "-d", self.options.seconds]
+                if not plan.exists():
+                    continue
+                command = ["bench", plan, "--json", "-q", "-d", self.options.seconds, *(["--device-io"] if self.options.device != "cpu" else [])]
                 if name == "generate":
                     command += ["--batch", batch, "--tokens", GENERATE["tokens"]]
                 else:
                     command += ["-i", self.options.out / ROWS[name].export / f"inputs.{batch}.npz"]
-                out = self.call(command, f"bench of {plan.name}, batch {batch}")
+                out = self.tenon(command, f"bench of {plan.name}, batch {batch}")
                 if out:
                     found = json.loads(out)[0]
                     keep = {k: v for k, v in found.items() if k.endswith("_ms") or k in ("runs", "context_bytes")}
@@ -181,6 +207,7 @@ class Run:
         command += ["--limit", max(1, self.left() - 25), "--models", *names, "--dtypes", *options.dtypes]
         command += ["--generate"] if "generate" in options.models else []
         command += ["--batches", *options.batches] if options.batches else []
+        command += ["--middle"] if options.middle else []
         for flag in ("uniformer", "vilbert"):
             if getattr(options, flag):
                 command += [f"--{flag}", getattr(options, flag)]
@@ -189,23 +216,38 @@ class Run:
     # ---- tables ----
 
     def environment(self):
-        """Device, driver and Tenon's version."""
+        """GPU, driver, date and versions, which stand above every table."""
         query = self.call(["nvidia-smi", "--query-gpu=name,driver_version,clocks.max.sm,power.limit", "--format=csv,noheader"], "nvidia-smi")
-        version = self.call([self.options.tenon, "--version"], "tenon --version")
+        version = self.tenon(["--version"], "tenon --version")
         now = datetime.datetime.now(datetime.timezone.utc)
-        print(f"GPU, driver, highest clock, power limit: {(query or 'unknown').strip()}".replace("\n", "; "))
-        print(f"{(version or 'tenon, version unknown').strip()}; {now:%Y-%m-%d %H:%M} UTC, {os.cpu_count()} processors.", flush=True)
+        self.head = {
+            "GPU, driver, highest clock, power limit": (query or "unknown").strip().replace("\n", "; "),
+            "Tenon": (version or "version unknown").strip().splitlines()[0],
+            "date": f"{now:%Y-%m-%d %H:%M} UTC",
+            "processors": os.cpu_count(),
+        }
+        print(self.words(self.head), flush=True)
+
+    @staticmethod
+    def words(values):
+        return ", ".join(f"{k} {v}" for k, v in values.items())
 
     def best(self, name, batch, dtype):
         """PyTorch's fastest row, or None."""
         rows = [r for r in self.file("peers.json").get("rows", []) if (r["model"], r.get("batch"), r.get("dtype")) == (name, batch, dtype)]
         return min((r for r in rows if "median_ms" in r), key=lambda r: r["median_ms"], default=None)
 
-    def tables(self):
-        ceilings = self.file("ceilings.json")
-        print("\n" + ", ".join(f"{k} {v}" for k, v in self.file("peers.json").items() if k != "rows") + "\n")
-        print("| model | batch | type | best PyTorch ms (how) | Tenon median / p99 ms | PyTorch / Tenon | floor ms | floor / Tenon | error |")
-        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    def performance(self):
+        """Lines of the table of times, and of builds."""
+        ceilings, peers = self.file("ceilings.json"), self.file("peers.json")
+        lines = [self.words(self.head) + ".", "PyTorch: " + self.words({k: v for k, v in peers.items() if k != "rows"}) + "."]
+        if ceilings:
+            lines += [f"Ceilings: copy {ceilings['copy_gbs']:.0f} GB/s; " + self.words({k: f"{v:.0f} TFLOP/s" for k, v in ceilings["tflops"].items()})]
+        lines += [
+            "",
+            "| model | batch | type | best PyTorch ms (how) | Tenon median / p99 ms | p99 / median | PyTorch / Tenon | floor ms | floor / Tenon | error |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        ]
         for name in self.options.models:
             for dtype in self.options.dtypes:
                 for batch in self.batches(name):
@@ -219,27 +261,44 @@ class Run:
                     cells = [
                         f"{peer['median_ms']:.3f} ({peer['mode']}, {peer['variant']})" if peer else "-",
                         f"{ms:.3f} / {mine['p99_ms']:.3f}" if ms else "-",
+                        f"{mine['p99_ms'] / ms:.2f}" + (" (over 1.1)" if mine["p99_ms"] > 1.1 * ms else "") if ms else "-",
                         f"{peer['median_ms'] / ms:.2f}" if peer and ms else "-",
                         f"{floor:.3f}" if floor else "-",
                         f"{100 * floor / ms:.0f} %" if floor and ms else "-",
                         f"{mine['error']:.1e}" if "error" in mine else "-",
                     ]
-                    print(f"| {title} | {batch} | {dtype} | " + " | ".join(cells) + " |")
+                    lines.append(f"| {title} | {batch} | {dtype} | " + " | ".join(cells) + " |")
         if self.builds:
-            print("\n| plan | timings | build s |\n| --- | --- | --- |")
-            for b in self.builds:
-                print(f"| {b['plan']} | {b['timings']} | {b['seconds']:.1f} |")
-        print(f"\nTook {time.monotonic() - self.start:.0f} s.")
+            lines += ["", "| plan | timings | build s |", "| --- | --- | --- |"]
+            lines += [f"| {b['plan']} | {b['timings']} | {b['seconds']:.1f} |" for b in self.builds]
+        return lines
+
+    def accuracy(self):
+        """Lines of the table of errors."""
+        lines = [self.words(self.head) + ".", "", "| model | type | batch | output | " + " | ".join(COLUMNS) + " |"]
+        lines.append("| --- " * (4 + len(COLUMNS)) + "|")
+        for name in ROWS:
+            for e in sorted((e for e in self.errors if e["model"] == name), key=lambda e: (DTYPES.index(e["dtype"]), e["batch"])):
+                numbers = " | ".join(f"{e[c]:.1e}" for c in COLUMNS)
+                lines.append(f"| {ROWS[name].title} | {e['dtype']} | {e['batch']} | {e['output']} | {numbers} |")
+        return lines
+
+    def write(self):
+        """Keeps all results and tables."""
+        rows = [dict(zip(("model", "batch", "dtype"), key), **row) for key, row in self.rows.items()]
+        kept = {"head": self.head, "rows": rows, "builds": self.builds, "errors": self.errors}
+        (self.options.out / "tenon.json").write_text(json.dumps(kept, indent=1) + "\n")
+        (self.options.out / "performance.md").write_text("\n".join(self.performance()) + "\n")
+        if self.errors:
+            (self.options.out / "accuracy.md").write_text("\n".join(self.accuracy()) + "\n")
 
     def load(self):
         """Results of Tenon from an earlier run."""
-        for row in self.file("tenon.json").get("rows", []):
+        known = self.file("tenon.json")
+        for row in known.get("rows", []):
             self.rows[(row["model"], row["batch"], row["dtype"])] = {k: v for k, v in row.items() if k not in ("model", "batch", "dtype")}
-        self.builds = self.file("tenon.json").get("builds", []) if "build" in self.options.skip else []
-
-    def save(self):
-        rows = [dict(zip(("model", "batch", "dtype"), key), **row) for key, row in self.rows.items()]
-        (self.options.out / "tenon.json").write_text(json.dumps({"rows": rows, "builds": self.builds}, indent=1) + "\n")
+        self.errors = known.get("errors", [])
+        self.builds = known.get("builds", []) if "build" in self.options.skip else []
 
 
 def main():
@@ -251,16 +310,20 @@ def main():
         run.ceilings()
     for dtype in options.dtypes:
         for name in options.models:
-            if "build" not in options.skip:
-                run.build(name, dtype)
-            if "check" not in options.skip and name != "generate":
-                run.check(name, dtype)
-            if "bench" not in options.skip:
-                run.bench(name, dtype)
-            run.save()
+            for step in ("build", "check", "bench"):
+                if step in options.skip or (step == "check" and name == "generate"):
+                    continue
+                try:
+                    getattr(run, step)(name, dtype)
+                except Exception as error:  # one failing step leaves its cells empty
+                    print(f"{step} of {name}, {dtype}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            run.write()
     if "peers" not in options.skip:
         run.peers()
-    run.tables()
+        run.write()
+    for table in [run.accuracy()] * bool(run.errors) + [run.performance()]:
+        print("\n" + "\n".join(table))
+    print(f"\nTook {time.monotonic() - run.start:.0f} s.")
 
 
 if __name__ == "__main__":
