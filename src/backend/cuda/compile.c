@@ -128,6 +128,8 @@ TnStatus tni_gpu_module_load(TnDevice *d, const void *binary, size_t bytes, TnMo
     CUresult r = driver->module_load(&m->module, binary);
     if (r == CUDA_SUCCESS)
         r = driver->module_function(&m->entry, m->module, "tenon_step");
+    CUfunction mark = NULL; /* plans of older builds have none: their code does not wait */
+    m->early = r == CUDA_SUCCESS && driver->module_function(&mark, m->module, "tenon_early") == CUDA_SUCCESS;
     if (r != CUDA_SUCCESS) {
         if (m->module != NULL)
             (void)driver->module_unload(m->module);
@@ -155,6 +157,27 @@ TnStatus tni_cuda_launch_code(TnKernelCall *call, unsigned grid_x, unsigned grid
     TN_TRY(tni_cuda_driver(&driver, call->err));
     if (call->code == NULL)
         return TN_RAISE(call->err, TN_ERR_INTERNAL, "%s: the step's generated code was not loaded", what);
-    CUresult r = driver->launch(call->code->entry, grid_x, grid_y, 1, block_x, 1, 1, shared_bytes, call->stream->s, args, NULL);
+    TnDevice *d = call->stream->dev;
+    CUresult r = CUDA_ERROR_NOT_SUPPORTED;
+    if (d->early != 0 && call->code->early && driver->launch_with != NULL) {
+        CUlaunchAttribute early = {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+                                   .value.programmaticStreamSerializationAllowed = 1};
+        CUlaunchConfig c = {.gridDimX = grid_x,
+                            .gridDimY = grid_y,
+                            .gridDimZ = 1,
+                            .blockDimX = block_x,
+                            .blockDimY = 1,
+                            .blockDimZ = 1,
+                            .sharedMemBytes = shared_bytes,
+                            .hStream = call->stream->s,
+                            .attrs = &early,
+                            .numAttrs = 1};
+        r = driver->launch_with(&c, call->code->entry, args, NULL);
+        if (r == CUDA_ERROR_NOT_SUPPORTED || r == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED)
+            d->early = 0;
+        else
+            return tni_cuda_raise_driver(call->err, r, what);
+    }
+    r = driver->launch(call->code->entry, grid_x, grid_y, 1, block_x, 1, 1, shared_bytes, call->stream->s, args, NULL);
     return tni_cuda_raise_driver(call->err, r, what);
 }

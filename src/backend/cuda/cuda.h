@@ -44,6 +44,11 @@ typedef struct TniFault {
     TniFaultNote *note;
 } TniFault;
 
+/* 0: every kernel waits for the end of the one before (see device.cuh). */
+#ifndef TENON_CUDA_EARLY
+#define TENON_CUDA_EARLY 1
+#endif
+
 /* ---- objects ---- */
 struct TniBlasLt; /* blaslt.h */
 
@@ -52,6 +57,7 @@ struct TnDevice {
     uint32_t opened;          /* how often; the object stays for the life of the process */
     volatile int broken;      /* the CUDA error (cudaError_t) that made the context unusable, or 0 */
     struct TniBlasLt *blaslt; /* made when first asked for */
+    volatile int early;       /* kernels are launched while the one before still runs (device.cuh); set when a stream is made */
 };
 
 struct TnStream {
@@ -67,6 +73,7 @@ struct TnModule {
     TnDevice *dev;
     CUmodule module;
     CUfunction entry; /* "tenon_step" */
+    bool early;       /* it waits for the work before it, and says so with an entry "tenon_early" */
 };
 
 /* ---- errors ---- */
@@ -89,6 +96,10 @@ TnStatus tni_cuda_enter(TnDevice *d, TnError *err);
 /* Lets kernel `fn` have `bytes` of dynamic shared memory (needed above 48 KiB, harmless below). */
 TnStatus tni_cuda_shared(TnKernelCall *call, const void *fn, size_t bytes);
 
+/* Compute capability (x 10) that this library's kernels were compiled for, as the driver chose among them for the thread's device; 0: not
+ * known (generate/search.cu). */
+int tni_cuda_code_arch(void);
+
 /* Launches call->code, a module made from source(). args: pointers to the arguments, as for cudaLaunchKernel. */
 TnStatus tni_cuda_launch_code(TnKernelCall *call, unsigned grid_x, unsigned grid_y, unsigned block_x, unsigned shared_bytes, void **args,
                               const char *what);
@@ -100,6 +111,7 @@ typedef struct TniDriver {
     CUresult (*module_function)(CUfunction *f, CUmodule m, const char *name);
     CUresult (*launch)(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz, unsigned shared,
                        CUstream s, void **args, void **extra);
+    CUresult (*launch_with)(const CUlaunchConfig *config, CUfunction f, void **args, void **extra); /* NULL before 11.8 */
     CUresult (*error_string)(CUresult r, const char **text);
     /* cuTensorMapEncodeTiled; NULL where the driver is too old for Hopper's copy engine. */
     CUresult (*tensor_map_tiled)(CUtensorMap *map, CUtensorMapDataType type, cuuint32_t rank, void *base, const cuuint64_t *dims,

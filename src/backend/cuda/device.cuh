@@ -154,22 +154,31 @@ TNI_DEVICE float tni_block_max(float v, float *shared) { return tni_block_reduce
  *
  * A kernel launched by tni_launch_early may start while the kernel before it in the stream still runs. Every thread that touches global
  * memory which an earlier kernel may write, or read before this one writes it, calls tni_after() first; what no kernel of a run writes
- * (weights) may be fetched before it, and so may everything that touches no memory. A kernel calls tni_let_next() where its successor may
- * come up beside it; memory is settled for the successor at its own tni_after(), which waits for the whole kernel. In a kernel launched
- * otherwise, and below 9.0, both do nothing. */
+ * (packed constants) may be fetched before it, and so may everything that touches no memory; operands that may be constants or not can be
+ * brought nearer by tni_prefetch. A kernel calls tni_let_next() where its successor may come up beside it; memory is settled for the
+ * successor at its own tni_after(), which waits for the whole kernel. At least one thread of every such kernel calls tni_after(): else its
+ * successor would not wait for what was before it. In a kernel launched otherwise, and below 9.0, both do nothing. */
 TNI_DEVICE void tni_after(void) {
-#if __CUDA_ARCH__ >= 900
+#if __CUDA_ARCH__ >= 900 && TENON_CUDA_EARLY
     asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 TNI_DEVICE void tni_let_next(void) {
-#if __CUDA_ARCH__ >= 900
+#if __CUDA_ARCH__ >= 900 && TENON_CUDA_EARLY
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
+/* Both: for kernels that have nothing to do ahead. */
+TNI_DEVICE void tni_start(void) {
+    tni_after();
+    tni_let_next();
+}
+/* Brings the line of p into L2. A hint that never gives old data, so that it may come before tni_after() whatever p points to. */
+TNI_DEVICE void tni_prefetch(const void *p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 
 #ifdef __cplusplus
-/* Launches a kernel that has tni_after() on the way to all of its accesses. */
+/* Launches a kernel that has tni_after() on the way to all of its accesses. Where the driver refuses the attribute, this and all later
+ * launches of the process on the device go without it. */
 template <typename... P, typename... A>
 static inline cudaError_t tni_launch_early(const TnStream *s, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared, A &&...args) {
     cudaLaunchAttribute early = {};
@@ -181,8 +190,15 @@ static inline cudaError_t tni_launch_early(const TnStream *s, void (*kernel)(P..
     c.dynamicSmemBytes = shared;
     c.stream = s->s;
     c.attrs = &early;
-    c.numAttrs = s->dev->info.arch >= 90 ? 1 : 0;
-    return cudaLaunchKernelEx(&c, kernel, P(args)...);
+    c.numAttrs = s->dev->early != 0 ? 1 : 0;
+    cudaError_t e = cudaLaunchKernelEx(&c, kernel, P(args)...);
+    if (c.numAttrs != 0 && (e == cudaErrorNotSupported || e == cudaErrorStreamCaptureUnsupported)) {
+        (void)cudaGetLastError();
+        s->dev->early = 0;
+        c.numAttrs = 0;
+        e = cudaLaunchKernelEx(&c, kernel, P(args)...);
+    }
+    return e;
 }
 #endif
 

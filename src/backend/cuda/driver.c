@@ -66,6 +66,7 @@ static void driver_open(void) {
     if (!driver_found)
         snprintf(driver_why, sizeof driver_why, "libcuda.so.1 lacks functions that every supported driver has");
     (void)find(lib, "cuTensorMapEncodeTiled", &driver.tensor_map_tiled);
+    (void)find(lib, "cuLaunchKernelEx", &driver.launch_with);
 }
 
 TnStatus tni_cuda_driver(const TniDriver **out, TnError *err) {

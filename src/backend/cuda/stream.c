@@ -3,6 +3,8 @@
  * Streams, copies on them, and the fault word that kernels note index faults in. */
 #include "backend/cuda/device.h"
 
+#include <stdlib.h>
+
 /* The fault word: a claim in device memory, so that one thread wins, and a note in pinned memory, so that reading it after a
  * synchronisation costs the host nothing. */
 static TnStatus make_fault(TnStream *s, TnError *err) {
@@ -19,9 +21,24 @@ static TnStatus make_fault(TnStream *s, TnError *err) {
     return TN_OK;
 }
 
+/* Whether kernels are launched before the one in front is done: the GPU can, graphs record it (drivers from 12.3 on), and the code that
+ * the driver took for this GPU waits (device.cuh). TENON_CUDA_EARLY=0 in the environment keeps them apart, for measurements. Asked once a
+ * device; threads that ask at once find the same. */
+static void ask_early(TnDevice *d) {
+    static volatile int asked[64];
+    const uint32_t i = d->info.index % TN_COUNT(asked);
+    if (asked[i] != 0)
+        return;
+    const char *wish = getenv("TENON_CUDA_EARLY");
+    d->early = TENON_CUDA_EARLY != 0 && d->info.arch >= 90 && d->info.driver >= 12030 && (wish == NULL || strcmp(wish, "0") != 0) &&
+               tni_cuda_code_arch() >= 90;
+    asked[i] = 1;
+}
+
 static TnStatus make(TnDevice *d, cudaStream_t wrapped, bool own, TnStream **out, TnError *err) {
     *out = NULL;
     TN_TRY(tni_cuda_enter(d, err));
+    ask_early(d);
     TnStream *s = tni_calloc(NULL, 1, sizeof *s);
     if (s == NULL)
         return TN_OOM(err, sizeof *s);

@@ -8,19 +8,22 @@
  * and used for all the patch's output rows and taps. */
 #include "backend/cuda/conv/conv.h"
 #include "backend/cuda/conv/shape.h"
-#include "backend/cuda/gemm/epilogue.cuh"
+#include "backend/cuda/gemm/mma.cuh"
 
 #define V 4       /* channels of a thread */
 #define GROUPS 16 /* of V channels */
 #define PATCHES 8 /* a block works on at a time */
+#define PATCH 4   /* edge of what a warp of dw_tile works on */
+#define TILE_H (2 * PATCH)
 
 typedef struct DwArgs {
     const void *x;
     const float *wt; /* [taps][ld] */
     void *y;
     int32_t batch, c, ld, h, w, oh, ow, kh, kw, sh, sw, dh, dw, pt, pl;
-    int32_t across; /* patches of a row */
-    int32_t patches; /* all */
+    int32_t across;          /* patches of a row */
+    int32_t patches;         /* all */
+    uint32_t x_again;        /* the residual is x itself, pixel by pixel */
     TniDiv d_across, d_down; /* down: patch rows of a picture */
     TniEpi epi;
 } DwArgs;
@@ -49,9 +52,48 @@ TNI_DEVICE void put(const DwArgs &p, float (&acc)[RH * R * N], const float (&bia
     }
 }
 
+/* The same for pairs of channels of PATCH x PATCH pixels. pixels: those of x in shared memory under the first tap, rows of row pixels, 32
+ * pairs each. */
+template <typename T, int ROW>
+TNI_DEVICE void put_pairs(const DwArgs &p, float (&acc)[PATCH * PATCH * 2], uint32_t b, int32_t oh, int32_t ow, int32_t c,
+                          const uint32_t *pixels) {
+    const int64_t first = (((int64_t)b * p.oh + oh) * p.ow + ow) * p.c + c;
+    uint32_t more[PATCH * PATCH] = {};
+    if (p.epi.residual != NULL) {
+#pragma unroll
+        for (int k = 0; k < PATCH * PATCH; k++) {
+            if (p.x_again != 0)
+                more[k] = pixels[((k / PATCH + p.pt) * ROW + k % PATCH + p.pl) * 32];
+            else if (oh + k / PATCH < p.oh && ow + k % PATCH < p.ow)
+                more[k] = *reinterpret_cast<const uint32_t *>((const T *)p.epi.residual + first +
+                                                              ((int64_t)(k / PATCH) * p.ow + k % PATCH) * p.c);
+        }
+    }
+    if (p.epi.bias_mode != TNI_BIAS_NONE) {
+        const float2 bias = TniNarrow<T>::unpack(*reinterpret_cast<const uint32_t *>((const T *)p.epi.bias + c));
+#pragma unroll
+        for (int k = 0; k < PATCH * PATCH; k++) {
+            acc[2 * k] += bias.x;
+            acc[2 * k + 1] += bias.y;
+        }
+    }
+    tni_act_apply<false>(p.epi.act, acc);
+#pragma unroll
+    for (int k = 0; k < PATCH * PATCH; k++) {
+        const float2 m = TniNarrow<T>::unpack(more[k]);
+        acc[2 * k] += m.x;
+        acc[2 * k + 1] += m.y;
+    }
+    tni_saturate_all<T>(acc);
+#pragma unroll
+    for (int k = 0; k < PATCH * PATCH; k++)
+        if (oh + k / PATCH < p.oh && ow + k % PATCH < p.ow)
+            *reinterpret_cast<uint32_t *>((T *)p.y + first + ((int64_t)(k / PATCH) * p.ow + k % PATCH) * p.c) =
+                TniNarrow<T>::pack(acc[2 * k], acc[2 * k + 1]);
+}
+
 /* Taps of one row of the kernel on R pixels beside each other: line[o + kw] under tap kw. */
-template <typename T, int K, int S, int R, int M>
-TNI_DEVICE void taps(float *acc, const TniVec<T, V> (&line)[M], const float4 *wt) {
+template <typename T, int K, int S, int R, int M> TNI_DEVICE void taps(float *acc, const TniVec<T, V> (&line)[M], const float4 *wt) {
 #pragma unroll
     for (int kw = 0; kw < K; kw++) {
         const float4 f = wt[kw * GROUPS];
@@ -92,7 +134,8 @@ template <typename T, int K, int S, int R, int RH>
 __global__ void __launch_bounds__(GROUPS *PATCHES, RH > 1 ? 4 : 6) dw_kernel(const __grid_constant__ DwArgs p) {
     constexpr int IN_W = (R - 1) * S + K, IN_H = (RH - 1) * S + K;
     __shared__ float4 wt[K * K * GROUPS];
-    load_weights(p, wt, K * K, (int32_t)blockIdx.y);
+    load_weights(p, wt, K * K, (int32_t)blockIdx.y); /* constants: before the work in front is done */
+    tni_start();
     const int32_t g = (int32_t)threadIdx.x % GROUPS, c = ((int32_t)blockIdx.y * GROUPS + g) * V;
     if (c >= p.c)
         return;
@@ -127,62 +170,70 @@ __global__ void __launch_bounds__(GROUPS *PATCHES, RH > 1 ? 4 : 6) dw_kernel(con
     }
 }
 
-/* The same with 2-byte elements, stride 1 and much to do: a block's pixels (with their neighbours) come through shared memory in 16-byte
- * pieces, so that each is fetched once and all fetches are under way together. Channels in eights, x aligned to 16 bytes. */
-#define TILE_W 16
-#define TILE_H 8
-#define TILE_THREADS 256 /* a thread: 2 x 4 outputs of V channels */
-
-template <typename T, int K> __global__ void __launch_bounds__(TILE_THREADS, 3) dw_tile(const __grid_constant__ DwArgs p) {
-    constexpr int R = 4, RH = 2, IN_W = TILE_W + K - 1, PIECES = IN_W * (TILE_H + K - 1) * GROUPS / 2, ROUND = 4;
-    __shared__ float4 wt[K * K * GROUPS];
+/* The same with 2-byte elements and stride 1: a block's pixels (with their neighbours) come through shared memory in 16-byte pieces, so
+ * that each is fetched once and all fetches are under way together. A warp has 64 channels, two a lane, and 4 x 4 outputs; the weights of
+ * its channels and the sums are in registers. WX x 2 warps. Channels in eights, x aligned to 16 bytes. */
+template <typename T, int K, int WX>
+__global__ void __launch_bounds__(WX * 64, (K == 3 ? 12 : 8) / WX) dw_tile(const __grid_constant__ DwArgs p) {
+    constexpr int TILE_W = WX * PATCH, IN_W = TILE_W + K - 1, PIECES = IN_W * (TILE_H + K - 1) * 8, THREADS = WX * 64;
     __shared__ uint4 pixels[PIECES];
     uint32_t px, py, b, row;
     tni_divmod(blockIdx.x, p.d_across, &row, &px);
     tni_divmod(row, p.d_down, &b, &py);
-    const int32_t x0 = (int32_t)px * TILE_W - p.pl, y0 = (int32_t)py * TILE_H - p.pt, chunk = (int32_t)blockIdx.y;
+    const int32_t lane = (int32_t)threadIdx.x & 31, warp = (int32_t)threadIdx.x >> 5, first = (int32_t)blockIdx.y * 64,
+                  c = first + lane * 2;
+    const int32_t x0 = (int32_t)px * TILE_W - p.pl, y0 = (int32_t)py * TILE_H - p.pt;
+    float2 wt[K * K]; /* constants: before the work in front is done */
+#pragma unroll
+    for (int i = 0; i < K * K; i++)
+        wt[i] = c < p.c ? __ldg(reinterpret_cast<const float2 *>(p.wt + (int64_t)i * p.ld + c)) : make_float2(0.0f, 0.0f);
     const T *src = (const T *)p.x + (int64_t)b * p.h * p.w * p.c;
-    for (int i0 = (int)threadIdx.x; i0 < PIECES; i0 += TILE_THREADS * ROUND) {
-        uint4 v[ROUND];
+    const uint32_t to = (uint32_t)__cvta_generic_to_shared(pixels);
+    tni_start();
 #pragma unroll
-        for (int u = 0; u < ROUND; u++) {
-            const int i = i0 + u * TILE_THREADS, at = i / (GROUPS / 2), c = chunk * GROUPS * V + i % (GROUPS / 2) * 8;
-            const int32_t y = y0 + at / IN_W, x = x0 + at % IN_W;
-            v[u] = make_uint4(0, 0, 0, 0);
-            if (i < PIECES && c < p.c && y >= 0 && y < p.h && x >= 0 && x < p.w)
-                v[u] = tni_load16(src + ((int64_t)y * p.w + x) * p.c + c);
-        }
-#pragma unroll
-        for (int u = 0; u < ROUND; u++)
-            if (i0 + u * TILE_THREADS < PIECES)
-                pixels[i0 + u * TILE_THREADS] = v[u];
+    for (int u = 0; u < (PIECES + THREADS - 1) / THREADS; u++) {
+        const int i = (int)threadIdx.x + u * THREADS, at = i / 8, from = first + i % 8 * 8;
+        const int32_t y = y0 + at / IN_W, x = x0 + at % IN_W;
+        const bool in = from < p.c && y >= 0 && y < p.h && x >= 0 && x < p.w;
+        if (i < PIECES)
+            tni_copy16(to + (uint32_t)i * 16, in ? src + ((int64_t)y * p.w + x) * p.c + from : (const T *)NULL, p.x);
     }
-    load_weights(p, wt, K * K, chunk); /* ends with a barrier */
-    const int32_t g = (int32_t)threadIdx.x % GROUPS, s = (int32_t)threadIdx.x / GROUPS, c = (chunk * GROUPS + g) * V;
-    const int32_t tx = s % (TILE_W / R) * R, ty = s / (TILE_W / R) * RH;
-    const int32_t oh = (int32_t)py * TILE_H + ty, ow = (int32_t)px * TILE_W + tx;
+    tni_copy_commit();
+    tni_copy_wait<0>();
+    __syncthreads();
+    const int32_t tx = warp % WX * PATCH, ty = warp / WX * PATCH, oh = (int32_t)py * TILE_H + ty, ow = (int32_t)px * TILE_W + tx;
     if (c >= p.c || oh >= p.oh || ow >= p.ow)
         return;
-    const TniVec<T, V> *from = reinterpret_cast<const TniVec<T, V> *>(pixels) + (ty * IN_W + tx) * GROUPS + g;
-    float acc[RH * R * V] = {}, bias[V] = {};
+    const uint32_t *from = reinterpret_cast<const uint32_t *>(pixels) + (ty * IN_W + tx) * 32 + lane;
+    float acc[PATCH * PATCH * 2] = {};
 #pragma unroll
-    for (int ih = 0; ih < RH + K - 1; ih++) {
-        TniVec<T, V> line[R + K - 1];
+    for (int ih = 0; ih < PATCH + K - 1; ih++) {
+        float2 line[PATCH + K - 1];
 #pragma unroll
-        for (int j = 0; j < R + K - 1; j++)
-            line[j] = from[(ih * IN_W + j) * GROUPS];
+        for (int j = 0; j < PATCH + K - 1; j++)
+            line[j] = TniNarrow<T>::unpack(from[(ih * IN_W + j) * 32]);
 #pragma unroll
-        for (int r = 0; r < RH; r++)
-            if (ih - r >= 0 && ih - r < K)
-                taps<T, K, 1, R>(acc + r * R * V, line, wt + (ih - r) * K * GROUPS + g);
+        for (int r = 0; r < PATCH; r++) {
+            if (ih - r < 0 || ih - r >= K)
+                continue;
+#pragma unroll
+            for (int kw = 0; kw < K; kw++) {
+                const float2 f = wt[(ih - r) * K + kw];
+#pragma unroll
+                for (int o = 0; o < PATCH; o++) {
+                    float *s = acc + (r * PATCH + o) * 2;
+                    s[0] = fmaf(line[o + kw].x, f.x, s[0]);
+                    s[1] = fmaf(line[o + kw].y, f.y, s[1]);
+                }
+            }
+        }
     }
-    if (p.epi.bias_mode != TNI_BIAS_NONE)
-        tni_load<V>(bias, (const T *)p.epi.bias + c);
-    put<T, RH, R, V>(p, acc, bias, b, oh, ow, c);
+    put_pairs<T, IN_W>(p, acc, b, oh, ow, c, from);
 }
 
 /* Any kernel size, stride and dilation: one pixel a thread. Weights from memory. N 1: nothing is known of the operands' alignment. */
 template <typename T, int N> __global__ void __launch_bounds__(GROUPS *PATCHES) dw_any(const __grid_constant__ DwArgs p) {
+    tni_start();
     const int32_t g = (int32_t)threadIdx.x % GROUPS, c = ((int32_t)blockIdx.y * GROUPS + g) * N;
     if (c >= p.c)
         return;
@@ -225,23 +276,33 @@ static dim3 grid_for(const TnKernelCall *call, DwArgs *p, int32_t r, int32_t rh,
     return dim3((unsigned)TN_MAX(TN_MIN(tni_div_up(p->patches, PATCHES), most / chunks), 1), (unsigned)chunks);
 }
 
+template <typename T, int K, int WX> static void launch_tiles(TnKernelCall *call, DwArgs *p) {
+    const int64_t across = tni_div_up(p->ow, WX * PATCH), down = tni_div_up(p->oh, TILE_H);
+    p->d_across = tni_div_make(across);
+    p->d_down = tni_div_make(down);
+    p->x_again = p->epi.residual == p->x && p->oh == p->h && p->ow == p->w && p->pt < K && p->pl < K;
+    (void)tni_launch_early(call->stream, dw_tile<T, K, WX>, dim3((unsigned)(across * down * p->batch), (unsigned)tni_div_up(p->c, 64)),
+                           WX * 64, 0, *p);
+}
+
 template <typename T, int K> static void launch_square(TnKernelCall *call, DwArgs *p) {
     const bool many = (int64_t)p->batch * p->oh * p->ow * (p->c / V) >= (int64_t)call->stream->dev->info.sm_count * 4096;
     if constexpr (sizeof(T) == 2) {
-        const int64_t across = tni_div_up(p->ow, TILE_W), down = tni_div_up(p->oh, TILE_H), chunks = tni_div_up(p->c, GROUPS * V);
-        if (across * down * p->batch * chunks >= call->stream->dev->info.sm_count && p->c % 8 == 0 && tni_is_aligned(p->x, 16)) {
-            p->d_across = tni_div_make(across);
-            p->d_down = tni_div_make(down);
-            dw_tile<T, K><<<dim3((unsigned)(across * down * p->batch), (unsigned)chunks), TILE_THREADS, 0, call->stream->s>>>(*p);
+        const int64_t wide = tni_div_up(p->ow, 16), blocks = wide * tni_div_up(p->oh, TILE_H) * p->batch * tni_div_up(p->c, 64);
+        if (p->c % 8 == 0 && tni_is_aligned(p->x, 16)) {
+            if (wide * 2 == tni_div_up(p->ow, 8) && blocks >= 2 * (int64_t)call->stream->dev->info.sm_count)
+                launch_tiles<T, K, 4>(call, p);
+            else
+                launch_tiles<T, K, 2>(call, p);
             return;
         }
     }
     if (many) {
         const dim3 grid = grid_for(call, p, 4, 2, V);
-        dw_kernel<T, K, 1, 4, 2><<<grid, GROUPS * PATCHES, 0, call->stream->s>>>(*p);
+        (void)tni_launch_early(call->stream, dw_kernel<T, K, 1, 4, 2>, grid, GROUPS * PATCHES, 0, *p);
     } else {
         const dim3 grid = grid_for(call, p, 2, 1, V);
-        dw_kernel<T, K, 1, 2, 1><<<grid, GROUPS * PATCHES, 0, call->stream->s>>>(*p);
+        (void)tni_launch_early(call->stream, dw_kernel<T, K, 1, 2, 1>, grid, GROUPS * PATCHES, 0, *p);
     }
 }
 
@@ -249,14 +310,14 @@ template <typename T> static void launch(TnKernelCall *call, DwArgs *p, bool ali
     const bool plain = p->kh == p->kw && p->sh == 1 && p->sw == 1 && p->dh == 1 && p->dw == 1;
     if (!aligned) {
         const dim3 grid = grid_for(call, p, 1, 1, 1);
-        dw_any<T, 1><<<grid, GROUPS * PATCHES, 0, call->stream->s>>>(*p);
+        (void)tni_launch_early(call->stream, dw_any<T, 1>, grid, GROUPS * PATCHES, 0, *p);
     } else if (plain && p->kh == 3) {
         launch_square<T, 3>(call, p);
     } else if (plain && p->kh == 5) {
         launch_square<T, 5>(call, p);
     } else {
         const dim3 grid = grid_for(call, p, 1, 1, V);
-        dw_any<T, V><<<grid, GROUPS * PATCHES, 0, call->stream->s>>>(*p);
+        (void)tni_launch_early(call->stream, dw_any<T, V>, grid, GROUPS * PATCHES, 0, *p);
     }
 }
 
@@ -297,12 +358,17 @@ extern "C" TnStatus tni_cuda_conv_dw_run(TnKernelCall *call) {
 
 static bool supports(const TnKernelQuery *q, TnDtype type) {
     TniConv v;
-    return tni_conv_query(q, &v) && v.type == type && v.channels_last != 0 && v.cg == 1 && v.mg == 1 && v.constant_w &&
-           v.c % V == 0;
+    return tni_conv_query(q, &v) && v.type == type && v.channels_last != 0 && v.cg == 1 && v.mg == 1 && v.constant_w && v.c % V == 0;
 }
-extern "C" bool tni_cuda_conv_dw_f16(const TnKernelQuery *q) { return supports(q, TN_F16); }
-extern "C" bool tni_cuda_conv_dw_bf16(const TnKernelQuery *q) { return supports(q, TN_BF16); }
-extern "C" bool tni_cuda_conv_dw_f32(const TnKernelQuery *q) { return supports(q, TN_F32); }
+extern "C" bool tni_cuda_conv_dw_f16(const TnKernelQuery *q) {
+    return supports(q, TN_F16);
+}
+extern "C" bool tni_cuda_conv_dw_bf16(const TnKernelQuery *q) {
+    return supports(q, TN_BF16);
+}
+extern "C" bool tni_cuda_conv_dw_f32(const TnKernelQuery *q) {
+    return supports(q, TN_F32);
+}
 
 extern "C" double tni_cuda_conv_dw_cost(const TnKernelQuery *q) {
     TniConv v;

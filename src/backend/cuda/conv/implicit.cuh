@@ -63,8 +63,8 @@ template <typename T> struct TniConvPatch {
     __device__ __forceinline__ const T *any() const { return x; }
 };
 
-/* Channels last, one group: a row of a window is one run of KW x C elements (what d_kw divides by), whole pieces of BYTES bytes, never in the
- * padding at the sides; K: taps, then channels. */
+/* Channels last, one group: a row of a window is one run of KW x C elements (what d_kw divides by), whole pieces of BYTES bytes, never in
+ * the padding at the sides; K: taps, then channels. */
 template <typename T, int BYTES> struct TniConvStrip {
     static constexpr int ASYNC = BYTES;
     using Row = TniWindow<T>;
@@ -107,7 +107,8 @@ template <typename T> struct TniConvTile {
     int32_t row, col;
 };
 
-template <typename T> TNI_DEVICE TniConvTile<T> tni_conv_tile(const TniConvArgs &a, int32_t row_tiles, int32_t tiles, int32_t bm, int32_t bn) {
+template <typename T>
+TNI_DEVICE TniConvTile<T> tni_conv_tile(const TniConvArgs &a, int32_t row_tiles, int32_t tiles, int32_t bm, int32_t bn) {
     const int32_t g = (int32_t)blockIdx.x / tiles, t = (int32_t)blockIdx.x % tiles;
     const int64_t out = (int64_t)g * a.mg * (a.channels_last != 0 ? 1 : (int64_t)a.d_positions.d);
     TniConvTile<T> c;
@@ -124,12 +125,24 @@ template <typename T> TNI_DEVICE TniConvTile<T> tni_conv_tile(const TniConvArgs 
     return c;
 }
 
+/* The rows of w that a block needs come from far away while the work in front ends. Not where there is much else to do. */
+template <typename T> TNI_DEVICE void tni_conv_bring(const TniConvArgs &a, const T *w, int32_t col, int32_t bn, int32_t threads) {
+    if (gridDim.x > 512)
+        return;
+    const int32_t rows = a.mg - col < bn ? a.mg - col : bn;
+    const uint8_t *from = (const uint8_t *)(w + (int64_t)col * a.ldw), *end = from + (int64_t)rows * a.ldw * (int)sizeof(T);
+    for (const uint8_t *p = from + (int)threadIdx.x * 128; p < end; p += threads * 128)
+        tni_prefetch(p);
+}
+
 template <typename T, typename C, typename LA, typename LB, bool LAST>
 __global__ void __launch_bounds__(C::THREADS) tni_conv_mma(const __grid_constant__ TniConvArgs a, int32_t row_tiles, int32_t tiles) {
     extern __shared__ __align__(128) uint8_t smem[];
     const TniConvTile<T> t = tni_conv_tile<T>(a, row_tiles, tiles, C::BM, C::BN);
     const LA la = {a, t.x};
     const LB lb = LB::make(t.w, a.ldw, 1, a.mg, a.k);
+    tni_conv_bring(a, t.w, t.col, C::BN, C::THREADS);
+    tni_start();
     if constexpr (LAST)
         tni_mma_tile<T, C>(la, lb, TniOutRows{a.m}, t.epi, t.y, a.rows, a.mg, a.k, a.pair != 0, t.row, t.col, smem);
     else
@@ -143,6 +156,8 @@ __global__ void __launch_bounds__(C::THREADS) tni_conv_ffma(const __grid_constan
     const TniConvTile<float> t = tni_conv_tile<float>(a, row_tiles, tiles, C::BM, C::BN);
     const LA la = {a, t.x};
     const LB lb = LB::make(t.w, a.ldw, 1, a.mg, a.k);
+    tni_conv_bring(a, t.w, t.col, C::BN, C::THREADS);
+    tni_start();
     if constexpr (LAST)
         tni_ffma_tile<C>(la, lb, TniOutRows{a.m}, t.epi, t.y, a.rows, a.mg, a.k, a.quad != 0, t.row, t.col, smem);
     else
@@ -157,11 +172,13 @@ static TnStatus tni_conv_launch(TnKernelCall *call, const TniConvArgs *a) {
     if (blocks > INT32_MAX)
         return TN_RAISE(call->err, TN_ERR_SHAPE, "conv: %d positions of %d channels are too many", a->rows, a->m);
     if constexpr (FFMA) {
-        tni_conv_ffma<C, LA, LB, LAST><<<(unsigned)blocks, C::THREADS, 0, call->stream->s>>>(*a, (int32_t)row_tiles, (int32_t)tiles);
+        (void)tni_launch_early(call->stream, tni_conv_ffma<C, LA, LB, LAST>, (unsigned)blocks, C::THREADS, 0, *a, (int32_t)row_tiles,
+                               (int32_t)tiles);
     } else {
         const void *fn = (const void *)tni_conv_mma<T, C, LA, LB, LAST>;
         TN_TRY(tni_cuda_shared(call, fn, C::BYTES));
-        tni_conv_mma<T, C, LA, LB, LAST><<<(unsigned)blocks, C::THREADS, C::BYTES, call->stream->s>>>(*a, (int32_t)row_tiles, (int32_t)tiles);
+        (void)tni_launch_early(call->stream, tni_conv_mma<T, C, LA, LB, LAST>, (unsigned)blocks, C::THREADS, C::BYTES, *a,
+                               (int32_t)row_tiles, (int32_t)tiles);
     }
     return tni_cuda_launched(call, "conv");
 }

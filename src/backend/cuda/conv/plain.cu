@@ -27,6 +27,7 @@ TNI_DEVICE bool source(const PlainArgs &p, int d, int32_t o, int32_t t, int32_t 
 }
 
 template <typename T> __global__ void __launch_bounds__(128) plain_kernel(const __grid_constant__ PlainArgs p) {
+    tni_start();
     for (int64_t i = tni_thread(); i < p.total; i += tni_threads()) {
         int64_t pos, b;
         int32_t m;
@@ -81,9 +82,8 @@ static int64_t pad_before(const TnConvParams *q, const PlainArgs *p, int s, int 
         return 0;
     if (!same && (p->transposed == 0 || q->output_shape[s] <= 0))
         return q->pads[s];
-    const int64_t total = p->transposed != 0
-                              ? (int64_t)(p->in[d] - 1) * p->stride[d] + q->output_pads[s] + extent - p->out[d]
-                              : (int64_t)(p->out[d] - 1) * p->stride[d] + extent - p->in[d];
+    const int64_t total = p->transposed != 0 ? (int64_t)(p->in[d] - 1) * p->stride[d] + q->output_pads[s] + extent - p->out[d]
+                                             : (int64_t)(p->out[d] - 1) * p->stride[d] + extent - p->in[d];
     const int64_t pad = TN_MAX(total, (int64_t)0);
     if (p->transposed != 0)
         return q->auto_pad == TN_PAD_SAME_UPPER ? pad / 2 : pad - pad / 2;
@@ -94,8 +94,8 @@ static bool describe(const TnConvParams *q, const TnTensor *in, uint32_t n_in, c
     const TnTensor *x = &in[0], *w = &in[1];
     const int32_t n = (int32_t)q->n_spatial, last = q->channels_last != 0, chan = last ? n + 1 : 1, space = last ? 1 : 2;
     *p = PlainArgs();
-    if (n < 1 || n > 3 || q->group == 0 || q->act >= TN_ACT_COUNT || !tni_is_real(x->dtype) || w->dtype != x->dtype || out->dtype != x->dtype ||
-        x->rank != n + 2 || w->rank != n + 2 || out->rank != n + 2)
+    if (n < 1 || n > 3 || q->group == 0 || q->act >= TN_ACT_COUNT || !tni_is_real(x->dtype) || w->dtype != x->dtype ||
+        out->dtype != x->dtype || x->rank != n + 2 || w->rank != n + 2 || out->rank != n + 2)
         return false;
     for (int32_t d = 0; d < n + 2; d++)
         if (x->dims[d] > INT32_MAX / 4 || w->dims[d] > INT32_MAX / 4 || out->dims[d] > INT32_MAX / 4)
@@ -123,8 +123,8 @@ static bool describe(const TnConvParams *q, const TnTensor *in, uint32_t n_in, c
         p->taps *= p->kernel[d];
     }
     p->total = tn_tensor_numel(out);
-    if (p->c % (int32_t)q->group != 0 || p->m % (int32_t)q->group != 0 || out->dims[0] != x->dims[0] || w->dims[0] != (transposed ? p->c : p->m) ||
-        w->dims[1] != (transposed ? p->mg : p->cg))
+    if (p->c % (int32_t)q->group != 0 || p->m % (int32_t)q->group != 0 || out->dims[0] != x->dims[0] ||
+        w->dims[0] != (transposed ? p->c : p->m) || w->dims[1] != (transposed ? p->mg : p->cg))
         return false;
     p->x = x->data;
     p->w = w->data;
@@ -150,7 +150,7 @@ static TnStatus run(TnKernelCall *call, bool transposed) {
     if (p.total == 0)
         return TN_OK;
     const unsigned blocks = tni_grid(call, p.total, 128, 32);
-    TNI_FLOAT_SWITCH(call->in[0].dtype, T, plain_kernel<T><<<blocks, 128, 0, call->stream->s>>>(p));
+    TNI_FLOAT_SWITCH(call->in[0].dtype, T, (void)tni_launch_early(call->stream, plain_kernel<T>, blocks, 128, 0, p));
     return tni_cuda_launched(call, transposed ? "conv_transpose" : "conv (plain)");
 }
 
@@ -161,18 +161,38 @@ static double cost(const TnKernelQuery *q, bool transposed) {
     return 3000.0 + (double)p.total * p.cg * (double)p.taps / 300.0 + (double)p.cg * (double)p.taps * 4.0;
 }
 
-extern "C" TnStatus tni_cuda_conv_plain_run(TnKernelCall *call) { return run(call, false); }
-extern "C" TnStatus tni_cuda_conv_transpose_run(TnKernelCall *call) { return run(call, true); }
+extern "C" TnStatus tni_cuda_conv_plain_run(TnKernelCall *call) {
+    return run(call, false);
+}
+extern "C" TnStatus tni_cuda_conv_transpose_run(TnKernelCall *call) {
+    return run(call, true);
+}
 
 static bool supports(const TnKernelQuery *q, bool transposed, TnDtype type) {
     PlainArgs p;
     return q->in[0].dtype == type && describe((const TnConvParams *)q->params, q->in, q->n_in, q->out, transposed, &p);
 }
-extern "C" bool tni_cuda_conv_plain_f16(const TnKernelQuery *q) { return supports(q, false, TN_F16); }
-extern "C" bool tni_cuda_conv_plain_bf16(const TnKernelQuery *q) { return supports(q, false, TN_BF16); }
-extern "C" bool tni_cuda_conv_plain_f32(const TnKernelQuery *q) { return supports(q, false, TN_F32); }
-extern "C" bool tni_cuda_conv_transpose_f16(const TnKernelQuery *q) { return supports(q, true, TN_F16); }
-extern "C" bool tni_cuda_conv_transpose_bf16(const TnKernelQuery *q) { return supports(q, true, TN_BF16); }
-extern "C" bool tni_cuda_conv_transpose_f32(const TnKernelQuery *q) { return supports(q, true, TN_F32); }
-extern "C" double tni_cuda_conv_plain_cost(const TnKernelQuery *q) { return cost(q, false); }
-extern "C" double tni_cuda_conv_transpose_cost(const TnKernelQuery *q) { return cost(q, true); }
+extern "C" bool tni_cuda_conv_plain_f16(const TnKernelQuery *q) {
+    return supports(q, false, TN_F16);
+}
+extern "C" bool tni_cuda_conv_plain_bf16(const TnKernelQuery *q) {
+    return supports(q, false, TN_BF16);
+}
+extern "C" bool tni_cuda_conv_plain_f32(const TnKernelQuery *q) {
+    return supports(q, false, TN_F32);
+}
+extern "C" bool tni_cuda_conv_transpose_f16(const TnKernelQuery *q) {
+    return supports(q, true, TN_F16);
+}
+extern "C" bool tni_cuda_conv_transpose_bf16(const TnKernelQuery *q) {
+    return supports(q, true, TN_BF16);
+}
+extern "C" bool tni_cuda_conv_transpose_f32(const TnKernelQuery *q) {
+    return supports(q, true, TN_F32);
+}
+extern "C" double tni_cuda_conv_plain_cost(const TnKernelQuery *q) {
+    return cost(q, false);
+}
+extern "C" double tni_cuda_conv_transpose_cost(const TnKernelQuery *q) {
+    return cost(q, true);
+}

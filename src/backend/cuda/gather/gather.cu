@@ -18,6 +18,7 @@ struct Rows {
 
 /* y[o, i, :] = x[o, idx[i], :] */
 template <typename T, typename I> __global__ void __launch_bounds__(GATHER_BLOCK) gather_kernel(const __grid_constant__ Rows p) {
+    tni_start();
     const int64_t t = (int64_t)blockIdx.x * GATHER_BLOCK + threadIdx.x;
     if (t >= p.total)
         return;
@@ -45,6 +46,7 @@ template <typename T, typename I> __global__ void __launch_bounds__(GATHER_BLOCK
 
 template <typename T, typename I>
 __global__ void __launch_bounds__(GATHER_BLOCK) elements_kernel(const T *x, const I *idx, T *y, const __grid_constant__ Elements e) {
+    tni_start();
     const int64_t t = (int64_t)blockIdx.x * GATHER_BLOCK + threadIdx.x;
     if (t >= e.n)
         return;
@@ -64,6 +66,7 @@ struct Slices {
 
 template <typename T, typename I>
 __global__ void __launch_bounds__(GATHER_BLOCK) nd_kernel(const T *x, const I *idx, T *y, const __grid_constant__ Slices s) {
+    tni_start();
     const int64_t i = (int64_t)blockIdx.x * GATHER_BLOCK + threadIdx.x;
     if (i >= s.total)
         return;
@@ -112,7 +115,8 @@ TnStatus tni_cuda_gather(TnKernelCall *call) {
         p.per = tni_div_make(n);
     }
     const unsigned blocks = (unsigned)tni_div_up(p.total, GATHER_BLOCK);
-    GATHER_INDEX(idx->dtype, I, TNI_SIZE_SWITCH(unit, T, (gather_kernel<T, I><<<blocks, GATHER_BLOCK, 0, call->stream->s>>>(p))));
+    GATHER_INDEX(idx->dtype, I,
+                 TNI_SIZE_SWITCH(unit, T, ((void)tni_launch_early(call->stream, gather_kernel<T, I>, blocks, GATHER_BLOCK, 0, p))));
     return tni_cuda_launched(call, "gather");
 }
 
@@ -127,8 +131,8 @@ TnStatus tni_cuda_gather_elements(TnKernelCall *call) {
     const unsigned blocks = (unsigned)tni_div_up(e.n, GATHER_BLOCK);
     GATHER_INDEX(idx->dtype, I,
                  TNI_SIZE_SWITCH(tni_size_of(x->dtype), T,
-                                 (elements_kernel<T, I><<<blocks, GATHER_BLOCK, 0, call->stream->s>>>(
-                                     (const T *)x->data, (const I *)idx->data, (T *)y->data, e))));
+                                 ((void)tni_launch_early(call->stream, elements_kernel<T, I>, blocks, GATHER_BLOCK, 0, (const T *)x->data,
+                                                         (const I *)idx->data, (T *)y->data, e))));
     return tni_cuda_launched(call, "gather_elements");
 }
 
@@ -155,7 +159,7 @@ TnStatus tni_cuda_gather_nd(TnKernelCall *call) {
     const unsigned blocks = (unsigned)tni_div_up(s.total, GATHER_BLOCK);
     GATHER_INDEX(idx->dtype, I,
                  TNI_SIZE_SWITCH(unit, T,
-                                 (nd_kernel<T, I><<<blocks, GATHER_BLOCK, 0, call->stream->s>>>((const T *)x->data, (const I *)idx->data,
-                                                                                                (T *)y->data, s))));
+                                 ((void)tni_launch_early(call->stream, nd_kernel<T, I>, blocks, GATHER_BLOCK, 0, (const T *)x->data,
+                                                         (const I *)idx->data, (T *)y->data, s))));
     return tni_cuda_launched(call, "gather_nd");
 }

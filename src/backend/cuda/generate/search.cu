@@ -3,8 +3,8 @@
  * One step of greedy or beam search (kernel/search.h), three kernels: choose, a block a row; advance, a block a line; count. All sizes and
  * addresses are fixed, the position is read from device memory, so the three can stand in a graph behind the decoder.
  *
- * choose reads a row's logits twice: for the sum of exponentials, and for the best candidates. Thread t looks at tokens t, t + THREADS, ... and
- * keeps the best few of them; then the block picks the best of all heads n_keep times. A thread whose few are used up looks through its
+ * choose reads a row's logits twice: for the sum of exponentials, and for the best candidates. Thread t looks at tokens t, t + THREADS, ...
+ * and keeps the best few of them; then the block picks the best of all heads n_keep times. A thread whose few are used up looks through its
  * tokens again, which is rare. Which tokens stand in the sequence and which must not come are two bits a token in shared memory. */
 #include "backend/cuda/generate/generate.h"
 
@@ -21,7 +21,7 @@ struct SearchRow {
     const uint32_t *marks; /* [2 * words]: in the sequence; forbidden */
     int words;             /* 0: there are no rules */
     float lse, base, repetition;
-    bool greedy;           /* logits are compared, else log probabilities of whole sequences */
+    bool greedy; /* logits are compared, else log probabilities of whole sequences */
 };
 
 TNI_DEVICE float search_value(const SearchRow &r, int i) {
@@ -130,6 +130,7 @@ TNI_DEVICE void search_put(TnSearchCandidate *best, float score, float log_prob,
 }
 
 template <int TOP> __global__ void __launch_bounds__(THREADS) tni_search_choose(const __grid_constant__ TnSearch s, int words) {
+    tni_start();
     extern __shared__ uint32_t marks[];
     __shared__ float part[32];
     __shared__ unsigned long long heads[2][THREADS / 32];
@@ -195,8 +196,8 @@ template <int TOP> __global__ void __launch_bounds__(THREADS) tni_search_choose(
 /* ---- advance ---- */
 
 /* Row `from` of a with one more token becomes row `to` of b; token < 0: as it is. All threads of the block. */
-TNI_DEVICE void search_extend(const TnSearch &s, const TnSearchBeams &a, int from, const TnSearchBeams &b, int to, int token, float log_prob,
-                              float score) {
+TNI_DEVICE void search_extend(const TnSearch &s, const TnSearchBeams &a, int from, const TnSearchBeams &b, int to, int token,
+                              float log_prob, float score) {
     const int64_t length = s.max_length;
     const int n = a.n[from];
     for (int p = (int)threadIdx.x; p < n; p += LINE_THREADS) {
@@ -214,6 +215,7 @@ TNI_DEVICE void search_extend(const TnSearch &s, const TnSearchBeams &a, int fro
 }
 
 __global__ void __launch_bounds__(LINE_THREADS) tni_search_advance(const __grid_constant__ TnSearch s) {
+    tni_start();
     __shared__ TnSearchDecision d;
     const int line = (int)blockIdx.x, beams = (int)s.beams, first = line * beams, at = *s.at, positions = (int)s.positions;
     const TnSearchBeams &run = at & 1 ? s.half[1] : s.half[0], &next = at & 1 ? s.half[0] : s.half[1];
@@ -227,8 +229,8 @@ __global__ void __launch_bounds__(LINE_THREADS) tni_search_advance(const __grid_
     }
     __syncthreads();
     for (int k = 0; k < d.n_finished; k++) { /* one after another: a place may be taken twice */
-        search_extend(s, run, first + d.finished_parent[k], s.done, first + d.finished_place[k], d.finished_token[k], d.finished_log_prob[k],
-                      d.finished_score[k]);
+        search_extend(s, run, first + d.finished_parent[k], s.done, first + d.finished_place[k], d.finished_token[k],
+                      d.finished_log_prob[k], d.finished_score[k]);
         __syncthreads();
     }
     const bool moves = d.n_next > 0;
@@ -257,6 +259,7 @@ __global__ void __launch_bounds__(LINE_THREADS) tni_search_advance(const __grid_
 /* ---- count ---- */
 
 __global__ void __launch_bounds__(LINE_THREADS) tni_search_count(const __grid_constant__ TnSearch s) {
+    tni_start();
     __shared__ int part[LINE_THREADS / 32];
     int n = 0;
     for (int i = (int)threadIdx.x; i < (int)s.lines; i += LINE_THREADS)
@@ -281,6 +284,17 @@ __global__ void __launch_bounds__(LINE_THREADS) tni_search_count(const __grid_co
     __threadfence_system();
 }
 
+/* ---- what the code is ---- */
+
+int tni_cuda_code_arch(void) {
+    cudaFuncAttributes a;
+    if (cudaFuncGetAttributes(&a, tni_search_count) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return 0;
+    }
+    return a.ptxVersion;
+}
+
 /* ---- the step ---- */
 
 TnStatus tni_gpu_search_step(TnStream *s, const struct TnSearch *g, TnError *err) {
@@ -294,11 +308,11 @@ TnStatus tni_gpu_search_step(TnStream *s, const struct TnSearch *g, TnError *err
     if (g->beams > TNS_MAX_BEAMS || g->n_keep > TNS_MAX_KEEP || g->vocabulary > TNS_MAX_VOCABULARY || (g->beams == 1 && g->n_keep != 1))
         return TN_RAISE(err, TN_ERR_INTERNAL, "a search with %u beams, %u candidates, %u tokens", g->beams, g->n_keep, g->vocabulary);
     if (g->beams == 1)
-        tni_search_choose<1><<<rows, THREADS, shared, s->s>>>(*g, words);
+        (void)tni_launch_early(s, tni_search_choose<1>, rows, THREADS, shared, *g, words);
     else
-        tni_search_choose<4><<<rows, THREADS, shared, s->s>>>(*g, words);
-    tni_search_advance<<<g->lines, LINE_THREADS, 0, s->s>>>(*g);
-    tni_search_count<<<1, LINE_THREADS, 0, s->s>>>(*g);
+        (void)tni_launch_early(s, tni_search_choose<4>, rows, THREADS, shared, *g, words);
+    (void)tni_launch_early(s, tni_search_advance, g->lines, LINE_THREADS, 0, *g);
+    (void)tni_launch_early(s, tni_search_count, 1, LINE_THREADS, 0, *g);
     TNI_CUDA(err, cudaGetLastError(), "the step of a search");
     return TN_OK;
 }

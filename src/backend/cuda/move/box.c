@@ -68,7 +68,7 @@ static size_t unit_of(const MvBox *b, const char *dst, const char *src, size_t s
     return size;
 }
 
-static void strided(cudaStream_t s, const MvBox *b, char *dst, const char *src, size_t size) {
+static void strided(const TnStream *s, const MvBox *b, char *dst, const char *src, size_t size) {
     MvWalk w = {.src = src, .dst = dst, .n = b->n, .total = 1};
     const int32_t last = b->n - 1;
     const bool runs = b->n > 0 && b->dst[last] == 1 && b->src[last] == 1;
@@ -89,7 +89,7 @@ static void strided(cudaStream_t s, const MvBox *b, char *dst, const char *src, 
 }
 
 /* The dims a (contiguous in src) and the last one (contiguous in dst), odd or short. false: more blocks than a launch takes. */
-static bool turn(cudaStream_t s, const MvBox *b, int32_t a, char *dst, const char *src, size_t size) {
+static bool turn(const TnStream *s, const MvBox *b, int32_t a, char *dst, const char *src, size_t size) {
     const int32_t last = b->n - 1;
     const int64_t v = 16 / (int64_t)size, na = b->dims[a], nb = b->dims[last];
     MvTurn p = {.src = src, .dst = dst, .gather = nb <= TURN_RUNS && nb < na};
@@ -127,7 +127,7 @@ static bool turn(cudaStream_t s, const MvBox *b, int32_t a, char *dst, const cha
 }
 
 /* Whole pieces of 16 bytes on both sides, both dims long: the simplest tiles. */
-static bool planes(cudaStream_t s, const MvBox *b, int32_t a, char *dst, const char *src, size_t size) {
+static bool planes(const TnStream *s, const MvBox *b, int32_t a, char *dst, const char *src, size_t size) {
     const int32_t last = b->n - 1;
     MvPlane p = {.src = src, .dst = dst, .a = b->dims[a], .b = b->dims[last], .a_to = b->dst[a], .b_from = b->src[last]};
     const int64_t tile = tni_cuda_mv_tile(size), v = 16 / (int64_t)size;
@@ -151,7 +151,7 @@ static bool planes(cudaStream_t s, const MvBox *b, int32_t a, char *dst, const c
 }
 
 /* Tiles pay where both of the exchanged dims are long, or a plane of them is large. */
-static bool exchange(cudaStream_t s, const MvBox *b, char *dst, const char *src, size_t size) {
+static bool exchange(const TnStream *s, const MvBox *b, char *dst, const char *src, size_t size) {
     const int32_t last = b->n - 1;
     int32_t a = -1;
     if (last < 1 || size > 8 || b->dst[last] != 1 || b->src[last] < 2)
@@ -178,7 +178,7 @@ TnStatus tni_cuda_mv_copy(TnKernelCall *call, const MvBox *box, void *dst, const
             TNI_CUDA(call->err, cudaMemcpyAsync(to, from, (size_t)count(&b) * size, cudaMemcpyDeviceToDevice, call->stream->s), what);
         return TN_OK;
     }
-    if (!exchange(call->stream->s, &b, to, from, size))
-        strided(call->stream->s, &b, to, from, size);
+    if (!exchange(call->stream, &b, to, from, size))
+        strided(call->stream, &b, to, from, size);
     return tni_cuda_launched(call, what);
 }

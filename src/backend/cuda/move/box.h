@@ -37,7 +37,7 @@ typedef struct MvWalk {
     int32_t n;
     uint32_t wide; /* more than 2^31 units: divide in 64 bits */
 } MvWalk;
-void tni_cuda_mv_strided(cudaStream_t s, const MvWalk *w, size_t unit);
+void tni_cuda_mv_strided(const TnStream *s, const MvWalk *w, size_t unit);
 
 typedef struct MvPlane {
     const void *src;
@@ -49,7 +49,7 @@ typedef struct MvPlane {
     int32_t n;
 } MvPlane;
 int64_t tni_cuda_mv_tile(size_t size); /* elements of a tile's edge */
-void tni_cuda_mv_planes(cudaStream_t s, const MvPlane *p, int64_t batch, size_t size);
+void tni_cuda_mv_planes(const TnStream *s, const MvPlane *p, int64_t batch, size_t size);
 
 /* n runs on one side, rows of n elements on the other; `gather`: the runs are the source's, else the destination's. */
 #define TURN_RUNS 64 /* of a tile */
@@ -66,7 +66,7 @@ typedef struct MvTurn {
     int32_t dense, gather;                             /* dense: rows of the mixed side touch each other */
     TniDiv run_pieces, line_pieces, width;             /* of 16 bytes, of a run and of a row in a tile; runs */
 } MvTurn;
-void tni_cuda_mv_turn(cudaStream_t s, const MvTurn *p, int64_t batch, size_t size);
+void tni_cuda_mv_turn(const TnStream *s, const MvTurn *p, int64_t batch, size_t size);
 
 /* Rows cut into parts: part k of row r is columns [start[k], start[k + 1]) of the whole. Units of `unit` bytes. */
 #define MV_PARTS 64
@@ -80,7 +80,7 @@ typedef struct MvParts {
     TniDiv width; /* of these parts together */
     uint32_t into_whole, wide;
 } MvParts;
-void tni_cuda_mv_parts(cudaStream_t s, const MvParts *p, size_t unit);
+void tni_cuda_mv_parts(const TnStream *s, const MvParts *p, size_t unit);
 
 #ifdef __cplusplus
 }

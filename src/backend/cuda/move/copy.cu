@@ -36,6 +36,7 @@ template <typename T> __device__ void move_unit(const MvWalk &w, int64_t i) {
 
 /* Each thread moves EACH units, MV_BLOCK apart, so that several loads are under way. */
 template <typename T, int EACH> __global__ void __launch_bounds__(MV_BLOCK) strided_kernel(const __grid_constant__ MvWalk w) {
+    tni_start();
     const int64_t first = (int64_t)blockIdx.x * (MV_BLOCK * EACH) + threadIdx.x;
 #pragma unroll
     for (int k = 0; k < EACH; k++) {
@@ -52,6 +53,7 @@ template <typename T> struct Tile {
 };
 
 template <typename T> __global__ void __launch_bounds__(MV_BLOCK) plane_kernel(const __grid_constant__ MvPlane p) {
+    tni_start();
     constexpr int N = Tile<T>::n, V = 16 / (int)sizeof(T), CHUNKS = N / V;
     __shared__ T tile[N][Tile<T>::pitch];
     int64_t rest = blockIdx.x;
@@ -95,6 +97,7 @@ template <typename T> __global__ void __launch_bounds__(MV_BLOCK) plane_kernel(c
 
 /* ---- parts ---- */
 template <typename T> __global__ void __launch_bounds__(MV_BLOCK) parts_kernel(const __grid_constant__ MvParts p) {
+    tni_start();
     const int64_t i = (int64_t)blockIdx.x * MV_BLOCK + threadIdx.x;
     if (i >= p.total)
         return;
@@ -126,16 +129,16 @@ template <typename T> __global__ void __launch_bounds__(MV_BLOCK) parts_kernel(c
         *part = *whole;
 }
 
-template <typename T> void launch_strided(cudaStream_t s, const MvWalk *w) {
+template <typename T> void launch_strided(const TnStream *s, const MvWalk *w) {
     if (w->total >= 1 << 20)
-        strided_kernel<T, 4><<<(unsigned)tni_div_up(w->total, MV_BLOCK * 4), MV_BLOCK, 0, s>>>(*w);
+        (void)tni_launch_early(s, strided_kernel<T, 4>, (unsigned)tni_div_up(w->total, MV_BLOCK * 4), MV_BLOCK, 0, *w);
     else
-        strided_kernel<T, 1><<<(unsigned)tni_div_up(w->total, MV_BLOCK), MV_BLOCK, 0, s>>>(*w);
+        (void)tni_launch_early(s, strided_kernel<T, 1>, (unsigned)tni_div_up(w->total, MV_BLOCK), MV_BLOCK, 0, *w);
 }
 
 } // namespace
 
-void tni_cuda_mv_strided(cudaStream_t s, const MvWalk *w, size_t unit) {
+void tni_cuda_mv_strided(const TnStream *s, const MvWalk *w, size_t unit) {
     TNI_SIZE_SWITCH(unit, T, launch_strided<T>(s, w));
 }
 
@@ -143,15 +146,15 @@ int64_t tni_cuda_mv_tile(size_t size) {
     return size == 8 ? 32 : 64;
 }
 
-void tni_cuda_mv_planes(cudaStream_t s, const MvPlane *p, int64_t batch, size_t size) {
+void tni_cuda_mv_planes(const TnStream *s, const MvPlane *p, int64_t batch, size_t size) {
     const unsigned blocks = (unsigned)(p->a_tiles * p->b_tiles * batch);
     if (size == 4)
-        plane_kernel<uint32_t><<<blocks, MV_BLOCK, 0, s>>>(*p);
+        (void)tni_launch_early(s, plane_kernel<uint32_t>, blocks, MV_BLOCK, 0, *p);
     else
-        plane_kernel<uint64_t><<<blocks, MV_BLOCK, 0, s>>>(*p);
+        (void)tni_launch_early(s, plane_kernel<uint64_t>, blocks, MV_BLOCK, 0, *p);
 }
 
-void tni_cuda_mv_parts(cudaStream_t s, const MvParts *p, size_t unit) {
+void tni_cuda_mv_parts(const TnStream *s, const MvParts *p, size_t unit) {
     const unsigned blocks = (unsigned)tni_div_up(p->total, MV_BLOCK);
-    TNI_SIZE_SWITCH(unit, T, (parts_kernel<T><<<blocks, MV_BLOCK, 0, s>>>(*p)));
+    TNI_SIZE_SWITCH(unit, T, ((void)tni_launch_early(s, parts_kernel<T>, blocks, MV_BLOCK, 0, *p)));
 }

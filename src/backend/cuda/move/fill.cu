@@ -13,6 +13,7 @@ __device__ int64_t here(void) {
 
 /* 16 bytes a thread, the pattern being one element repeated; the last bytes one by one. */
 __global__ void __launch_bounds__(MV_BLOCK) fill_kernel(uint8_t *y, int64_t bytes, uint4 pattern, bool vec) {
+    tni_start();
     const int64_t first = here() * 16;
     if (vec && first + 16 <= bytes) {
         tni_store16(y + first, pattern);
@@ -27,6 +28,7 @@ __global__ void __launch_bounds__(MV_BLOCK) fill_kernel(uint8_t *y, int64_t byte
 
 __global__ void __launch_bounds__(MV_BLOCK)
     range_kernel(void *y, uint32_t type, int64_t n, int64_t start, int64_t step, double fstart, double fstep) {
+    tni_start();
     const int64_t i = here();
     if (i >= n)
         return;
@@ -37,6 +39,7 @@ __global__ void __launch_bounds__(MV_BLOCK)
 }
 
 __global__ void __launch_bounds__(MV_BLOCK) eye_kernel(void *y, uint32_t type, int64_t n, int64_t cols, int64_t k) {
+    tni_start();
     const int64_t i = here();
     if (i < n)
         el_store_f64(type, y, i, i % cols - i / cols == k ? 1.0 : 0.0);
@@ -44,6 +47,7 @@ __global__ void __launch_bounds__(MV_BLOCK) eye_kernel(void *y, uint32_t type, i
 
 template <typename T>
 __global__ void __launch_bounds__(MV_BLOCK) trilu_kernel(const T *x, T *y, int64_t n, int64_t rows, int64_t cols, int64_t k, bool upper) {
+    tni_start();
     const int64_t i = here();
     if (i >= n)
         return;
@@ -59,6 +63,7 @@ __global__ void __launch_bounds__(MV_BLOCK) trilu_kernel(const T *x, T *y, int64
 template <typename T>
 __global__ void __launch_bounds__(MV_BLOCK)
     one_hot_kernel(const void *idx, uint32_t type, const T *values, T *y, int64_t n, int64_t depth, int64_t inner) {
+    tni_start();
     const int64_t i = here();
     if (i >= n)
         return;
@@ -73,6 +78,7 @@ struct Numbers {
 };
 
 __global__ void numbers_kernel(void *y, uint32_t type, uint32_t n, Numbers numbers) {
+    tni_start();
     if (threadIdx.x < n)
         el_store_i64(type, y, threadIdx.x, numbers.v[threadIdx.x]);
 }
@@ -84,7 +90,7 @@ unsigned blocks_for(int64_t n) {
 TnStatus numbers(TnKernelCall *call, uint32_t n, const Numbers &v, const char *op) {
     if (n == 0)
         return TN_OK;
-    numbers_kernel<<<1, 32, 0, call->stream->s>>>(call->out[0].data, (uint32_t)call->out[0].dtype, n, v);
+    (void)tni_launch_early(call->stream, numbers_kernel, 1, 32, 0, call->out[0].data, (uint32_t)call->out[0].dtype, n, v);
     return tni_cuda_launched(call, op);
 }
 
@@ -107,8 +113,8 @@ TnStatus tni_cuda_constant_of_shape(TnKernelCall *call) {
         pattern[i] = p->value[i % size];
     uint4 v;
     memcpy(&v, pattern, sizeof v);
-    fill_kernel<<<blocks_for(tni_div_up(bytes, 16)), MV_BLOCK, 0, call->stream->s>>>((uint8_t *)y->data, bytes, v,
-                                                                                     tni_is_aligned(y->data, 16));
+    (void)tni_launch_early(call->stream, fill_kernel, blocks_for(tni_div_up(bytes, 16)), MV_BLOCK, 0, (uint8_t *)y->data, bytes, v,
+                           tni_is_aligned(y->data, 16));
     return tni_cuda_launched(call, "constant_of_shape");
 }
 
@@ -118,9 +124,9 @@ TnStatus tni_cuda_range(TnKernelCall *call) {
     const int64_t n = tn_tensor_numel(y);
     if (n == 0)
         return TN_OK;
-    range_kernel<<<blocks_for(n), MV_BLOCK, 0, call->stream->s>>>(y->data, (uint32_t)y->dtype, n, tni_load_i64(s->dtype, s->data, 0),
-                                                                  tni_load_i64(d->dtype, d->data, 0), tni_load_f64(s->dtype, s->data, 0),
-                                                                  tni_load_f64(d->dtype, d->data, 0));
+    (void)tni_launch_early(call->stream, range_kernel, blocks_for(n), MV_BLOCK, 0, y->data, (uint32_t)y->dtype, n,
+                           tni_load_i64(s->dtype, s->data, 0), tni_load_i64(d->dtype, d->data, 0), tni_load_f64(s->dtype, s->data, 0),
+                           tni_load_f64(d->dtype, d->data, 0));
     return tni_cuda_launched(call, "range");
 }
 
@@ -131,8 +137,8 @@ TnStatus tni_cuda_eye_like(TnKernelCall *call) {
         return bad(call, "eye_like", "an output that has not rank 2");
     if (n == 0)
         return TN_OK;
-    eye_kernel<<<blocks_for(n), MV_BLOCK, 0, call->stream->s>>>(y->data, (uint32_t)y->dtype, n, y->dims[1],
-                                                                ((const TnEyeLikeParams *)call->params)->k);
+    (void)tni_launch_early(call->stream, eye_kernel, blocks_for(n), MV_BLOCK, 0, y->data, (uint32_t)y->dtype, n, y->dims[1],
+                           ((const TnEyeLikeParams *)call->params)->k);
     return tni_cuda_launched(call, "eye_like");
 }
 
@@ -146,9 +152,9 @@ TnStatus tni_cuda_trilu(TnKernelCall *call) {
     const int64_t rows = x->dims[x->rank - 2], cols = x->dims[x->rank - 1];
     const bool upper = ((const TnTriluParams *)call->params)->upper != 0, given = call->n_in > 1 && call->in[1].dtype != TN_UNDEFINED;
     const int64_t k = given ? tni_load_i64(call->in[1].dtype, call->in[1].data, 0) : 0;
-    TNI_SIZE_SWITCH(
-        tni_size_of(x->dtype), T,
-        (trilu_kernel<T><<<blocks_for(n), MV_BLOCK, 0, call->stream->s>>>((const T *)x->data, (T *)y->data, n, rows, cols, k, upper)));
+    TNI_SIZE_SWITCH(tni_size_of(x->dtype), T,
+                    ((void)tni_launch_early(call->stream, trilu_kernel<T>, blocks_for(n), MV_BLOCK, 0, (const T *)x->data, (T *)y->data, n,
+                                            rows, cols, k, upper)));
     return tni_cuda_launched(call, "trilu");
 }
 
@@ -164,8 +170,8 @@ TnStatus tni_cuda_one_hot(TnKernelCall *call) {
         return TN_OK;
     const int64_t inner = tni_numel_range(y, axis + 1, y->rank);
     TNI_SIZE_SWITCH(tni_size_of(y->dtype), T,
-                    (one_hot_kernel<T><<<blocks_for(n), MV_BLOCK, 0, call->stream->s>>>(
-                        idx->data, (uint32_t)idx->dtype, (const T *)values->data, (T *)y->data, n, depth, inner)));
+                    ((void)tni_launch_early(call->stream, one_hot_kernel<T>, blocks_for(n), MV_BLOCK, 0, idx->data, (uint32_t)idx->dtype,
+                                            (const T *)values->data, (T *)y->data, n, depth, inner)));
     return tni_cuda_launched(call, "one_hot");
 }
 

@@ -52,6 +52,7 @@ template <typename T> __device__ T constant(const Pad &p) {
 }
 
 template <typename T> __global__ void __launch_bounds__(MV_BLOCK) pad_kernel(const __grid_constant__ Pad p) {
+    tni_start();
     const int64_t i = (int64_t)blockIdx.x * MV_BLOCK + threadIdx.x;
     if (i >= p.total)
         return;
@@ -168,6 +169,6 @@ TnStatus tni_cuda_pad(TnKernelCall *call) {
     for (int32_t d = 0; d < p.rank && p.wide == 0; d++)
         p.div[d] = tni_div_make(p.dims[d]);
     const unsigned blocks = (unsigned)tni_div_up(p.total, MV_BLOCK);
-    TNI_SIZE_SWITCH(unit, T, (pad_kernel<T><<<blocks, MV_BLOCK, 0, call->stream->s>>>(p)));
+    TNI_SIZE_SWITCH(unit, T, ((void)tni_launch_early(call->stream, pad_kernel<T>, blocks, MV_BLOCK, 0, p)));
     return tni_cuda_launched(call, "pad");
 }

@@ -52,7 +52,7 @@ static TnStatus group(const Cut *c, uint32_t from, uint32_t to, int64_t *first, 
     p.width = tni_div_make(at);
     p.wide = p.total >= INT64_C(1) << 31;
     p.into_whole = c->into_whole;
-    tni_cuda_mv_parts(c->call->stream->s, &p, (size_t)unit);
+    tni_cuda_mv_parts(c->call->stream, &p, (size_t)unit);
     return tni_cuda_launched(c->call, c->op);
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Exchanges of two dims of which one may be short or odd: n runs of elements ("the runs") on one side, rows of n elements ("the mixed side")
- * on the other. In: an MvTurn of box.c. A block moves up to TURN_RUNS runs of `length` elements through shared memory.
+ * Exchanges of two dims of which one may be short or odd: n runs of elements ("the runs") on one side, rows of n elements ("the mixed
+ * side") on the other. In: an MvTurn of box.c. A block moves up to TURN_RUNS runs of `length` elements through shared memory.
  *
- * Invariants: shared memory holds the runs, each shifted so that its 16-byte pieces lie as they do in memory: pieces move whole whatever the
- * alignment of a run is, and only the first and the last piece of a run may be cut. Rows of the mixed side that touch each other are moved as
- * one line. 8 runs lie a piece further from the next 8, which spreads pieces of a row over the banks. */
+ * Invariants: shared memory holds the runs, each shifted so that its 16-byte pieces lie as they do in memory: pieces move whole whatever
+ * the alignment of a run is, and only the first and the last piece of a run may be cut. Rows of the mixed side that touch each other are
+ * moved as one line. 8 runs lie a piece further from the next 8, which spreads pieces of a row over the banks. */
 #include "backend/cuda/move/box.h"
 
 namespace {
@@ -151,6 +151,7 @@ template <typename T> struct Turn {
 };
 
 template <typename T> __global__ void __launch_bounds__(MV_BLOCK, 4) turn_kernel(const __grid_constant__ MvTurn p) {
+    tni_start();
     extern __shared__ uint4 turn_shared[];
     constexpr int V = Turn<T>::V;
     int64_t rest = blockIdx.x;
@@ -185,12 +186,12 @@ template <typename T> __global__ void __launch_bounds__(MV_BLOCK, 4) turn_kernel
     }
 }
 
-template <typename T> void launch_turn(cudaStream_t s, const MvTurn *p, unsigned blocks, size_t shared) {
-    turn_kernel<T><<<blocks, MV_BLOCK, shared, s>>>(*p);
+template <typename T> void launch_turn(const TnStream *s, const MvTurn *p, unsigned blocks, size_t shared) {
+    (void)tni_launch_early(s, turn_kernel<T>, blocks, MV_BLOCK, shared, *p);
 }
 } // namespace
 
-void tni_cuda_mv_turn(cudaStream_t s, const MvTurn *p, int64_t batch, size_t size) {
+void tni_cuda_mv_turn(const TnStream *s, const MvTurn *p, int64_t batch, size_t size) {
     const unsigned blocks = (unsigned)(p->len_tiles * p->run_tiles * batch);
     const int64_t runs = p->runs < TURN_RUNS ? p->runs : TURN_RUNS;
     const size_t shared = (size_t)(runs * p->pitch) * size + (size_t)(runs / 8 + 1) * 16;

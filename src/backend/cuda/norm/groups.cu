@@ -6,7 +6,9 @@
 
 #define THREADS 512
 
-template <typename T, int V> __global__ void __launch_bounds__(THREADS) tni_norm_groups_kernel(const __grid_constant__ TniCudaNormGroups a) {
+template <typename T, int V>
+__global__ void __launch_bounds__(THREADS) tni_norm_groups_kernel(const __grid_constant__ TniCudaNormGroups a) {
+    tni_start();
     __shared__ float shared[32];
     const int64_t base = blockIdx.x * a.n;
     const T *x = (const T *)a.x + base;
@@ -43,12 +45,13 @@ template <typename T, int V> __global__ void __launch_bounds__(THREADS) tni_norm
 
 TnStatus tni_cuda_norm_groups(TnKernelCall *call, const TniCudaNormGroups *a, TnDtype type, const char *what) {
     if (a->rows > INT32_MAX)
-        return TN_RAISE(call->err, TN_ERR_UNSUPPORTED, "%s: %lld groups are more than one launch takes (%d)", what, (long long)a->rows, INT32_MAX);
+        return TN_RAISE(call->err, TN_ERR_UNSUPPORTED, "%s: %lld groups are more than one launch takes (%d)", what, (long long)a->rows,
+                        INT32_MAX);
     TNI_FLOAT_SWITCH(type, T, {
         if (a->wide)
-            tni_norm_groups_kernel<T, TniWide<T>::n><<<(unsigned)a->rows, THREADS, 0, call->stream->s>>>(*a);
+            (void)tni_launch_early(call->stream, tni_norm_groups_kernel<T, TniWide<T>::n>, (unsigned)a->rows, THREADS, 0, *a);
         else
-            tni_norm_groups_kernel<T, 1><<<(unsigned)a->rows, THREADS, 0, call->stream->s>>>(*a);
+            (void)tni_launch_early(call->stream, tni_norm_groups_kernel<T, 1>, (unsigned)a->rows, THREADS, 0, *a);
     });
     return tni_cuda_launched(call, what);
 }
@@ -56,7 +59,9 @@ TnStatus tni_cuda_norm_groups(TnKernelCall *call, const TniCudaNormGroups *a, Tn
 /* ---- batch_norm ---- */
 
 /* LAST: neighbours are neighbouring channels; else they are of one channel (V divides inner). */
-template <typename T, int V, bool LAST> __global__ void __launch_bounds__(256) tni_norm_batch_kernel(const __grid_constant__ TniCudaBatchNorm a) {
+template <typename T, int V, bool LAST>
+__global__ void __launch_bounds__(256) tni_norm_batch_kernel(const __grid_constant__ TniCudaBatchNorm a) {
+    tni_start();
     const int64_t step = (int64_t)gridDim.x * 256 * V;
     for (int64_t i = ((int64_t)blockIdx.x * 256 + threadIdx.x) * V; i < a.n; i += step) {
         const int64_t channel = (LAST ? i : i / a.inner) % a.channels;
@@ -86,9 +91,9 @@ template <typename T, int V, bool LAST> __global__ void __launch_bounds__(256) t
 template <typename T, int V> static void batch_launch(TnKernelCall *call, const TniCudaBatchNorm &a) {
     const unsigned grid = tni_grid(call, a.n, 256 * V, 16);
     if (a.inner == 1)
-        tni_norm_batch_kernel<T, V, true><<<grid, 256, 0, call->stream->s>>>(a);
+        (void)tni_launch_early(call->stream, tni_norm_batch_kernel<T, V, true>, grid, 256, 0, a);
     else
-        tni_norm_batch_kernel<T, V, false><<<grid, 256, 0, call->stream->s>>>(a);
+        (void)tni_launch_early(call->stream, tni_norm_batch_kernel<T, V, false>, grid, 256, 0, a);
 }
 
 TnStatus tni_cuda_norm_batch(TnKernelCall *call, const TniCudaBatchNorm *a, TnDtype type) {

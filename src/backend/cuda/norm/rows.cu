@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * layer_norm, add_layer_norm and rms_norm: P threads of a block share a row and hold it in registers, N pieces of V elements each; one read,
- * one write. P is 8 (short rows, four to a warp), 32, or 256 (a block a row). Rows longer than that are read three times, from caches mostly.
- * The second pass also sums the deviations: what the mean, rounded to f32, is off by (rows far from zero).
- * y may be x: a row is whole in registers, or read by the threads that write it, before it is written. */
+ * layer_norm, add_layer_norm and rms_norm: P threads of a block share a row and hold it in registers, N pieces of V elements each; one
+ * read, one write. P is 8 or 16 (short rows, several to a warp), 32, or 256 (a block a row). Rows longer than that are read three times,
+ * from caches mostly. The second pass also sums the deviations: what the mean, rounded to f32, is off by (rows far from zero). y may be x:
+ * a row is whole in registers, or read by the threads that write it, before it is written. */
 #include "backend/cuda/norm/norm.h"
 
 #define THREADS 128 /* of blocks that hold several rows */
@@ -76,6 +76,33 @@ template <typename T, int V, int P, int N> TNI_DEVICE void rows_fetch(TniVec<T, 
             v[k] = *reinterpret_cast<const TniVec<T, V> *>((const T *)p + first + (k * P + lane) * V);
 }
 
+/* Scale and bias come from far away while the work in front ends: they are weights, mostly. */
+template <typename T, int V, int P, int N> TNI_DEVICE void rows_bring(const TniCudaNormRows &a, int lane) {
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        const int i = (k * P + lane) * V;
+        if (i < a.n && a.scale != NULL)
+            tni_prefetch((const T *)a.scale + i);
+        if (i < a.n && a.bias != NULL)
+            tni_prefetch((const T *)a.bias + i);
+    }
+}
+
+/* Two sums, their exchanges side by side. */
+template <int P> TNI_DEVICE void rows_sums(float &v, float &w, float *shared) {
+    if constexpr (P <= 32) {
+#pragma unroll
+        for (int step = P / 2; step > 0; step /= 2) {
+            const float x = __shfl_xor_sync(TNI_ALL, v, step), y = __shfl_xor_sync(TNI_ALL, w, step);
+            v += x;
+            w += y;
+        }
+    } else {
+        v = tni_block_sum(v, shared);
+        w = tni_block_sum(w, shared);
+    }
+}
+
 template <int P> TNI_DEVICE float rows_sum(float v, float *shared) {
     if constexpr (P <= 32)
         return tni_warp_sum<P>(v);
@@ -92,6 +119,9 @@ __global__ void __launch_bounds__(P > 32 ? P : THREADS) tni_norm_rows_kernel(con
     constexpr bool EARLY = V > 1 && N * V * (int)sizeof(T) <= 64; /* scale and bias are fetched while the sums wait for x; few registers */
     float s[N][V], total = 0.0f, mean = 0.0f, deviations = 0.0f, squares = 0.0f;
     TniVec<T, V> x[N], more[N], scale[N], bias[N];
+    if ((int)threadIdx.x < P && lane * V * (int)sizeof(T) % 128 == 0)
+        rows_bring<T, V, P, N>(a, lane);
+    tni_start();
     rows_fetch<T, V, P, N>(x, a.x, row * a.n, lane, a.n);
     if (a.residual != NULL)
         rows_fetch<T, V, P, N>(more, a.residual, row * a.n, lane, a.n);
@@ -129,8 +159,8 @@ __global__ void __launch_bounds__(P > 32 ? P : THREADS) tni_norm_rows_kernel(con
                 deviations += d;
                 squares = fmaf(d, d, squares);
             }
-    deviations = rows_sum<P>(deviations, shared);
-    const RowsStats r = rows_stats(a, mean, deviations, rows_sum<P>(squares, shared));
+    rows_sums<P>(deviations, squares, shared);
+    const RowsStats r = rows_stats(a, mean, deviations, squares);
     if (at >= a.rows)
         return;
 #pragma unroll
@@ -146,6 +176,7 @@ __global__ void __launch_bounds__(P > 32 ? P : THREADS) tni_norm_rows_kernel(con
 }
 
 template <typename T, int V> __global__ void __launch_bounds__(512) tni_norm_long_kernel(const __grid_constant__ TniCudaNormRows a) {
+    tni_start();
     __shared__ float shared[32];
     const int64_t row = blockIdx.x;
     const int step = (int)blockDim.x * V, first = (int)threadIdx.x * V;
@@ -175,31 +206,47 @@ template <typename T, int V> __global__ void __launch_bounds__(512) tni_norm_lon
     }
 }
 
-template <typename T, int V, int P, int N> static void rows_launch(const TniCudaNormRows &a, cudaStream_t s) {
+template <typename T, int V, int P, int N> static void rows_launch(const TniCudaNormRows &a, const TnStream *s) {
     constexpr int ROWS = P > 32 ? 1 : THREADS / P;
-    tni_norm_rows_kernel<T, V, P, N><<<(unsigned)tni_div_up(a.rows, ROWS), P > 32 ? P : THREADS, 0, s>>>(a);
+    (void)tni_launch_early(s, tni_norm_rows_kernel<T, V, P, N>, (unsigned)tni_div_up(a.rows, ROWS), P > 32 ? P : THREADS, 0, a);
 }
 
-/* The smallest kernel that holds the row. */
-template <typename T, int V> static void rows_by_length(const TniCudaNormRows &a, cudaStream_t s) {
+/* The smallest kernel that holds the row. Where there are rows enough for the whole GPU, few threads a row with several pieces each: more
+ * bytes are under way and sums are shorter; where there are not, a warp a row is done sooner. */
+template <typename T, int V> static void rows_by_length(const TniCudaNormRows &a, const TnStream *s) {
     if constexpr (V > 1) {
-        constexpr int E = 8 / V; /* pieces that hold 8 elements */
-        if (a.n <= 64)
-            rows_launch<T, V, 8, E>(a, s);
-        else if (a.n <= 256)
-            rows_launch<T, V, 32, E>(a, s);
-        else if (a.n <= 512)
-            rows_launch<T, V, 32, 2 * E>(a, s);
-        else if (a.n <= 768)
-            rows_launch<T, V, 32, 3 * E>(a, s);
-        else if (a.n <= 1024)
-            rows_launch<T, V, 32, 4 * E>(a, s);
-        else if (a.n <= 2048)
-            rows_launch<T, V, 256, E>(a, s);
-        else if (a.n <= 4096)
-            rows_launch<T, V, 256, 2 * E>(a, s);
+        const int pieces = a.n / V;
+        const bool many = a.rows >= (int64_t)s->dev->info.sm_count * (4 * THREADS / 8);
+        if (pieces <= 8)
+            rows_launch<T, V, 8, 1>(a, s);
+        else if (pieces <= 16)
+            rows_launch<T, V, 8, 2>(a, s);
+        else if (pieces <= 32 && !many)
+            rows_launch<T, V, 32, 1>(a, s);
+        else if (pieces <= 32)
+            rows_launch<T, V, 8, 4>(a, s);
+        else if (pieces <= 40 && many)
+            rows_launch<T, V, 8, 5>(a, s);
+        else if (pieces <= 48 && many)
+            rows_launch<T, V, 16, 3>(a, s);
+        else if (pieces <= 64 && many)
+            rows_launch<T, V, 16, 4>(a, s);
+        else if (pieces <= 64)
+            rows_launch<T, V, 32, 2>(a, s);
+        else if (pieces <= 96)
+            rows_launch<T, V, 32, 3>(a, s);
+        else if (pieces <= 128)
+            rows_launch<T, V, 32, 4>(a, s);
+        else if (V == 4 && pieces <= 192)
+            rows_launch<T, V, 32, 6>(a, s);
+        else if (pieces <= 256)
+            rows_launch<T, V, 256, 1>(a, s);
+        else if (pieces <= 512)
+            rows_launch<T, V, 256, 2>(a, s);
+        else if (V == 4 && pieces <= 1024)
+            rows_launch<T, V, 256, 4>(a, s);
         else
-            tni_norm_long_kernel<T, V><<<(unsigned)a.rows, 512, 0, s>>>(a);
+            (void)tni_launch_early(s, tni_norm_long_kernel<T, V>, (unsigned)a.rows, 512, 0, a);
     } else {
         if (a.n <= 128)
             rows_launch<T, 1, 32, 4>(a, s);
@@ -208,18 +255,19 @@ template <typename T, int V> static void rows_by_length(const TniCudaNormRows &a
         else if (a.n <= 4096)
             rows_launch<T, 1, 256, 16>(a, s);
         else
-            tni_norm_long_kernel<T, 1><<<(unsigned)a.rows, 512, 0, s>>>(a);
+            (void)tni_launch_early(s, tni_norm_long_kernel<T, 1>, (unsigned)a.rows, 512, 0, a);
     }
 }
 
 TnStatus tni_cuda_norm_rows(TnKernelCall *call, const TniCudaNormRows *a, TnDtype type, const char *what) {
     if (a->rows > INT32_MAX)
-        return TN_RAISE(call->err, TN_ERR_UNSUPPORTED, "%s: %lld rows are more than one launch takes (%d)", what, (long long)a->rows, INT32_MAX);
+        return TN_RAISE(call->err, TN_ERR_UNSUPPORTED, "%s: %lld rows are more than one launch takes (%d)", what, (long long)a->rows,
+                        INT32_MAX);
     TNI_FLOAT_SWITCH(type, T, {
         if (a->wide)
-            rows_by_length<T, TniWide<T>::n>(*a, call->stream->s);
+            rows_by_length<T, TniWide<T>::n>(*a, call->stream);
         else
-            rows_by_length<T, 1>(*a, call->stream->s);
+            rows_by_length<T, 1>(*a, call->stream);
     });
     return tni_cuda_launched(call, what);
 }

@@ -98,6 +98,7 @@ template <size_t A, size_t B> struct Width {
 
 template <typename TI, typename TO, bool CLAMP>
 __global__ void __launch_bounds__(PW_BLOCK) cast_kernel(const TI *__restrict__ x, TO *__restrict__ y, int64_t n, bool vec) {
+    tni_start();
     constexpr int V = Width<sizeof(TI), sizeof(TO)>::n;
     const int64_t unit = (int64_t)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (vec) {
@@ -126,9 +127,9 @@ template <typename TI, typename TO> void launch(TnKernelCall *call, int64_t n, b
         tni_is_aligned(x, sizeof(TI) * V > 16 ? 16 : sizeof(TI) * V) && tni_is_aligned(y, sizeof(TO) * V > 16 ? 16 : sizeof(TO) * V);
     const unsigned blocks = (unsigned)tni_div_up(vec ? tni_div_up(n, V) : n, PW_BLOCK);
     if (clamp)
-        cast_kernel<TI, TO, true><<<blocks, PW_BLOCK, 0, call->stream->s>>>(x, y, n, vec);
+        (void)tni_launch_early(call->stream, cast_kernel<TI, TO, true>, blocks, PW_BLOCK, 0, x, y, n, vec);
     else
-        cast_kernel<TI, TO, false><<<blocks, PW_BLOCK, 0, call->stream->s>>>(x, y, n, vec);
+        (void)tni_launch_early(call->stream, cast_kernel<TI, TO, false>, blocks, PW_BLOCK, 0, x, y, n, vec);
 }
 
 /* ---- any pair ---- */
@@ -144,6 +145,7 @@ __device__ double clamped(uint32_t to, double v) {
 }
 
 __global__ void __launch_bounds__(PW_BLOCK) cast_any(uint32_t from, const void *x, uint32_t to, void *y, int64_t n, uint32_t saturate) {
+    tni_start();
     const int64_t i = (int64_t)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (i >= n)
         return;
@@ -227,7 +229,7 @@ TnStatus tni_cuda_cast(TnKernelCall *call) {
         return TN_OK;
     }
     if (!launch_pair(call, n, saturate == 2))
-        cast_any<<<(unsigned)tni_div_up(n, PW_BLOCK), PW_BLOCK, 0, call->stream->s>>>((uint32_t)x->dtype, x->data, (uint32_t)y->dtype,
-                                                                                      y->data, n, saturate);
+        (void)tni_launch_early(call->stream, cast_any, (unsigned)tni_div_up(n, PW_BLOCK), PW_BLOCK, 0, (uint32_t)x->dtype, x->data,
+                               (uint32_t)y->dtype, y->data, n, saturate);
     return tni_cuda_launched(call, "cast");
 }

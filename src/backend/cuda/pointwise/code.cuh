@@ -33,6 +33,7 @@ template <> struct PwWide<double> { typedef double R; };
  * dim; the output is dense, so that unit u starts at element u * V. Results saturate. */
 template <typename F, int N, int V, typename TI, typename TO, typename R>
 __global__ void __launch_bounds__(PW_BLOCK) pw_kernel(const __grid_constant__ PwArgs p) {
+    tni_start();
     const unsigned long long unit = (unsigned long long)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (unit >= p.units)
         return;

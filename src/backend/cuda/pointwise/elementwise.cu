@@ -151,6 +151,7 @@ struct Types {
 };
 
 template <int N> __global__ void __launch_bounds__(PW_BLOCK) integer_kernel(const __grid_constant__ PwArgs p, Types t) {
+    tni_start();
     const unsigned long long unit = (unsigned long long)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (unit >= p.units)
         return;
@@ -169,6 +170,7 @@ template <int N> __global__ void __launch_bounds__(PW_BLOCK) integer_kernel(cons
 
 /* a ** b of two types that are not both integers. */
 __global__ void __launch_bounds__(PW_BLOCK) power_kernel(const __grid_constant__ PwArgs p, Types t) {
+    tni_start();
     const unsigned long long unit = (unsigned long long)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (unit >= p.units)
         return;
@@ -197,12 +199,12 @@ TnStatus tni_cuda_unary(TnKernelCall *call) {
     a.alpha = (double)u->alpha;
     a.beta = (double)u->beta;
     if (integers) {
-        integer_kernel<1><<<blocks, PW_BLOCK, 0, call->stream->s>>>(a, Types{(uint32_t)x->dtype, 0, (uint32_t)y->dtype});
+        (void)tni_launch_early(call->stream, integer_kernel<1>, blocks, PW_BLOCK, 0, a, Types{(uint32_t)x->dtype, 0, (uint32_t)y->dtype});
     } else {
         const PwKernel *table = unary_table(x->dtype);
         if (table == nullptr || u->fn >= TN_UNARY_COUNT || table[u->fn] == nullptr)
             return TN_RAISE(call->err, TN_ERR_INTERNAL, "unary: no CUDA kernel for function %u on %s", u->fn, tn_dtype_name(x->dtype));
-        table[u->fn]<<<blocks, PW_BLOCK, 0, call->stream->s>>>(a);
+        (void)tni_launch_early(call->stream, table[u->fn], blocks, PW_BLOCK, 0, a);
     }
     return tni_cuda_launched(call, "unary");
 }
@@ -219,14 +221,14 @@ TnStatus tni_cuda_binary(TnKernelCall *call) {
     a.fn = fn;
     const Types t = {(uint32_t)x->dtype, (uint32_t)b->dtype, (uint32_t)y->dtype};
     if (integers) {
-        integer_kernel<2><<<blocks, PW_BLOCK, 0, call->stream->s>>>(a, t);
+        (void)tni_launch_early(call->stream, integer_kernel<2>, blocks, PW_BLOCK, 0, a, t);
     } else if (mixed) {
-        power_kernel<<<blocks, PW_BLOCK, 0, call->stream->s>>>(a, t);
+        (void)tni_launch_early(call->stream, power_kernel, blocks, PW_BLOCK, 0, a, t);
     } else {
         const PwKernel *table = binary_table(x->dtype);
         if (table == nullptr || fn >= TN_BINARY_COUNT || table[fn] == nullptr)
             return TN_RAISE(call->err, TN_ERR_INTERNAL, "binary: no CUDA kernel for function %u on %s", fn, tn_dtype_name(x->dtype));
-        table[fn]<<<blocks, PW_BLOCK, 0, call->stream->s>>>(a);
+        (void)tni_launch_early(call->stream, table[fn], blocks, PW_BLOCK, 0, a);
     }
     return tni_cuda_launched(call, "binary");
 }

@@ -61,6 +61,7 @@ __device__ __noinline__ float binary(uint32_t fn, float a, float b) {
 }
 
 __global__ void __launch_bounds__(PW_BLOCK) program_kernel(const __grid_constant__ PwArgs a, const __grid_constant__ Program g) {
+    tni_start();
     __shared__ float regs[TN_PW_MAX_REGS][PW_BLOCK];
     const unsigned t = threadIdx.x;
     const unsigned long long unit = (unsigned long long)blockIdx.x * PW_BLOCK + t;
@@ -107,7 +108,7 @@ TnStatus tni_cuda_pointwise(TnKernelCall *call) {
     TN_TRY(tni_cuda_pw_args(call, call->in, call->n_in, &call->out[0], 1, &a, &blocks));
     if (blocks == 0)
         return TN_OK;
-    program_kernel<<<blocks, PW_BLOCK, 0, call->stream->s>>>(a, g);
+    (void)tni_launch_early(call->stream, program_kernel, blocks, PW_BLOCK, 0, a, g);
     return tni_cuda_launched(call, "pointwise");
 }
 

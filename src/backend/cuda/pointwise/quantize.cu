@@ -32,6 +32,7 @@ __device__ double round_to(uint32_t type, double v) {
 }
 
 __global__ void __launch_bounds__(PW_BLOCK) quantize_kernel(const __grid_constant__ Quantize q) {
+    tni_start();
     const int64_t i = (int64_t)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (i >= q.n)
         return;
@@ -47,6 +48,7 @@ __global__ void __launch_bounds__(PW_BLOCK) quantize_kernel(const __grid_constan
 }
 
 __global__ void __launch_bounds__(PW_BLOCK) dequantize_kernel(const __grid_constant__ Quantize q) {
+    tni_start();
     const int64_t i = (int64_t)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (i >= q.n)
         return;
@@ -93,7 +95,7 @@ TnStatus tni_cuda_quantize(TnKernelCall *call) {
     TN_TRY(setup(call, "quantize_linear", &q));
     if (q.n == 0)
         return TN_OK;
-    quantize_kernel<<<(unsigned)tni_div_up(q.n, PW_BLOCK), PW_BLOCK, 0, call->stream->s>>>(q);
+    (void)tni_launch_early(call->stream, quantize_kernel, (unsigned)tni_div_up(q.n, PW_BLOCK), PW_BLOCK, 0, q);
     return tni_cuda_launched(call, "quantize_linear");
 }
 
@@ -102,6 +104,6 @@ TnStatus tni_cuda_dequantize(TnKernelCall *call) {
     TN_TRY(setup(call, "dequantize_linear", &q));
     if (q.n == 0)
         return TN_OK;
-    dequantize_kernel<<<(unsigned)tni_div_up(q.n, PW_BLOCK), PW_BLOCK, 0, call->stream->s>>>(q);
+    (void)tni_launch_early(call->stream, dequantize_kernel, (unsigned)tni_div_up(q.n, PW_BLOCK), PW_BLOCK, 0, q);
     return tni_cuda_launched(call, "dequantize_linear");
 }

@@ -23,6 +23,7 @@ template <typename T, int V> __device__ void fetch(const void *base, long long a
 }
 
 template <typename T, int V> __global__ void __launch_bounds__(PW_BLOCK) where_kernel(const __grid_constant__ PwArgs p) {
+    tni_start();
     const unsigned long long unit = (unsigned long long)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (unit >= p.units)
         return;
@@ -59,6 +60,7 @@ struct Bounds {
 
 template <typename T, int V, typename R>
 __global__ void __launch_bounds__(PW_BLOCK) clip_kernel(const __grid_constant__ PwArgs p, Bounds b) {
+    tni_start();
     const unsigned long long unit = (unsigned long long)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (unit >= p.units)
         return;
@@ -86,6 +88,7 @@ __global__ void __launch_bounds__(PW_BLOCK) clip_kernel(const __grid_constant__ 
 }
 
 __global__ void __launch_bounds__(PW_BLOCK) clip_integers(const __grid_constant__ PwArgs p, Bounds b, uint32_t type) {
+    tni_start();
     const unsigned long long unit = (unsigned long long)blockIdx.x * PW_BLOCK + threadIdx.x;
     if (unit >= p.units)
         return;
@@ -110,7 +113,7 @@ TnStatus tni_cuda_where(TnKernelCall *call) {
     TN_TRY(tni_cuda_pw_args(call, call->in, 3, &call->out[0], size == 0 ? 1 : (uint32_t)(16 / size), &a, &blocks));
     if (blocks == 0)
         return TN_OK;
-    TNI_SIZE_SWITCH(size, T, (where_kernel<T, (int)(16 / sizeof(T))><<<blocks, PW_BLOCK, 0, call->stream->s>>>(a)));
+    TNI_SIZE_SWITCH(size, T, ((void)tni_launch_early(call->stream, where_kernel<T, (int)(16 / sizeof(T))>, blocks, PW_BLOCK, 0, a)));
     return tni_cuda_launched(call, "where");
 }
 
@@ -132,16 +135,16 @@ TnStatus tni_cuda_clip(TnKernelCall *call) {
                             &a, &blocks));
     if (blocks == 0)
         return TN_OK;
-    cudaStream_t s = call->stream->s;
+    const TnStream *s = call->stream;
     if (x->dtype == TN_F32)
-        clip_kernel<float, 4, float><<<blocks, PW_BLOCK, 0, s>>>(a, b);
+        (void)tni_launch_early(s, clip_kernel<float, 4, float>, blocks, PW_BLOCK, 0, a, b);
     else if (x->dtype == TN_F16)
-        clip_kernel<PwHalf, 8, float><<<blocks, PW_BLOCK, 0, s>>>(a, b);
+        (void)tni_launch_early(s, clip_kernel<PwHalf, 8, float>, blocks, PW_BLOCK, 0, a, b);
     else if (x->dtype == TN_BF16)
-        clip_kernel<PwBrain, 8, float><<<blocks, PW_BLOCK, 0, s>>>(a, b);
+        (void)tni_launch_early(s, clip_kernel<PwBrain, 8, float>, blocks, PW_BLOCK, 0, a, b);
     else if (x->dtype == TN_F64)
-        clip_kernel<double, 1, double><<<blocks, PW_BLOCK, 0, s>>>(a, b);
+        (void)tni_launch_early(s, clip_kernel<double, 1, double>, blocks, PW_BLOCK, 0, a, b);
     else
-        clip_integers<<<blocks, PW_BLOCK, 0, s>>>(a, b, (uint32_t)x->dtype);
+        (void)tni_launch_early(s, clip_integers, blocks, PW_BLOCK, 0, a, b, (uint32_t)x->dtype);
     return tni_cuda_launched(call, "clip");
 }

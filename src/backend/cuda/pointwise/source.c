@@ -16,7 +16,11 @@ static const char *const texts[] = {
 #undef CODE
 };
 
-static const char prelude[] = "typedef float W;\n#define FN(name) name##f\n";
+/* The second entry tells the loader that tenon_step waits for the work before it, as kernels of tni_launch_early do. */
+static const char prelude[] = "typedef float W;\n#define FN(name) name##f\nextern \"C\" __global__ void tenon_early(void) {}\n"
+                              "__device__ __forceinline__ void pw_start(void) {\n#if __CUDA_ARCH__ >= 900\n"
+                              "    asm volatile(\"griddepcontrol.wait;\" ::: \"memory\");\n"
+                              "    asm volatile(\"griddepcontrol.launch_dependents;\" ::: \"memory\");\n#endif\n}\n";
 
 typedef struct Text {
     char *dst;
@@ -113,7 +117,7 @@ static void kernel(Text *t, const TnKernelQuery *q, uint32_t width) {
     put(t, "extern \"C\" __global__ void __launch_bounds__(%d) tenon_step(const __grid_constant__ PwArgs p) {\n", PW_BLOCK);
     put(t, "    const unsigned long long unit = (unsigned long long)blockIdx.x * %d + threadIdx.x;\n", PW_BLOCK);
     put(t, "    if (unit >= p.units)\n        return;\n    long long at[%u];\n", q->n_in);
-    put(t, "    unsigned long long col = pw_place<%u>(p, unit, at);\n    if (p.vec == 0) {\n", q->n_in);
+    put(t, "    unsigned long long col = pw_place<%u>(p, unit, at);\n    pw_start();\n    if (p.vec == 0) {\n", q->n_in);
     one_element(t, q, "        ", "unit");
     put(t, "        return;\n    }\n    col *= %u;\n    if (col + %u <= p.inner) {\n        W y[%u];\n", width, width, width);
     for (uint32_t k = 0; k < q->n_in; k++)

@@ -227,7 +227,7 @@ bool reduction(const TnPoolParams *p, const TnTensor *x, RdShape *r) {
     return tni_cuda_rd_shape(&q, x, r);
 }
 
-void reduce(cudaStream_t s, const RdShape *r) {
+void reduce(const TnStream *s, const RdShape *r) {
     if (r->x_type == TN_F32)
         tni_cuda_rd_f32(s, r);
     else if (r->x_type == TN_F16)
@@ -254,7 +254,7 @@ TnStatus tni_cuda_pool(TnKernelCall *call) {
         const size_t need = r.splits > 1 ? (size_t)(r.splits * r.outputs) * 2 * sizeof(double) : 0;
         if (call->scratch_bytes < need)
             return TN_RAISE(call->err, TN_ERR_INTERNAL, "pool needs %zu bytes of scratch memory, was given %zu", need, call->scratch_bytes);
-        reduce(s, &r);
+        reduce(call->stream, &r);
     } else if (c.index == nullptr && c.kind != TN_POOL_LP && tni_is_real((TnDtype)c.type)) {
         TNI_FLOAT_SWITCH((TnDtype)c.type, T, launch_floats<T>(s, c, outputs));
     } else {

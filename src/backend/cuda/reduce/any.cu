@@ -92,6 +92,7 @@ __device__ Wide one_element(const RdShape &r, bool exact, int64_t at) {
 
 /* A block an output. */
 __global__ void __launch_bounds__(RD_BLOCK) any_kernel(const __grid_constant__ RdShape r) {
+    tni_start();
     __shared__ Wide part[RD_BLOCK];
     const bool exact = stays(r), u = r.x_type == TN_U64;
     const int64_t output = blockIdx.x, base = rd_base(r, output);
@@ -154,6 +155,7 @@ __device__ void better(uint32_t last, uint64_t &k, int64_t &i, uint64_t k2, int6
 
 /* G threads an output (1, 32 or a block). */
 template <int G> __global__ void __launch_bounds__(RD_BLOCK) arg_kernel(const __grid_constant__ Arg p) {
+    tni_start();
     __shared__ uint64_t keys[RD_BLOCK / 32];
     __shared__ int64_t places[RD_BLOCK / 32];
     const int64_t output = (int64_t)blockIdx.x * (RD_BLOCK / G) + threadIdx.x / G, outputs = p.outer * p.inner;
@@ -216,6 +218,7 @@ __device__ int64_t sum(int64_t a, int64_t b) {
 
 /* A thread a line: neighbouring lines are neighbours in memory. */
 template <typename V> __global__ void __launch_bounds__(RD_BLOCK) cumsum_lines(const __grid_constant__ Sums p) {
+    tni_start();
     const int64_t line = (int64_t)blockIdx.x * RD_BLOCK + threadIdx.x;
     if (line >= p.outer * p.inner)
         return;
@@ -233,6 +236,7 @@ template <typename V> __global__ void __launch_bounds__(RD_BLOCK) cumsum_lines(c
 
 /* A block a line: scans of RD_BLOCK elements, one after the other. */
 template <typename V> __global__ void __launch_bounds__(RD_BLOCK) cumsum_blocks(const __grid_constant__ Sums p) {
+    tni_start();
     __shared__ V warps[RD_BLOCK / 32];
     const int64_t line = blockIdx.x, base = line / p.inner * p.n * p.inner + line % p.inner;
     const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
@@ -286,8 +290,8 @@ bool around(const TnTensor *x, int64_t axis, int64_t *outer, int64_t *n, int64_t
 }
 } // namespace
 
-void tni_cuda_rd_any(cudaStream_t s, const RdShape *r) {
-    any_kernel<<<(unsigned)r->outputs, RD_BLOCK, 0, s>>>(*r);
+void tni_cuda_rd_any(const TnStream *s, const RdShape *r) {
+    (void)tni_launch_early(s, any_kernel, (unsigned)r->outputs, RD_BLOCK, 0, *r);
 }
 
 TnStatus tni_cuda_reduce(TnKernelCall *call) {
@@ -308,13 +312,13 @@ TnStatus tni_cuda_reduce(TnKernelCall *call) {
     if (call->scratch_bytes < need)
         return TN_RAISE(call->err, TN_ERR_INTERNAL, "reduce needs %zu bytes of scratch memory, was given %zu", need, call->scratch_bytes);
     if (x->dtype == TN_F32)
-        tni_cuda_rd_f32(call->stream->s, &r);
+        tni_cuda_rd_f32(call->stream, &r);
     else if (x->dtype == TN_F16)
-        tni_cuda_rd_f16(call->stream->s, &r);
+        tni_cuda_rd_f16(call->stream, &r);
     else if (x->dtype == TN_BF16)
-        tni_cuda_rd_bf16(call->stream->s, &r);
+        tni_cuda_rd_bf16(call->stream, &r);
     else
-        tni_cuda_rd_any(call->stream->s, &r);
+        tni_cuda_rd_any(call->stream, &r);
     return tni_cuda_launched(call, "reduce");
 }
 
@@ -334,13 +338,13 @@ TnStatus tni_cuda_arg_reduce(TnKernelCall *call) {
     p.type = (uint32_t)call->in[0].dtype;
     p.is_max = a->is_max;
     p.last = a->select_last;
-    cudaStream_t s = call->stream->s;
+    const TnStream *s = call->stream;
     if (p.inner > 1 && outputs >= 8192)
-        arg_kernel<1><<<(unsigned)tni_div_up(outputs, RD_BLOCK), RD_BLOCK, 0, s>>>(p);
+        (void)tni_launch_early(s, arg_kernel<1>, (unsigned)tni_div_up(outputs, RD_BLOCK), RD_BLOCK, 0, p);
     else if (p.n <= 1024)
-        arg_kernel<32><<<(unsigned)tni_div_up(outputs, RD_BLOCK / 32), RD_BLOCK, 0, s>>>(p);
+        (void)tni_launch_early(s, arg_kernel<32>, (unsigned)tni_div_up(outputs, RD_BLOCK / 32), RD_BLOCK, 0, p);
     else
-        arg_kernel<RD_BLOCK><<<(unsigned)outputs, RD_BLOCK, 0, s>>>(p);
+        (void)tni_launch_early(s, arg_kernel<RD_BLOCK>, (unsigned)outputs, RD_BLOCK, 0, p);
     return tni_cuda_launched(call, "arg_reduce");
 }
 
@@ -363,16 +367,16 @@ TnStatus tni_cuda_cumsum(TnKernelCall *call) {
     p.type = (uint32_t)call->in[0].dtype;
     p.exclusive = c->exclusive;
     p.reverse = c->reverse;
-    cudaStream_t s = call->stream->s;
+    const TnStream *s = call->stream;
     const bool by_lines = p.inner > 1 && lines >= 4096, exact = is_exact(call->in[0].dtype);
     const unsigned blocks = (unsigned)(by_lines ? tni_div_up(lines, RD_BLOCK) : lines);
     if (by_lines && exact)
-        cumsum_lines<int64_t><<<blocks, RD_BLOCK, 0, s>>>(p);
+        (void)tni_launch_early(s, cumsum_lines<int64_t>, blocks, RD_BLOCK, 0, p);
     else if (by_lines)
-        cumsum_lines<double><<<blocks, RD_BLOCK, 0, s>>>(p);
+        (void)tni_launch_early(s, cumsum_lines<double>, blocks, RD_BLOCK, 0, p);
     else if (exact)
-        cumsum_blocks<int64_t><<<blocks, RD_BLOCK, 0, s>>>(p);
+        (void)tni_launch_early(s, cumsum_blocks<int64_t>, blocks, RD_BLOCK, 0, p);
     else
-        cumsum_blocks<double><<<blocks, RD_BLOCK, 0, s>>>(p);
+        (void)tni_launch_early(s, cumsum_blocks<double>, blocks, RD_BLOCK, 0, p);
     return tni_cuda_launched(call, "cumsum");
 }

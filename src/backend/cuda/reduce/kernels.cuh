@@ -134,6 +134,7 @@ template <int C, typename T> TNI_DEVICE void rd_emit(const RdShape &r, int64_t o
 
 /* ---- by rows: G threads an output ---- */
 template <int C, typename T, int G> __global__ void __launch_bounds__(RD_BLOCK) row_kernel(const __grid_constant__ RdShape r) {
+    tni_start();
     constexpr int V = 16 / (int)sizeof(T);
     __shared__ State<C> part[RD_BLOCK / 32];
     const int64_t output = (int64_t)blockIdx.x * (RD_BLOCK / G) + threadIdx.x / G, split = blockIdx.y;
@@ -170,6 +171,7 @@ template <int C, typename T, int G> __global__ void __launch_bounds__(RD_BLOCK) 
 
 /* ---- by columns: V neighbouring outputs a thread, RD_ROWS threads share the elements ---- */
 template <int C, typename T, int V> __global__ void __launch_bounds__(RD_BLOCK) column_kernel(const __grid_constant__ RdShape r) {
+    tni_start();
     __shared__ State<C> part[RD_ROWS][RD_COLUMNS * V];
     const int tx = (int)threadIdx.x % RD_COLUMNS, ty = (int)threadIdx.x / RD_COLUMNS;
     const int64_t output = ((int64_t)blockIdx.x * RD_COLUMNS + tx) * V, split = blockIdx.y;
@@ -205,6 +207,7 @@ template <int C, typename T, int V> __global__ void __launch_bounds__(RD_BLOCK) 
 
 /* ---- joins the splits, in order ---- */
 template <int C, typename T> __global__ void __launch_bounds__(RD_BLOCK) finish_kernel(const __grid_constant__ RdShape r) {
+    tni_start();
     typedef typename Acc<C>::A A;
     const int64_t output = (int64_t)blockIdx.x * RD_BLOCK + threadIdx.x;
     if (output >= r.outputs)
@@ -219,21 +222,21 @@ template <int C, typename T> __global__ void __launch_bounds__(RD_BLOCK) finish_
     rd_emit<C, T>(one, output, 0, s);
 }
 
-template <int C, typename T> void rd_class(cudaStream_t st, const RdShape *r) {
+template <int C, typename T> void rd_class(const TnStream *st, const RdShape *r) {
     const unsigned splits = (unsigned)r->splits;
     if (r->by_columns != 0 && r->vec != 0)
-        column_kernel<C, T, 4><<<dim3((unsigned)tni_div_up(r->outputs, RD_COLUMNS * 4), splits), RD_BLOCK, 0, st>>>(*r);
+        (void)tni_launch_early(st, column_kernel<C, T, 4>, dim3((unsigned)tni_div_up(r->outputs, RD_COLUMNS * 4), splits), RD_BLOCK, 0, *r);
     else if (r->by_columns != 0)
-        column_kernel<C, T, 1><<<dim3((unsigned)tni_div_up(r->outputs, RD_COLUMNS), splits), RD_BLOCK, 0, st>>>(*r);
+        (void)tni_launch_early(st, column_kernel<C, T, 1>, dim3((unsigned)tni_div_up(r->outputs, RD_COLUMNS), splits), RD_BLOCK, 0, *r);
     else if (r->count <= 1024)
-        row_kernel<C, T, 32><<<dim3((unsigned)tni_div_up(r->outputs, RD_BLOCK / 32), splits), RD_BLOCK, 0, st>>>(*r);
+        (void)tni_launch_early(st, row_kernel<C, T, 32>, dim3((unsigned)tni_div_up(r->outputs, RD_BLOCK / 32), splits), RD_BLOCK, 0, *r);
     else
-        row_kernel<C, T, RD_BLOCK><<<dim3((unsigned)r->outputs, splits), RD_BLOCK, 0, st>>>(*r);
+        (void)tni_launch_early(st, row_kernel<C, T, RD_BLOCK>, dim3((unsigned)r->outputs, splits), RD_BLOCK, 0, *r);
     if (r->splits > 1)
-        finish_kernel<C, T><<<(unsigned)tni_div_up(r->outputs, RD_BLOCK), RD_BLOCK, 0, st>>>(*r);
+        (void)tni_launch_early(st, finish_kernel<C, T>, (unsigned)tni_div_up(r->outputs, RD_BLOCK), RD_BLOCK, 0, *r);
 }
 
-template <typename T> void rd_launch(cudaStream_t s, const RdShape *r) {
+template <typename T> void rd_launch(const TnStream *s, const RdShape *r) {
     switch (tni_cuda_rd_class(r->fn)) {
     case RD_SUM:
         rd_class<RD_SUM, T>(s, r);

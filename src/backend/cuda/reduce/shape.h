@@ -40,10 +40,10 @@ RdClass tni_cuda_rd_class(uint32_t fn);
 size_t tni_cuda_rd_scratch(int64_t outputs);
 
 /* Kernels of one element type. */
-void tni_cuda_rd_f32(cudaStream_t s, const RdShape *r);
-void tni_cuda_rd_f16(cudaStream_t s, const RdShape *r);
-void tni_cuda_rd_bf16(cudaStream_t s, const RdShape *r);
-void tni_cuda_rd_any(cudaStream_t s, const RdShape *r); /* any type, in double or int64 */
+void tni_cuda_rd_f32(const TnStream *s, const RdShape *r);
+void tni_cuda_rd_f16(const TnStream *s, const RdShape *r);
+void tni_cuda_rd_bf16(const TnStream *s, const RdShape *r);
+void tni_cuda_rd_any(const TnStream *s, const RdShape *r); /* any type, in double or int64 */
 
 #ifdef __cplusplus
 }

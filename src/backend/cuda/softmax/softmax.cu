@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Softmax kernels. Along the last axis: P threads share a row and hold it in registers, N pieces of V elements each (P 8, 32 or 256), or, for
- * long rows, read it three times. Along another axis: a thread a distribution, neighbours side by side, two readings. A row with NaN, with
- * +inf or of -inf alone becomes NaN, as the mathematics has it. y may be x. */
+ * Softmax kernels. Along the last axis: P threads share a row and hold it in registers, N pieces of V elements each (P 8, 32 or 256), or,
+ * for long rows, read it three times. Along another axis: a thread a distribution, neighbours side by side, two readings. A row with NaN,
+ * with +inf or of -inf alone becomes NaN, as the mathematics has it. y may be x. */
 #include "backend/cuda/softmax/softmax.h"
 
 #define THREADS 128
@@ -27,6 +27,7 @@ template <int P> TNI_DEVICE float softmax_max(float v, float *shared) {
 
 template <typename T, int V, int P, int N>
 __global__ void __launch_bounds__(P > 32 ? P : THREADS) tni_softmax_rows_kernel(const __grid_constant__ TniCudaSoftmax a) {
+    tni_start();
     constexpr int ROWS = P > 32 ? 1 : THREADS / P;
     __shared__ float shared[32];
     const int lane = (int)threadIdx.x % P;
@@ -68,6 +69,7 @@ __global__ void __launch_bounds__(P > 32 ? P : THREADS) tni_softmax_rows_kernel(
 }
 
 template <typename T, int V> __global__ void __launch_bounds__(512) tni_softmax_long_kernel(const __grid_constant__ TniCudaSoftmax a) {
+    tni_start();
     __shared__ float shared[32];
     const T *x = (const T *)a.x + blockIdx.x * (int64_t)a.n;
     T *y = (T *)a.y + blockIdx.x * (int64_t)a.n;
@@ -100,6 +102,7 @@ template <typename T, int V> __global__ void __launch_bounds__(512) tni_softmax_
 
 /* inner > 1. The sum follows the maximum as it grows. -inf adds nothing; NaN and +inf make the sum NaN for good. */
 template <typename T> __global__ void __launch_bounds__(THREADS) tni_softmax_strided_kernel(const __grid_constant__ TniCudaSoftmax a) {
+    tni_start();
     for (int64_t at = tni_thread(); at < a.outer * a.inner; at += tni_threads()) {
         const int64_t base = at / a.inner * a.n * a.inner + at % a.inner;
         const T *x = (const T *)a.x + base;
@@ -122,12 +125,12 @@ template <typename T> __global__ void __launch_bounds__(THREADS) tni_softmax_str
     }
 }
 
-template <typename T, int V, int P, int N> static void softmax_rows(const TniCudaSoftmax &a, cudaStream_t s) {
+template <typename T, int V, int P, int N> static void softmax_rows(const TniCudaSoftmax &a, const TnStream *s) {
     constexpr int ROWS = P > 32 ? 1 : THREADS / P;
-    tni_softmax_rows_kernel<T, V, P, N><<<(unsigned)tni_div_up(a.outer, ROWS), P > 32 ? P : THREADS, 0, s>>>(a);
+    (void)tni_launch_early(s, tni_softmax_rows_kernel<T, V, P, N>, (unsigned)tni_div_up(a.outer, ROWS), P > 32 ? P : THREADS, 0, a);
 }
 
-template <typename T, int V> static void softmax_by_length(const TniCudaSoftmax &a, cudaStream_t s) {
+template <typename T, int V> static void softmax_by_length(const TniCudaSoftmax &a, const TnStream *s) {
     if constexpr (V > 1) {
         constexpr int E = 8 / V; /* pieces that hold 8 elements */
         if (a.n <= 64)
@@ -139,7 +142,7 @@ template <typename T, int V> static void softmax_by_length(const TniCudaSoftmax 
         else if (a.n <= 4096)
             softmax_rows<T, V, 256, 2 * E>(a, s);
         else
-            tni_softmax_long_kernel<T, V><<<(unsigned)a.outer, 512, 0, s>>>(a);
+            (void)tni_launch_early(s, tni_softmax_long_kernel<T, V>, (unsigned)a.outer, 512, 0, a);
     } else {
         if (a.n <= 32)
             softmax_rows<T, 1, 8, 4>(a, s);
@@ -150,20 +153,22 @@ template <typename T, int V> static void softmax_by_length(const TniCudaSoftmax 
         else if (a.n <= 4096)
             softmax_rows<T, 1, 256, 16>(a, s);
         else
-            tni_softmax_long_kernel<T, 1><<<(unsigned)a.outer, 512, 0, s>>>(a);
+            (void)tni_launch_early(s, tni_softmax_long_kernel<T, 1>, (unsigned)a.outer, 512, 0, a);
     }
 }
 
 TnStatus tni_cuda_softmax_launch(TnKernelCall *call, const TniCudaSoftmax *a, TnDtype type) {
     if (a->outer > INT32_MAX)
-        return TN_RAISE(call->err, TN_ERR_UNSUPPORTED, "softmax: %lld rows are more than one launch takes (%d)", (long long)a->outer, INT32_MAX);
+        return TN_RAISE(call->err, TN_ERR_UNSUPPORTED, "softmax: %lld rows are more than one launch takes (%d)", (long long)a->outer,
+                        INT32_MAX);
     TNI_FLOAT_SWITCH(type, T, {
         if (a->inner > 1)
-            tni_softmax_strided_kernel<T><<<tni_grid(call, a->outer * a->inner, THREADS, 32), THREADS, 0, call->stream->s>>>(*a);
+            (void)tni_launch_early(call->stream, tni_softmax_strided_kernel<T>, tni_grid(call, a->outer * a->inner, THREADS, 32), THREADS,
+                                   0, *a);
         else if (a->wide)
-            softmax_by_length<T, TniWide<T>::n>(*a, call->stream->s);
+            softmax_by_length<T, TniWide<T>::n>(*a, call->stream);
         else
-            softmax_by_length<T, 1>(*a, call->stream->s);
+            softmax_by_length<T, 1>(*a, call->stream);
     });
     return tni_cuda_launched(call, "softmax");
 }
