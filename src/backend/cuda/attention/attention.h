@@ -29,7 +29,8 @@ typedef struct TniCudaAttnView {
     uint32_t pairs; /* ... two elements at a time */
 } TniCudaAttnView;
 
-/* Added to score (b, h, i, j): p[b * sb + h * sh + i * si + j * sj]; p NULL: absent. */
+/* Added to score (b, h, i, j): p[b * sb + h * sh + i * si + j * sj]; p NULL: absent. Rows may be longer than there are keys (si > sk); what
+ * lies behind them may be anything. */
 typedef struct TniCudaAttnBias {
     const char *p, *end; /* the tensor's bytes */
     int64_t sb, sh, si, sj;

@@ -34,13 +34,14 @@ static bool view_of(const TnTensor *t, uint32_t layout, uint32_t off, int64_t he
     return true;
 }
 
+/* Rows may be padded: strides come from the real dims. */
 static bool bias_of(const TnTensor *t, const TniCudaAttn *a, TnDtype T, TniCudaAttnBias *v) {
-    const int64_t want[4] = {a->b, a->h, a->sq, a->sk};
+    const int64_t want[4] = {a->b, a->h, a->sq, a->sk}, padded = tni_div_up(a->sk, TN_BIAS_PAD) * TN_BIAS_PAD;
     int64_t stride[4] = {0, 0, 0, 0}, step = 1;
     if ((t->dtype != TN_F32 && t->dtype != T) || t->rank > 4)
         return false;
     for (int32_t i = t->rank - 1, at = 3; i >= 0; i--, at--) {
-        if (t->dims[i] != 1 && t->dims[i] != want[at])
+        if (t->dims[i] != 1 && t->dims[i] != want[at] && (at != 3 || t->dims[i] != padded))
             return false;
         stride[at] = t->dims[i] == 1 ? 0 : step;
         step *= t->dims[i];

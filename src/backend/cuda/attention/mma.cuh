@@ -10,7 +10,7 @@
  * Shared rows of keys and values are DP elements (head size padded with zeros to 32, 64, 128, 256), their 16-byte chunks permuted so that the
  * eight rows of an ldmatrix lie in different banks. Rows of a dense bias start anywhere (709 keys: every other row is odd): whole 16-byte
  * chunks around the wanted ones are copied, and a row's elements are found `shift` elements later. Biases that are the same for all queries
- * become one f32 vector a tile, -inf beyond the last key: that is also the mask of the tail.
+ * become one f32 vector a tile, -inf beyond the last key: that is also the mask of the tail. What a dense bias has there is hidden.
  *
  * Registers of a product, g = lane / 4, t = lane % 4: A: (g, 2t..) (g + 8, 2t..) (g, 2t + 8..) (g + 8, 2t + 8..); B: (2t.., g) (2t + 8.., g);
  * C: (g, 2t) (g, 2t + 1) (g + 8, 2t) (g + 8, 2t + 1). Two C tiles of scores are one A operand of the second product. */
@@ -170,6 +170,19 @@ template <typename T, typename S> struct AttnMma {
         }
     }
 
+    /* Hides keys from n on, counted from this warp's first: a row of a bias may have anything behind its last. */
+    static __device__ __forceinline__ void cut(float (&s)[MI][NT][4], int n) {
+        const int t = (int)threadIdx.x & 3;
+#pragma unroll
+        for (int mi = 0; mi < MI; mi++)
+#pragma unroll
+            for (int j = 0; j < NT; j++)
+#pragma unroll
+                for (int r = 0; r < 4; r++)
+                    if (j * 8 + t * 2 + (r & 1) >= n)
+                        s[mi][j][r] = -INFINITY;
+    }
+
     /* Hides keys that come after a query. limit: last visible key of row g, relative to this warp's first key. */
     static __device__ __forceinline__ void hide(float (&s)[MI][NT][4], int limit) {
         const int t = (int)threadIdx.x & 3;
@@ -312,6 +325,8 @@ __global__ void __launch_bounds__(32 * WM *WN) tni_attn_mma_kernel(const __grid_
     const char *bias0 = BIAS == 0 ? NULL : dense.p + (b * dense.sb + h * dense.sh) * S::ES;
     const bool mixed = BIAS == 2 && a.bias_kind == TNI_ATTN_MIXED;
 
+    tni_after();
+    tni_let_next();
     uint32_t q[MI][DP / 16][4];
     attn_load_q<T, DP, MI>(q, a.q, (const T *)a.q.p + b * a.q.sb + h * a.q.sh, i0 + mine, a.sq, a.d);
     float o[MI][DP / 8][4], max[MI][2], sum[MI][2];
@@ -366,6 +381,8 @@ __global__ void __launch_bounds__(32 * WM *WN) tni_attn_mma_kernel(const __grid_
         float s[MI][S::NT][4];
         M::scores(s, q, shared + buffer * S::KV, first);
         M::bias(s, a.scale, vec + buffer * S::BN + first, shared + S::BIAS_AT + buffer * S::BM * S::BROW, shift);
+        if (BIAS != 0 && (tile + 1) * S::BN > a.sk)
+            M::cut(s, a.sk - tile * S::BN - first);
         if (a.causal && (tile + 1) * S::BN - 1 > i0 + past)
             M::hide(s, i0 + mine + past - tile * S::BN - first);
         M::softmax(s, max, sum, o);
@@ -395,7 +412,10 @@ template <typename T, int DP, int MI, int WM, int WN, int BIAS> static TnStatus 
     if (blocks == 0)
         return TN_OK;
     TN_TRY(tni_cuda_shared(call, (const void *)tni_attn_mma_kernel<T, DP, MI, WM, WN, BIAS>, S::BYTES));
-    tni_attn_mma_kernel<T, DP, MI, WM, WN, BIAS><<<(unsigned)blocks, S::THREADS, S::BYTES, call->stream->s>>>(a);
+    TNI_CUDA(call->err,
+             tni_launch_early(call->stream, tni_attn_mma_kernel<T, DP, MI, WM, WN, BIAS>, dim3((unsigned)blocks), dim3(S::THREADS), S::BYTES,
+                              a),
+             "attention");
     return tni_cuda_launched(call, "attention");
 }
 

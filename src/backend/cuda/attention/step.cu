@@ -106,6 +106,8 @@ template <typename T, int L, int NV, bool WIDE> __global__ void __launch_bounds_
     constexpr int E = TniWide<T>::n, N = NV * E, WARPS = THREADS / 32;
     __shared__ float part[WARPS][NV * L * E], stats[WARPS][2];
     const int r = (int)blockIdx.x / a.heads, h = (int)blockIdx.x % a.heads, in_group = (int)threadIdx.x % L, warp = (int)threadIdx.x >> 5;
+    tni_after();
+    tni_let_next();
     int n = *a.length;
     if (n < 0 || n > a.positions) {
         if (blockIdx.x == 0 && threadIdx.x == 0)
@@ -159,18 +161,21 @@ template <typename T, int L, int NV, bool WIDE> __global__ void __launch_bounds_
     }
 }
 
-template <typename T, bool WIDE> static void step_launch(const StepArgs &a, unsigned blocks, cudaStream_t s) {
+template <typename T, int L, int NV, bool WIDE> static cudaError_t step_enqueue(const StepArgs &a, unsigned blocks, const TnStream *s) {
+    return tni_launch_early(s, tni_attn_step_kernel<T, L, NV, WIDE>, dim3(blocks), dim3(THREADS), 0, a);
+}
+
+template <typename T, bool WIDE> static cudaError_t step_launch(const StepArgs &a, unsigned blocks, const TnStream *s) {
     const int lanes = (a.d + TniWide<T>::n - 1) / TniWide<T>::n;
     if (lanes <= 4)
-        tni_attn_step_kernel<T, 4, 1, WIDE><<<blocks, THREADS, 0, s>>>(a);
-    else if (lanes <= 8)
-        tni_attn_step_kernel<T, 8, 1, WIDE><<<blocks, THREADS, 0, s>>>(a);
-    else if (lanes <= 16)
-        tni_attn_step_kernel<T, 16, 1, WIDE><<<blocks, THREADS, 0, s>>>(a);
-    else if (lanes <= 32)
-        tni_attn_step_kernel<T, 32, 1, WIDE><<<blocks, THREADS, 0, s>>>(a);
-    else
-        tni_attn_step_kernel<T, 32, MOST / 32 / TniWide<T>::n, WIDE><<<blocks, THREADS, 0, s>>>(a);
+        return step_enqueue<T, 4, 1, WIDE>(a, blocks, s);
+    if (lanes <= 8)
+        return step_enqueue<T, 8, 1, WIDE>(a, blocks, s);
+    if (lanes <= 16)
+        return step_enqueue<T, 16, 1, WIDE>(a, blocks, s);
+    if (lanes <= 32)
+        return step_enqueue<T, 32, 1, WIDE>(a, blocks, s);
+    return step_enqueue<T, 32, MOST / 32 / TniWide<T>::n, WIDE>(a, blocks, s);
 }
 
 TnStatus tni_cuda_attention_step(TnKernelCall *call) {
@@ -196,12 +201,11 @@ TnStatus tni_cuda_attention_step(TnKernelCall *call) {
     if (blocks == 0 || a.n_lanes == 0 || a.positions == 0)
         return TN_OK;
     const bool wide = tni_is_aligned(a.k, 16) && tni_is_aligned(a.v, 16) && (size_t)a.d * es % 16 == 0;
+    cudaError_t e = cudaSuccess;
     TNI_FLOAT_SWITCH(q->dtype, T, {
-        if (wide)
-            step_launch<T, true>(a, (unsigned)blocks, call->stream->s);
-        else
-            step_launch<T, false>(a, (unsigned)blocks, call->stream->s);
+        e = wide ? step_launch<T, true>(a, (unsigned)blocks, call->stream) : step_launch<T, false>(a, (unsigned)blocks, call->stream);
     });
+    TNI_CUDA(call->err, e, "attention_step");
     return tni_cuda_launched(call, "attention_step");
 }
 
@@ -211,6 +215,8 @@ TnStatus tni_cuda_attention_step(TnKernelCall *call) {
 template <typename V>
 __global__ void __launch_bounds__(THREADS) tni_cache_append_kernel(V *cache, const V *x, const int32_t *where, TniFault *fault, int64_t lanes,
                                                                    int64_t positions, int64_t width, int64_t row) {
+    tni_after();
+    tni_let_next();
     const int64_t r = blockIdx.x, lane = where[2 * r], position = where[2 * r + 1];
     if (lane < 0 || lane >= lanes || position < 0 || position >= positions) { /* nowhere to put it */
         if (threadIdx.x == 0)
@@ -233,8 +239,11 @@ TnStatus tni_cuda_cache_append(TnKernelCall *call) {
         return TN_OK;
     const bool wide = tni_is_aligned(from, 16) && tni_is_aligned(cache->data, 16) && bytes % 16 == 0 && row % 16 == 0;
     const size_t unit = wide ? 16 : es;
-    TNI_SIZE_SWITCH(unit, V, (tni_cache_append_kernel<V><<<(unsigned)x->dims[0], THREADS, 0, call->stream->s>>>(
-                                 (V *)cache->data, (const V *)from, where, call->stream->fault, cache->dims[0], cache->dims[1],
-                                 bytes / (int64_t)unit, row / (int64_t)unit)));
+    cudaError_t e = cudaSuccess;
+    TNI_SIZE_SWITCH(unit, V,
+                    e = tni_launch_early(call->stream, tni_cache_append_kernel<V>, dim3((unsigned)x->dims[0]), dim3(THREADS), 0,
+                                         (V *)cache->data, (const V *)from, where, call->stream->fault, cache->dims[0], cache->dims[1],
+                                         bytes / (int64_t)unit, row / (int64_t)unit));
+    TNI_CUDA(call->err, e, "cache_append");
     return tni_cuda_launched(call, "cache_append");
 }

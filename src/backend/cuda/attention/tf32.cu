@@ -141,6 +141,8 @@ __global__ void __launch_bounds__(32 * WM *WN) tni_attn_tf32_kernel(const __grid
     const TniCudaAttnBias &dense = a.bias[a.dense];
     const char *bias0 = BIAS == 0 ? NULL : dense.p + (b * dense.sb + h * dense.sh) * S::ES;
     const bool mixed = BIAS != 0 && a.bias_kind == TNI_ATTN_MIXED;
+    tni_after();
+    tni_let_next();
     uint32_t q[DP / 16][8];
     tf32_load_q<DP>(q, a.q, (const float *)a.q.p + b * a.q.sb + h * a.q.sh, i0 + mine, a.sq, a.d);
     float o[1][DP / 8][4], max[1][2] = {{-INFINITY, -INFINITY}}, sum[1][2] = {{0.0f, 0.0f}};
@@ -182,6 +184,8 @@ __global__ void __launch_bounds__(32 * WM *WN) tni_attn_tf32_kernel(const __grid
         float s[1][S::NT][4];
         tf32_scores<S>(s, q, reinterpret_cast<const float *>(shared + buffer * S::K) + first * S::KS);
         M::bias(s, a.scale, vec + buffer * S::BN + first, shared + S::BIAS_AT + buffer * S::BM * S::BROW, shift);
+        if (BIAS != 0 && (tile + 1) * S::BN > a.sk)
+            M::cut(s, a.sk - tile * S::BN - first);
         if (a.causal && (tile + 1) * S::BN - 1 > i0 + past)
             M::hide(s, i0 + mine + past - tile * S::BN - first);
         M::softmax(s, max, sum, o);
@@ -205,7 +209,9 @@ template <int DP, int WM, int WN, int BIAS> static TnStatus tf32_launch(TnKernel
     if (blocks == 0)
         return TN_OK;
     TN_TRY(tni_cuda_shared(call, (const void *)tni_attn_tf32_kernel<DP, WM, WN, BIAS>, S::BYTES));
-    tni_attn_tf32_kernel<DP, WM, WN, BIAS><<<(unsigned)blocks, S::THREADS, S::BYTES, call->stream->s>>>(a);
+    TNI_CUDA(call->err,
+             tni_launch_early(call->stream, tni_attn_tf32_kernel<DP, WM, WN, BIAS>, dim3((unsigned)blocks), dim3(S::THREADS), S::BYTES, a),
+             "attention_tf32");
     return tni_cuda_launched(call, "attention_tf32");
 }
 

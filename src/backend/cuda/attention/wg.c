@@ -16,35 +16,61 @@ static const Config configs[] = {
 #undef CONFIG
 };
 
-/* Dense biases (mode 2) are refused: compute-sanitizer's racecheck names the ring that brings them, and one case on an H200 gave different bits
- * in a second run. */
+/* The copy engine brings rows that begin at multiples of 16 bytes. */
+static bool bias_fits(const TniCudaAttn *a) {
+    const TniCudaAttnBias *v = &a->bias[a->dense];
+    return a->bias_kind == TNI_ATTN_BY_KEY || (a->bias_kind == TNI_ATTN_DENSE && v->f32 == 0 && v->sj == 1 && tni_is_aligned(v->p, 16) &&
+                                               (v->si | v->sh | v->sb) % 8 == 0);
+}
+
 static bool fits(const TniCudaAttn *a, const Config *c) {
     return a->d == c->d && a->dv == c->d && a->k.wide != 0 && a->v.wide != 0 && a->q.pairs != 0 && a->out_wide != 0 && a->sk > 0 &&
-           a->bias_kind == TNI_ATTN_BY_KEY && isfinite(a->scale) && a->scale > 0x1p-100f && a->scale < 0x1p20f;
+           bias_fits(a) && isfinite(a->scale) && a->scale > 0x1p-100f && a->scale < 0x1p20f;
 }
 
 /* ---- running ---- */
 
-/* Tokens of an operand in boxes of `keys` tokens x 64 elements of one head. */
-static TnStatus map_make(TnKernelCall *call, CUtensorMap *map, const TniCudaAttnView *v, const TniCudaAttn *a, int32_t keys) {
+/* A tensor of 16-bit elements in boxes of `rows` rows x `cols` elements; strides in elements. */
+static TnStatus map_make(TnKernelCall *call, CUtensorMap *map, const void *p, const int64_t (*dim)[2], int32_t rows, int32_t cols) {
     const TniDriver *drv;
+    cuuint64_t dims[4], strides[3];
     TN_TRY(tni_cuda_driver(&drv, call->err));
     if (drv->tensor_map_tiled == NULL)
         return TN_RAISE(call->err, TN_ERR_DEVICE, "the driver has no cuTensorMapEncodeTiled: it is too old for this GPU; update it");
-    const cuuint64_t dims[4] = {(cuuint64_t)a->d, (cuuint64_t)a->sk, (cuuint64_t)(a->h / a->group), (cuuint64_t)a->b};
-    const cuuint64_t strides[3] = {(cuuint64_t)v->ss * 2, (cuuint64_t)v->sh * 2, (cuuint64_t)v->sb * 2};
-    const cuuint32_t box[4] = {64, (cuuint32_t)keys, 1, 1}, steps[4] = {1, 1, 1, 1};
-    CUresult r = drv->tensor_map_tiled(map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 4, (void *)(uintptr_t)v->p, dims, strides, box, steps,
-                                       CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
+    for (int i = 0; i < 4; i++) {
+        dims[i] = (cuuint64_t)dim[i][0];
+        if (i > 0)
+            strides[i - 1] = (cuuint64_t)dim[i][1] * 2;
+    }
+    const cuuint32_t box[4] = {(cuuint32_t)cols, (cuuint32_t)rows, 1, 1}, steps[4] = {1, 1, 1, 1};
+    CUresult r = drv->tensor_map_tiled(map, CU_TENSOR_MAP_DATA_TYPE_UINT16, 4, (void *)(uintptr_t)p, dims, strides, box, steps,
+                                       CU_TENSOR_MAP_INTERLEAVE_NONE, cols == 64 ? CU_TENSOR_MAP_SWIZZLE_128B : CU_TENSOR_MAP_SWIZZLE_64B,
+                                       cols == 64 ? CU_TENSOR_MAP_L2_PROMOTION_L2_128B : CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
                                        CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     return r == CUDA_SUCCESS ? TN_OK : tni_cuda_raise_driver(call->err, r, "cuTensorMapEncodeTiled");
+}
+
+/* Keys or values: boxes of the tokens of a tile x 64 elements of one head. */
+static TnStatus map_keys(TnKernelCall *call, CUtensorMap *map, const TniCudaAttnView *v, const TniCudaAttn *a, int32_t keys) {
+    const int64_t dim[4][2] = {{a->d, 1}, {a->sk, v->ss}, {a->h / a->group, v->sh}, {a->b, v->sb}};
+    return map_make(call, map, v->p, dim, keys, 64);
+}
+
+/* Bias: boxes of 64 queries x 32 keys. It ends at the last key: zeros come for what lies behind. A dim that is the same for all has size 1. */
+static TnStatus map_bias(TnKernelCall *call, CUtensorMap *map, const TniCudaAttn *a) {
+    const TniCudaAttnBias *v = &a->bias[a->dense];
+    const int64_t dim[4][2] = {{a->sk, 1},
+                               {a->sq, v->si},
+                               {v->sh == 0 ? 1 : a->h, v->sh == 0 ? v->si : v->sh},
+                               {v->sb == 0 ? 1 : a->b, v->sb == 0 ? v->si : v->sb}};
+    return map_make(call, map, v->p, dim, 64, TNI_ATTN_WG_BOX);
 }
 
 static TnStatus run(TnKernelCall *call, TnDtype T, TniAttnWg config) {
     const Config *c = &configs[config];
     TniAttnWgArgs args = {.q_scale = 1.0f, .c = 1.4426950408889634f};
     TniCudaAttn *a = &args.a;
-    CUtensorMap maps[2];
+    CUtensorMap maps[3];
     if (!tni_cuda_attn_describe(a, call->params, call->in, call->n_in, &call->out[0], T))
         return TN_RAISE(call->err, TN_ERR_INTERNAL, "attention: operands of %s do not have the layouts of the parameters",
                         tn_dtype_name(T));
@@ -53,8 +79,9 @@ static TnStatus run(TnKernelCall *call, TnDtype T, TniAttnWg config) {
         return TN_OK;
     if (!fits(a, c))
         return (T == TN_F16 ? tni_cuda_attn_mma_f16 : tni_cuda_attn_mma_bf16)(call, a, c->instead);
-    TN_TRY(map_make(call, &maps[0], &a->k, a, c->keys));
-    TN_TRY(map_make(call, &maps[1], &a->v, a, c->keys));
+    TN_TRY(map_keys(call, &maps[0], &a->k, a, c->keys));
+    TN_TRY(map_keys(call, &maps[1], &a->v, a, c->keys));
+    maps[2] = maps[0];
     args.by_tiles = tni_div_make(blocks);
     args.by_heads = tni_div_make(a->h);
     args.by_group = tni_div_make(a->group);
@@ -65,6 +92,7 @@ static TnStatus run(TnKernelCall *call, TnDtype T, TniAttnWg config) {
         int power;
         const float rest = 2.0f * frexpf(a->scale, &power); /* 1 .. 2 */
         mode = 2;
+        TN_TRY(map_bias(call, &maps[2], a));
         args.q_scale = ldexpf(1.0f, power - 1);
         args.unit = 1.0f / rest;
         args.c *= rest;
@@ -73,9 +101,9 @@ static TnStatus run(TnKernelCall *call, TnDtype T, TniAttnWg config) {
         args.c *= a->scale;
     }
     args.grow = 8.0f / args.c;
-    cudaError_t (*launch)(TniAttnWg, int, const CUtensorMap *, const TniAttnWgArgs *, int, cudaStream_t) =
+    cudaError_t (*launch)(TniAttnWg, int, const CUtensorMap *, const TniAttnWgArgs *, const TnStream *) =
         T == TN_F16 ? (c->d == 64 ? tni_attn_wg_f16_64 : tni_attn_wg_f16_128) : (c->d == 64 ? tni_attn_wg_bf16_64 : tni_attn_wg_bf16_128);
-    TNI_CUDA(call->err, launch(config, mode, maps, &args, (int)call->stream->dev->info.sm_count, call->stream->s), "attention (wgmma)");
+    TNI_CUDA(call->err, launch(config, mode, maps, &args, call->stream), "attention (wgmma)");
     return tni_cuda_launched(call, "attention (wgmma)");
 }
 

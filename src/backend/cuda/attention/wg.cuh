@@ -3,16 +3,17 @@
  * Fused attention of f16 and bf16 through wgmma and the copy engine (sm_90a), head sizes 64 and 128.
  *
  * Blocks stay on their SM and walk over tiles of 64 queries a consumer warpgroup of one head. Warp 0 of the producer's warpgroup lets the
- * copy engine bring tiles of BN keys and values into a ring; its warps 1, 2, 3 bring a dense bias, each for one consumer warpgroup, by
- * cp.async. A consumer warpgroup holds its queries in registers and goes over the keys: scores = bias + q k^T -> probabilities relative to
- * a maximum so far (registers) -> output += p v, while the next scores are begun. The warpgroups are not in step: while one works on
- * probabilities, others have the tensor cores.
+ * copy engine bring tiles of BN keys and values into a ring; a thread of each of its warps 1, 2, 3 does so with the tiles of a dense bias
+ * for one consumer warpgroup. A consumer warpgroup holds its queries in registers and goes over the keys: scores = bias + q k^T ->
+ * probabilities relative to a maximum so far (registers) -> output += p v, while the next scores are begun. The warpgroups are not in step:
+ * while one works on probabilities, others have the tensor cores.
  *
  * Keys: whole tiles of BN; up to 64 left over are pieces of 48 and 16, more are a whole tile with the rest hidden.
  *
- * Rows of queries are permuted: row m of a warpgroup's 64 is query m / 8 + 8 (m % 8). So the eight rows that the lanes of a warp have at a
- * time are 8 apart, and rows of a dense bias (709 keys: starting anywhere) that are 8 apart lie alike relative to 16 bytes: 16-byte pieces
- * around a row's part are copied, its elements are found some bytes later, the same for all lanes, and reading them meets no bank twice.
+ * Rings: a slot's `full` barrier waits for one arrival and for the bytes of its boxes (all of them, also those outside a tensor), its
+ * `free` barrier for one arrival of every warp that has read it; that arrival and the producer's wait for it also order those reads before
+ * the copy engine's next writes. Queries beyond the last are zeros, and so are their biases: nothing depends on old memory, although warps
+ * vote over all of their rows.
  *
  * What is in the sums (x) times c is a score times log2 e. With a dense bias the sums begin as the biases: the queries take the power of
  * two of the scale, biases are divided by the rest of it (1 .. 2). The reference of a row is a maximum that may lag behind by 8 in powers
@@ -27,13 +28,13 @@ template <int D_, int BN_, int WGS_, int KS_, int BS_, int RESIDENT_, int MODE_>
     static constexpr int D = D_, BN = BN_, WGS = WGS_, KS = KS_, BS = BS_, RESIDENT = RESIDENT_, MODE = MODE_;
     static constexpr int BM = 64 * WGS, THREADS = 128 * (WGS + 1);
     static constexpr uint32_t PIECE = BN * 128, TILE = PIECE * (D / 64); /* 64 columns; all columns of a tile of keys or values */
-    static constexpr uint32_t BROW = BN * 2 + 16, BIAS_TILE = 64 * BROW;
+    static constexpr uint32_t BOXES = (BN + TNI_ATTN_WG_BOX - 1) / TNI_ATTN_WG_BOX, BIAS_TILE = BOXES * ATTN_WG_BOX_BYTES;
     static constexpr uint32_t V_AT = KS * TILE, BIAS_AT = 2 * V_AT, VEC_AT = BIAS_AT + (MODE == 2 ? BS * WGS * BIAS_TILE : 0),
                               BARS = VEC_AT + (MODE != 0 ? KS * BN * 4 : 0);
     static constexpr uint32_t K_FULL = BARS, K_FREE = K_FULL + KS * 8, V_FULL = K_FREE + KS * 8, V_FREE = V_FULL + KS * 8,
                               BIAS_FULL = V_FREE + KS * 8, BIAS_FREE = BIAS_FULL + WGS * BS * 8, BYTES = BIAS_FREE + WGS * BS * 8;
     static constexpr int REGS_MORE = WGS == 3 ? 160 : WGS == 2 ? 232 : 216, REGS_LESS = WGS == 3 ? 32 : 40;
-    static_assert(PIECE % 1024 == 0 && (BROW / 16) % 2 == 1 && BYTES * RESIDENT <= 232448 - 1024 * (RESIDENT - 1), "configuration");
+    static_assert(PIECE % 1024 == 0 && ATTN_WG_BOX_BYTES % 1024 == 0 && BYTES * RESIDENT <= 232448 - 1024 * (RESIDENT - 1), "configuration");
 };
 
 /* A place in a ring of N. */
@@ -74,6 +75,16 @@ template <typename C> TNI_DEVICE AttnWgTile attn_wg_tile(const TniAttnWgArgs &p,
 
 /* ---- producers ---- */
 
+/* What is added to all scores of a key; with a dense bias as it stands in the sums, which must not overflow. */
+template <typename T, typename C> TNI_DEVICE float attn_wg_key(const TniAttnWgArgs &p, int b, int h, int key) {
+    if (C::MODE == 1)
+        return attn_bias_by_key<T>(p.a, b, h, key);
+    if (key >= p.a.sk)
+        return -INFINITY;
+    const float v = p.vector != 0 ? attn_bias_at<T>(p.a.bias[p.a.dense ^ 1], b, h, 0, key) : 0.0f;
+    return v > -INFINITY ? fmaxf(v, -1e30f) * p.unit : v;
+}
+
 template <typename T, typename C>
 TNI_DEVICE void attn_wg_bring_keys(const TniAttnWgArgs &p, const CUtensorMap *mk, const CUtensorMap *mv, uint32_t base) {
     const int lane = (int)threadIdx.x & 31;
@@ -94,11 +105,8 @@ TNI_DEVICE void attn_wg_bring_keys(const TniAttnWgArgs &p, const CUtensorMap *mk
 #pragma unroll
                 for (int i = 0; i < (C::BN + 31) / 32; i++) {
                     const int key = lane + 32 * i;
-                    float v = j * C::BN + key < p.a.sk ? 0.0f : -INFINITY;
-                    if ((C::MODE == 1 || p.vector != 0) && key < C::BN)
-                        v = attn_bias_by_key<T>(p.a, w.b, w.h, j * C::BN + key);
                     if (key < C::BN)
-                        attn_sts(base + C::VEC_AT + (r.at * C::BN + key) * 4, C::MODE == 2 ? v * p.unit : v);
+                        attn_sts(base + C::VEC_AT + (r.at * C::BN + key) * 4, attn_wg_key<T, C>(p, w.b, w.h, j * C::BN + key));
                 }
             }
             __syncwarp();
@@ -115,54 +123,28 @@ TNI_DEVICE void attn_wg_bring_keys(const TniAttnWgArgs &p, const CUtensorMap *mk
     }
 }
 
-/* The part of 64 rows of the bias from key j0 on; row: address of (b, h, i0, j0). Rows beyond n are left as they are. */
-template <typename C, bool ENDS> TNI_DEVICE void attn_wg_copy_bias(char *to, const TniCudaAttnBias &bias, const char *row, int n) {
-    constexpr int CHUNKS = (int)C::BROW / 16, LANES = CHUNKS <= 16 ? 16 : 32, ROWS = 32 / LANES; /* lanes a row, rows at once */
-    const int lane = (int)threadIdx.x & 31, chunk = lane % LANES, first = lane / LANES;
-    const int64_t eight = bias.si * 16; /* bytes to the row eight further on: whole chunks */
-    to += first * C::BROW + chunk * 16;
-#pragma unroll 1
-    for (int k = 0; k < 8; k++, row += bias.si * 2, to += 8 * C::BROW) {
-        const char *from = (const char *)((uintptr_t)row & ~(uintptr_t)15) + chunk * 16 + first * eight;
-#pragma unroll
-        for (int m = 0; m < 8; m += ROWS, from += ROWS * eight) {
-            if (k + 8 * (m + first) >= n || (CHUNKS != LANES && chunk >= CHUNKS))
-                continue;
-            int bytes = 16;
-            if (ENDS) {
-                const int64_t left = bias.end - from;
-                bytes = left >= 16 ? 16 : left > 0 ? (int)left : 0;
-            }
-            attn_copy16(to + m * C::BROW, !ENDS || bytes > 0 ? from : (const char *)((uintptr_t)bias.p & ~(uintptr_t)15), bytes);
-        }
-    }
-}
-
-template <typename C> TNI_DEVICE void attn_wg_bring_bias(const TniAttnWgArgs &p, char *shared, uint32_t base, int who) {
+/* The bias of consumer warpgroup `who`, by one thread. Queries and keys beyond the last come as zeros and count as bytes. */
+template <typename C> TNI_DEVICE void attn_wg_bring_bias(const TniAttnWgArgs &p, const CUtensorMap *m, uint32_t base, int who) {
     const TniCudaAttnBias &bias = p.a.bias[p.a.dense];
     AttnRing<C::BS> r = {0, 0};
     for (int tile = (int)blockIdx.x; tile < p.tiles; tile += (int)gridDim.x) {
         const AttnWgTile w = attn_wg_tile<C>(p, tile);
-        const int n = w.whole + (w.rest > 0), i0 = w.i0 + 64 * who, rows = min(64, p.a.sq - i0);
-        if (rows <= 0)
-            continue;
-        const char *row = bias.p + (w.b * bias.sb + w.h * bias.sh + (int64_t)i0 * bias.si) * 2;
-        for (int j = 0; j < n; j++, r.next(), row += C::BN * 2) {
-            const uint32_t slot = (uint32_t)(who * C::BS) + r.at;
-            char *to = shared + C::BIAS_AT + slot * C::BIAS_TILE;
+        const int n = w.whole + (w.rest > 0), i0 = w.i0 + 64 * who, h = bias.sh == 0 ? 0 : w.h, b = bias.sb == 0 ? 0 : w.b;
+        for (int j = 0; j < n && i0 < p.a.sq; j++, r.next()) {
+            const uint32_t slot = (uint32_t)(who * C::BS) + r.at, full = base + C::BIAS_FULL + slot * 8;
             tni_mbar_wait(base + C::BIAS_FREE + slot * 8, r.phase ^ 1);
-            if (bias.end - row >= (rows - 1) * bias.si * 2 + (int64_t)C::BROW)
-                attn_wg_copy_bias<C, false>(to, bias, row, rows);
-            else
-                attn_wg_copy_bias<C, true>(to, bias, row, rows);
-            attn_arrive_copies(base + C::BIAS_FULL + slot * 8);
+            tni_mbar_expect(full, C::BIAS_TILE);
+#pragma unroll
+            for (int i = 0; i < (int)C::BOXES; i++)
+                attn_tma_load(base + C::BIAS_AT + slot * C::BIAS_TILE + (uint32_t)i * ATTN_WG_BOX_BYTES, m, full,
+                              j * C::BN + i * TNI_ATTN_WG_BOX, i0, h, b);
         }
     }
 }
 
 /* ---- consumers ---- */
 
-/* Queries i and i + 1 of this thread, as they come. */
+/* Queries i and i + 8 of this thread, as they come. */
 template <typename T, typename C> TNI_DEVICE void attn_wg_load_q(uint32_t (&q)[C::D / 16][4], const TniAttnWgArgs &p, int tile, int mine) {
     if (tile >= p.tiles)
         return;
@@ -173,7 +155,8 @@ template <typename T, typename C> TNI_DEVICE void attn_wg_load_q(uint32_t (&q)[C
     for (int k = 0; k < C::D / 16; k++)
 #pragma unroll
         for (int r = 0; r < 4; r++)
-            q[k][r] = i + (r & 1) < p.a.sq ? *reinterpret_cast<const uint32_t *>(from + (r & 1) * p.a.q.ss + k * 16 + (r >> 1) * 8) : 0u;
+            q[k][r] =
+                i + 8 * (r & 1) < p.a.sq ? *reinterpret_cast<const uint32_t *>(from + 8 * (r & 1) * p.a.q.ss + k * 16 + (r >> 1) * 8) : 0u;
 }
 
 /* s (+)= q k^T for N keys. keys: first of their rows. */
@@ -213,32 +196,22 @@ template <typename C> struct AttnWgWalk {
     }
 };
 
-/* s begins as the biases of N keys from row `from` of the tile on. row: where this thread's two rows begin in the first tile of bias. */
+/* s begins as the biases of N keys from row `from` of the tile on. */
 template <typename T, typename C, int N>
-TNI_DEVICE void attn_wg_begin_any(float (&s)[N / 2], const AttnWgWalk<C> &k, const uint32_t (&row)[2], float unit, int from) {
+TNI_DEVICE void attn_wg_begin_at(float (&s)[N / 2], const AttnWgWalk<C> &k, float unit, int from) {
     const uint32_t vec = k.base + C::VEC_AT + (k.kv.at * C::BN + (uint32_t)from + (threadIdx.x & 3) * 2) * 4;
-    const uint32_t at = k.bias.at * C::BIAS_TILE + (uint32_t)from * 2, here[2] = {row[0] + at, row[1] + at};
-    if ((row[0] & 2) != 0) {
-        if ((row[1] & 2) != 0)
-            attn_wg_begin<T, N, true, true>(s, vec, here, unit);
-        else
-            attn_wg_begin<T, N, true, false>(s, vec, here, unit);
-    } else if ((row[1] & 2) != 0) {
-        attn_wg_begin<T, N, false, true>(s, vec, here, unit);
-    } else {
-        attn_wg_begin<T, N, false, false>(s, vec, here, unit);
-    }
+    attn_wg_begin<T, N>(s, vec, k.base + C::BIAS_AT + k.slot() * C::BIAS_TILE + attn_wg_bias_lane(), from, unit);
 }
 
 /* A piece of N keys of the current tile, from its row `from` on, from scores to the output. last: last visible column of each row. */
 template <typename T, typename C, int N>
 TNI_DEVICE void attn_wg_piece(float (&o)[C::D / 2], AttnWgRows &rows, const uint32_t (&q)[C::D / 16][4], const AttnWgWalk<C> &k,
-                              const TniAttnWgArgs &a, const uint32_t (&row)[2], int from, const int (&last)[2]) {
+                              const TniAttnWgArgs &a, int from, const int (&last)[2]) {
     float s[N / 2], fade[2], center[2] = {0.0f, 0.0f};
     uint32_t p[N / 16][4];
     const int left[2] = {last[0] - from, last[1] - from};
     if (C::MODE == 2) {
-        attn_wg_begin_any<T, C, N>(s, k, row, a.unit, from);
+        attn_wg_begin_at<T, C, N>(s, k, a.unit, from);
         tni_wg_wait<0>();
         tni_wg_hold(o);
         attn_wg_center<N>(s, center);
@@ -263,7 +236,7 @@ TNI_DEVICE void attn_wg_piece(float (&o)[C::D / 2], AttnWgRows &rows, const uint
 /* Whole tiles. The product with the last values is still under way at the end; its slot is `busy`. */
 template <typename T, typename C>
 TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (&p)[C::BN / 16][4], const uint32_t (&q)[C::D / 16][4],
-                              AttnWgWalk<C> &k, const TniAttnWgArgs &a, const uint32_t (&row)[2], int n, int (&last)[2], uint32_t &busy) {
+                              AttnWgWalk<C> &k, const TniAttnWgArgs &a, int n, int (&last)[2], uint32_t &busy) {
     float s[C::BN / 2];
 #pragma unroll 1
     for (int j = 0; j < n; j++) {
@@ -271,7 +244,7 @@ TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (
         tni_mbar_wait(k.base + C::K_FULL + k.kv.at * 8, k.kv.phase);
         if (C::MODE == 2) {
             tni_mbar_wait(k.base + C::BIAS_FULL + k.slot() * 8, k.bias.phase);
-            attn_wg_begin_any<T, C, C::BN>(s, k, row, a.unit, 0);
+            attn_wg_begin_at<T, C, C::BN>(s, k, a.unit, 0);
             k.release(C::BIAS_FREE + k.slot() * 8);
             k.bias.next();
             tni_wg_wait<0>(); /* before a branch that changes s */
@@ -307,14 +280,14 @@ TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (
 /* The keys left over, in the current tile. */
 template <typename T, typename C>
 TNI_DEVICE void attn_wg_rest(float (&o)[C::D / 2], AttnWgRows &rows, const uint32_t (&q)[C::D / 16][4], AttnWgWalk<C> &k,
-                             const TniAttnWgArgs &a, const uint32_t (&row)[2], int n, const int (&last)[2]) {
+                             const TniAttnWgArgs &a, int n, const int (&last)[2]) {
     tni_mbar_wait(k.base + C::K_FULL + k.kv.at * 8, k.kv.phase);
     if (C::MODE == 2)
         tni_mbar_wait(k.base + C::BIAS_FULL + k.slot() * 8, k.bias.phase);
     if (n > 16)
-        attn_wg_piece<T, C, 48>(o, rows, q, k, a, row, 0, last);
+        attn_wg_piece<T, C, 48>(o, rows, q, k, a, 0, last);
     if (n <= 16 || n > 48)
-        attn_wg_piece<T, C, 16>(o, rows, q, k, a, row, n > 48 ? 48 : 0, last);
+        attn_wg_piece<T, C, 16>(o, rows, q, k, a, n > 48 ? 48 : 0, last);
     k.release(C::K_FREE + k.kv.at * 8);
     k.release(C::V_FREE + k.kv.at * 8);
     k.kv.next();
@@ -325,7 +298,7 @@ TNI_DEVICE void attn_wg_rest(float (&o)[C::D / 2], AttnWgRows &rows, const uint3
 }
 
 template <typename T, typename C> TNI_DEVICE void attn_wg_consume(const TniAttnWgArgs &a, uint32_t base, int who) {
-    const int warp = ((int)threadIdx.x >> 5) & 3, g = ((int)threadIdx.x & 31) >> 2, mine = who * 64 + 2 * warp + 8 * g;
+    const int warp = ((int)threadIdx.x >> 5) & 3, g = ((int)threadIdx.x & 31) >> 2, mine = who * 64 + 16 * warp + g;
     AttnWgWalk<C> k = {base, who, {0, 0}, {0, 0}};
     uint32_t q[C::D / 16][4];
     attn_wg_load_q<T, C>(q, a, (int)blockIdx.x, mine);
@@ -342,23 +315,17 @@ template <typename T, typename C> TNI_DEVICE void attn_wg_consume(const TniAttnW
             attn_wg_load_q<T, C>(q, a, tile + (int)gridDim.x, mine);
             continue;
         }
-        uint32_t row[2] = {0, 0};
         int last[2];
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+            last[r] = a.a.causal != 0 ? min(a.a.sk - 1, i + 8 * r + past) : a.a.sk - 1;
         if (C::MODE == 2) {
-            const TniCudaAttnBias &d = a.a.bias[a.a.dense];
-            const uint32_t at = (uint32_t)(uintptr_t)d.p + (uint32_t)(w.b * d.sb + w.h * d.sh + i * d.si) * 2;
-            row[0] =
-                base + C::BIAS_AT + (uint32_t)(who * C::BS) * C::BIAS_TILE + (uint32_t)(warp * 16 + g) * C::BROW + (threadIdx.x & 3) * 4;
-            row[1] = row[0] + 8 * C::BROW + ((at + (uint32_t)d.si * 2) & 15);
-            row[0] += at & 15;
 #pragma unroll
             for (int j = 0; j < C::D / 16; j++)
 #pragma unroll
                 for (int r = 0; r < 4; r++)
                     q[j][r] = attn_wg_times<T>(q[j][r], a.q_scale);
         }
-        last[0] = a.a.causal != 0 ? min(a.a.sk - 1, i + past) : a.a.sk - 1;
-        last[1] = a.a.causal != 0 ? min(a.a.sk - 1, i + 1 + past) : a.a.sk - 1;
         float o[C::D / 2];
         uint32_t p[C::BN / 16][4], busy = 0;
         AttnWgRows rows = {{-INFINITY, -INFINITY}, {0.0f, 0.0f}, {0.0f, 0.0f}, false};
@@ -370,9 +337,9 @@ template <typename T, typename C> TNI_DEVICE void attn_wg_consume(const TniAttnW
 #pragma unroll
             for (int r = 0; r < 4; r++)
                 p[j][r] = 0;
-        attn_wg_whole<T, C>(o, rows, p, q, k, a, row, w.whole, last, busy);
+        attn_wg_whole<T, C>(o, rows, p, q, k, a, w.whole, last, busy);
         if (w.rest > 0)
-            attn_wg_rest<T, C>(o, rows, q, k, a, row, w.rest, last);
+            attn_wg_rest<T, C>(o, rows, q, k, a, w.rest, last);
         attn_wg_load_q<T, C>(q, a, tile + (int)gridDim.x, mine);
         tni_wg_wait<0>();
         tni_wg_hold(o);
@@ -389,7 +356,7 @@ template <typename T, typename C> TNI_DEVICE void attn_wg_consume(const TniAttnW
 template <typename T, typename C>
 __global__ void __launch_bounds__(C::THREADS, C::RESIDENT)
     tni_attn_wg_kernel(const __grid_constant__ CUtensorMap mk, const __grid_constant__ CUtensorMap mv,
-                       const __grid_constant__ TniAttnWgArgs p) {
+                       const __grid_constant__ CUtensorMap mb, const __grid_constant__ TniAttnWgArgs p) {
     extern __shared__ __align__(1024) char shared[];
     const uint32_t base = tni_smem(shared);
     const int group = (int)threadIdx.x >> 7, warp = (int)threadIdx.x >> 5;
@@ -401,21 +368,25 @@ __global__ void __launch_bounds__(C::THREADS, C::RESIDENT)
             tni_mbar_init(base + C::V_FREE + i * 8, 4 * C::WGS);
         }
         for (uint32_t i = 0; i < C::WGS * C::BS; i++) {
-            tni_mbar_init(base + C::BIAS_FULL + i * 8, 32);
+            tni_mbar_init(base + C::BIAS_FULL + i * 8, 1);
             tni_mbar_init(base + C::BIAS_FREE + i * 8, 4);
         }
         tni_mbar_init_done();
         tni_proxy_fence();
         tni_tma_prefetch(&mk);
         tni_tma_prefetch(&mv);
+        if (C::MODE == 2)
+            tni_tma_prefetch(&mb);
     }
     __syncthreads();
+    tni_after();
+    tni_let_next();
     if (group == 0) {
         tni_regs_less<C::REGS_LESS>();
         if (warp == 0)
             attn_wg_bring_keys<T, C>(p, &mk, &mv, base);
-        else if (C::MODE == 2 && warp <= C::WGS)
-            attn_wg_bring_bias<C>(p, shared, base, warp - 1);
+        else if (C::MODE == 2 && warp <= C::WGS && (threadIdx.x & 31) == 0)
+            attn_wg_bring_bias<C>(p, &mb, base, warp - 1);
     } else {
         tni_regs_more<C::REGS_MORE>();
         attn_wg_consume<T, C>(p, base, group - 1);
@@ -423,21 +394,21 @@ __global__ void __launch_bounds__(C::THREADS, C::RESIDENT)
 }
 
 template <typename T, typename C>
-static cudaError_t attn_wg_launch(const CUtensorMap *maps, const TniAttnWgArgs *args, int sms, cudaStream_t s) {
+static cudaError_t attn_wg_launch(const CUtensorMap *maps, const TniAttnWgArgs *args, const TnStream *s) {
     const cudaError_t e =
         cudaFuncSetAttribute((const void *)tni_attn_wg_kernel<T, C>, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)C::BYTES);
     if (e != cudaSuccess)
         return e;
-    const int blocks = min(args->tiles, sms * C::RESIDENT);
-    tni_attn_wg_kernel<T, C><<<(unsigned)blocks, C::THREADS, C::BYTES, s>>>(maps[0], maps[1], *args);
-    return cudaPeekAtLastError();
+    const int blocks = min(args->tiles, (int)s->dev->info.sm_count * C::RESIDENT);
+    return tni_launch_early(s, tni_attn_wg_kernel<T, C>, dim3((unsigned)blocks), dim3(C::THREADS), C::BYTES, maps[0], maps[1], maps[2],
+                            *args);
 }
 
 /* The cases of a launcher. */
 #define ATTN_WG_CASE(T, name, d, keys, groups, tiles, bias_tiles, resident)                                                                \
     case TNI_ATTN_WG_##name:                                                                                                               \
-        return mode == 0   ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 0>>(maps, args, sms, s)                \
-               : mode == 1 ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 1>>(maps, args, sms, s)                \
-                           : attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 2>>(maps, args, sms, s);
+        return mode == 0   ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 0>>(maps, args, s)                     \
+               : mode == 1 ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 1>>(maps, args, s)                     \
+                           : attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 2>>(maps, args, s);
 
 #endif

@@ -5,7 +5,7 @@
 
 #define CONFIG(name, d, keys, groups, tiles, bias_tiles, resident) ATTN_WG_CASE(__half, name, d, keys, groups, tiles, bias_tiles, resident)
 
-cudaError_t tni_attn_wg_f16_64(TniAttnWg config, int mode, const CUtensorMap *maps, const TniAttnWgArgs *args, int sms, cudaStream_t s) {
+cudaError_t tni_attn_wg_f16_64(TniAttnWg config, int mode, const CUtensorMap *maps, const TniAttnWgArgs *args, const TnStream *s) {
     switch (config) {
         TNI_ATTN_WG_64(CONFIG)
     default:

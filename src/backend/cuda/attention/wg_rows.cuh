@@ -6,7 +6,10 @@
 #define TENON_BACKEND_CUDA_ATTENTION_WG_ROWS_CUH
 
 #include "backend/cuda/attention/tile.cuh"
+#include "backend/cuda/attention/wg.h"
 #include "backend/cuda/attention/wgmma.cuh"
+
+#define ATTN_WG_BOX_BYTES (64 * TNI_ATTN_WG_BOX * 2)
 
 /* Rows i = 0, 1 of this thread. */
 struct AttnWgRows {
@@ -30,30 +33,32 @@ template <> __device__ __forceinline__ float2 attn_wg_pair<__half>(uint32_t w) {
 template <> __device__ __forceinline__ float2 attn_wg_pair<__nv_bfloat16>(uint32_t w) {
     return make_float2(__uint_as_float(w << 16), __uint_as_float(w & 0xffff0000u));
 }
-template <typename T> TNI_DEVICE float attn_wg_one(uint32_t w);
-template <> __device__ __forceinline__ float attn_wg_one<__half>(uint32_t w) {
-    return __half2float(__ushort_as_half((unsigned short)w));
-}
-template <> __device__ __forceinline__ float attn_wg_one<__nv_bfloat16>(uint32_t w) {
-    return __uint_as_float(w << 16);
+
+/* The bias of 64 queries and a tile of keys lies in boxes of 32 keys: 64 rows of 64 bytes, whose 16-byte piece c lies at piece
+ * c ^ (row / 2) % 4. Where in a box lane l of a warp finds the row that it gives an ldmatrix of two groups of eight keys: row l % 16 of the
+ * warp's, group l / 16. The eight rows of a matrix lie in different banks. */
+TNI_DEVICE uint32_t attn_wg_bias_lane(void) {
+    const uint32_t row = threadIdx.x & 15, half = (threadIdx.x >> 4) & 1;
+    return (((threadIdx.x >> 5) & 3) * 16 + row) * 64 + ((half ^ ((row >> 1) & 3)) << 4);
 }
 
-/* s = biases of N keys. vec, row: address of this thread's first column in the vector and in its two rows of the bias; ODD0, ODD1: elements
- * of a row straddle words. */
-template <typename T, int N, bool ODD0, bool ODD1>
-TNI_DEVICE void attn_wg_begin(float (&s)[N / 2], uint32_t vec, const uint32_t (&row)[2], float unit) {
+/* s = biases of N keys, `from` being a multiple of 16. vec: address of this thread's first column in the vector; tile: of the tile's
+ * first box, with this lane's place added. */
+template <typename T, int N> TNI_DEVICE void attn_wg_begin(float (&s)[N / 2], uint32_t vec, uint32_t tile, int from, float unit) {
 #pragma unroll
-    for (int n = 0; n < N / 8; n++) {
-        const float2 v = attn_lds_pair(vec + n * 32);
+    for (int n = 0; n < N / 8; n += 2) {
+        const uint32_t group = (uint32_t)(from / 8 + n);
+        uint32_t w[4]; /* rows 0, 8 of the first group, of the second */
+        tni_ldmatrix4(w, (tile + group / 4 * ATTN_WG_BOX_BYTES) ^ (group & 2) << 4);
 #pragma unroll
-        for (int i = 0; i < 2; i++) {
-            float2 b;
-            if (i == 0 ? ODD0 : ODD1)
-                b = make_float2(attn_wg_one<T>(attn_lds16(row[i] + n * 16)), attn_wg_one<T>(attn_lds16(row[i] + n * 16 + 2)));
-            else
-                b = attn_wg_pair<T>(attn_lds32(row[i] + n * 16));
-            s[4 * n + 2 * i] = fmaf(b.x, unit, v.x);
-            s[4 * n + 2 * i + 1] = fmaf(b.y, unit, v.y);
+        for (int u = 0; u < 2; u++) {
+            const float2 v = attn_lds_pair(vec + (n + u) * 32);
+#pragma unroll
+            for (int i = 0; i < 2; i++) {
+                const float2 b = attn_wg_pair<T>(w[2 * u + i]);
+                s[4 * (n + u) + 2 * i] = fmaf(b.x, unit, v.x);
+                s[4 * (n + u) + 2 * i + 1] = fmaf(b.y, unit, v.y);
+            }
         }
     }
 }
@@ -182,7 +187,7 @@ template <int N> TNI_DEVICE void attn_wg_scale(float (&o)[N], const float (&fade
         o[i] *= fade[(i >> 1) & 1];
 }
 
-/* y: row i = 0 of this thread, first column; n: how many of its rows there are. */
+/* y: row i = 0 of this thread, first column; n: queries from this row on. */
 template <typename T, int D> TNI_DEVICE void attn_wg_store(T *y, int64_t ss, int n, AttnWgRows &r, const float (&o)[D / 2]) {
     const int t = (int)threadIdx.x & 3;
 #pragma unroll
@@ -197,8 +202,8 @@ template <typename T, int D> TNI_DEVICE void attn_wg_store(T *y, int64_t ss, int
             for (int u = 0; u < 4; u++)
                 w[u] = attn_pack<T>(o[4 * (c + u) + 2 * i] * f, o[4 * (c + u) + 2 * i + 1] * f);
             attn_turn(w);
-            if (i < n)
-                tni_store16(y + i * ss + (c + t) * 8, make_uint4(w[0], w[1], w[2], w[3]));
+            if (8 * i < n)
+                tni_store16(y + 8 * i * ss + (c + t) * 8, make_uint4(w[0], w[1], w[2], w[3]));
         }
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Instructions of sm_90a that the attention kernel of wg.cuh needs beyond those of gemm/hopper.cuh: products of a warpgroup with the first
- * operand in registers, boxes of four dimensions, barriers that count bytes or background copies, shared memory by address.
+ * operand in registers, boxes of four dimensions, barriers that count bytes, shared memory by address.
  *
  * An operand in registers lies as the sums of a product do: lane l of warp w has rows 16 w + l / 4 (words 0 and 2) and 8 further down
  * (words 1 and 3), columns 2 (l % 4) and the next (words 0 and 1), 8 further right (words 2 and 3). So two groups of eight columns of
@@ -17,10 +17,6 @@
 TNI_DEVICE void attn_expect(uint32_t bar, uint32_t bytes) {
     asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
 }
-/* This thread arrives when its cp.async so far have been done. */
-TNI_DEVICE void attn_arrive_copies(uint32_t bar) {
-    asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(bar) : "memory");
-}
 
 /* ---- copy engine: a box at (x, y, z, w) ---- */
 TNI_DEVICE void attn_tma_load(uint32_t dst, const CUtensorMap *m, uint32_t bar, int32_t x, int32_t y, int32_t z, int32_t w) {
@@ -31,16 +27,6 @@ TNI_DEVICE void attn_tma_load(uint32_t dst, const CUtensorMap *m, uint32_t bar, 
 }
 
 /* ---- shared memory ---- */
-TNI_DEVICE uint32_t attn_lds16(uint32_t at) {
-    uint16_t v;
-    asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(at));
-    return v;
-}
-TNI_DEVICE uint32_t attn_lds32(uint32_t at) {
-    uint32_t v;
-    asm volatile("ld.shared.u32 %0, [%1];" : "=r"(v) : "r"(at));
-    return v;
-}
 TNI_DEVICE float2 attn_lds_pair(uint32_t at) {
     float2 v;
     asm volatile("ld.shared.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "r"(at));
