@@ -173,7 +173,7 @@ typedef struct TnAttentionParams {
 
 /* The bias of relative positions: y[b, h, i, j] = sum over terms t of table_t[clip(d, lo[t], hi[t]) - lo[t], h], d = pk_t[b, j] - pq_t[b, i]
  * (minus: pq_t[b, i] - pk_t[b, j]), which wraps in the positions' type.
- * in 3t, 3t + 1, 3t + 2 of term t: pq [B or 1, Sq] and pk [B or 1, Sk] (often the same tensor), i64 or i32; table [hi - lo + 1, H], floats.
+ * in 3t, 3t + 1, 3t + 2 of term t: pq [B or 1, Sq] and pk [B or 1, Sk] (often the same tensor), all i64 or all i32; table [hi - lo + 1, H], floats.
  * out [B, H, Sq, Sk rounded up to a multiple of TN_BIAS_PAD] of the tables' type, summed in f32 or wider; 0 beyond Sk. */
 #define TN_RELATIVE_TERMS 4
 typedef struct TnRelativeBiasParams {

@@ -24,6 +24,7 @@ PASS(softmax);
 PASS(batch_norm);
 PASS(gemm);
 PASS(attention);
+PASS(relative_bias);
 PASS(projections);
 PASS(channels_last);
 PASS(conv_gemm);

@@ -7,8 +7,8 @@
  *      v                                                                                                                        |
  *   CLEAN               ->  NAME                  ->  FOLD                 ->  FUSE                 ->  PLACE            ->  CLEAN
  *   fold                    tabulate                  fold_batch_norm          fuse_attention           channels_last        fold
- *   materialize             fuse_one_hot                 fuse_bias                merge_projections        conv_to_gemm         ...
- *   cse, dce                fuse_layer_norm                                                             fuse_epilogue simplify_layout
+ *   materialize             fuse_one_hot                 fuse_bias                fuse_relative_bias       conv_to_gemm         ...
+ *   cse, dce                fuse_layer_norm                                    merge_projections        fuse_epilogue simplify_layout
  *   canonicalise            fuse_rms_norm                                                               fuse_add_layer_norm
  *   sink_expand             fuse_gelu, fuse_silu                                                        fuse_pointwise
  *   simplify_layout         fuse_softmax
@@ -46,6 +46,7 @@ static const Pass table[] = {
     {"fold_batch_norm", "batch_norm into its neighbours' constants", tni_pass_batch_norm},
     {"fuse_bias", "constant additions move into matrix products and convolutions", tni_pass_gemm},
     {"fuse_attention", "products, scale, biases, softmax -> attention", tni_pass_attention},
+    {"fuse_relative_bias", "sums of look-ups of differences of positions -> relative_bias", tni_pass_relative_bias},
     {"merge_projections", "the products that make q, k, v of one attention become one", tni_pass_projections},
     {"channels_last", "convolutions and what is between them work on [B, H, W, C]", tni_pass_channels_last},
     {"conv_to_gemm", "1 x 1 convolutions of channels-last pictures -> gemm", tni_pass_conv_gemm},

@@ -369,9 +369,9 @@ TnStatus tni_plan_rule_relative_bias(const PlanCheck *c) {
         sk = t == 0 && pk->rank == 2 ? pk->dims[1] : sk;
         for (uint32_t i = 0; i < 2; i++) {
             const TnTensor *x = pq + i;
-            NEED((x->dtype == TN_I64 || x->dtype == TN_I32) && x->dtype == pq->dtype && x->rank == 2 && x->dims[1] == (i ? sk : sq) &&
+            NEED((x->dtype == TN_I64 || x->dtype == TN_I32) && x->dtype == c->in[0].dtype && x->rank == 2 && x->dims[1] == (i ? sk : sq) &&
                      (x->dims[0] == 1 || batch == 1 || x->dims[0] == batch),
-                 3 * t + i, "int64 or int32 positions [B or 1, S], the same S in every term");
+                 3 * t + i, "positions [B or 1, S], all int64 or all int32, the same S in every term");
             batch = x->dims[0] == 1 ? batch : x->dims[0];
         }
         NEED(tni_plan_fused_float(c, table->dtype) && table->dtype == c->in[2].dtype && table->rank == 2 &&

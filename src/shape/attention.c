@@ -142,7 +142,8 @@ TnStatus tni_shape_relative_bias(ShapeRule *r) {
         const uint32_t table = 3 * t + 2;
         TN_TRY(positions(r, 3 * t, &batch, &sq));
         TN_TRY(positions(r, 3 * t + 1, &batch, &sk));
-        TN_TRY(tni_shape_rule_same_type(r, 3 * t + 1, 3 * t));
+        TN_TRY(tni_shape_rule_same_type(r, 3 * t, 0));
+        TN_TRY(tni_shape_rule_same_type(r, 3 * t + 1, 0));
         TN_TRY(tni_shape_rule_type(r, table, T_FUSED));
         TN_TRY(tni_shape_rule_same_type(r, table, 2));
         TN_TRY(tni_shape_rule_rank(r, table, 2, 2));
