@@ -50,6 +50,7 @@ def arguments():
     parser.add_argument("--no-tune", action="store_true", help="build without --tune")
     parser.add_argument("--rebuild", action="store_true", help="build each plan twice: the second time from a warm timing cache")
     parser.add_argument("--seconds", type=float, default=1.0, help="timed seconds a row of Tenon and of PyTorch")
+    parser.add_argument("--profile", action="store_true", help="also time every step: profile_NAME.TYPE.BATCH.txt in --out")
     parser.add_argument("--limit", type=float, default=570)
     parser.add_argument("--command-limit", type=float, default=40, help="seconds that a build, a run or a bench of Tenon may take")
     parser.add_argument("--device", default="cuda", help="what plans are built for; cpu tries this program without a GPU")
@@ -194,6 +195,9 @@ class Run:
                 else:
                     command += ["-i", self.options.out / ROWS[name].export / f"inputs.{batch}.npz"]
                 out = self.tenon(command, f"bench of {plan.name}, batch {batch}")
+                if self.options.profile:
+                    text = self.tenon([c for c in command if c != "--json"] + ["--profile"], f"profile of {plan.name}, batch {batch}")
+                    (self.options.out / f"profile_{name}.{dtype}.{batch}.txt").write_text(text or "")
                 if out:
                     found = json.loads(out)[0]
                     keep = {k: v for k, v in found.items() if k.endswith("_ms") or k in ("runs", "context_bytes")}

@@ -53,8 +53,9 @@ def arguments():
     parser.add_argument("--min-runs", type=int, default=30)
     parser.add_argument("--max-runs", type=int, default=1000)
     parser.add_argument("--limit", type=float, default=540, help="seconds for everything; what does not fit is left out and said")
-    parser.add_argument("--compile-limit", type=float, default=150, help="seconds that a compilation may take")
-    parser.add_argument("--jobs", type=int, default=min(12, max(1, (os.cpu_count() or 1) * 3 // 4)), help="compilations side by side")
+    parser.add_argument("--compile-limit", type=float, default=200, help="seconds that a compilation may take")
+    parser.add_argument("--jobs", type=int, default=min(14, max(1, (os.cpu_count() or 1) * 7 // 8)), help="compilations side by side")
+    parser.add_argument("--tune-jobs", type=int, default=1, help="the same with max-autotune, whose choice of kernels suffers from company")
     parser.add_argument("--json", type=pathlib.Path, help="write all rows here, anew after every wave")
     parser.add_argument("--logs", type=pathlib.Path, help="folder for what the processes print")
     parser.add_argument("--device", default="cuda")
@@ -207,8 +208,9 @@ class Collector:
         jobs = (self.compiled("compile") if "compile" in options.modes else []) + tuned
         for first in range(0, len(jobs), options.jobs):
             self.wave(jobs[first : first + options.jobs], options.compile_limit)
-        for job in self.compiled("max-autotune") if "max-autotune" in options.modes else []:
-            self.wave([job], options.compile_limit)
+        jobs = self.compiled("max-autotune") if "max-autotune" in options.modes else []
+        for first in range(0, len(jobs), options.tune_jobs):
+            self.wave(jobs[first : first + options.tune_jobs], options.compile_limit)
 
 
 def batches(options, model):

@@ -13,18 +13,9 @@ out=${OUT:-$folder}
 every=${EVERY:-29}
 limit=${LIMIT:-280}
 args=${ARGS:-}
+# shellcheck source=tools/gpu/env.sh
+. "$(dirname "$0")/env.sh"
 check=$folder/checkcuda
-for file in "$folder"/*.gz; do # of pack.sh
-    [ -e "$file" ] && [ ! "${file%.gz}" -nt "$file" ] && gzip -dkf "$file" && touch "${file%.gz}"
-done
-chmod +x "$check"
-# cuBLASLt and NVRTC of a Python environment, where the toolkit is not in its usual place.
-if [ -z "${TENON_CUDA_PATH:-}" ] && [ ! -e /usr/local/cuda/lib64/libcublasLt.so.13 ]; then
-    for site in $(python3 -c 'import site, sys; print(" ".join(site.getsitepackages() + sys.path))' 2>/dev/null); do
-        [ -d "$site/nvidia/cu13/lib" ] && TENON_CUDA_PATH=$site/nvidia/cu13/lib && break
-    done
-    export TENON_CUDA_PATH
-fi
 nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem --format=csv,noheader || true
 
 failed=0
@@ -38,13 +29,13 @@ part() { # name command...
     shift
     log=$out/$name.log
     start=$(date +%s)
-    timeout "$limit" "$@" >"$log" 2>&1
+    timeout -s KILL "$limit" "$@" >"$log" 2>&1
     status=$?
     seconds=$(($(date +%s) - start))
     case $status in
         0) word=passed ;;
         77) word=skipped ;;
-        124) word=TIMEOUT; failed=1 ;;
+        124 | 137) word=TIMEOUT; failed=1 ;;
         *) word=FAILED; failed=1 ;;
     esac
     grep -v '^ok ' "$log" | head -n "${LINES_SHOWN:-60}"
