@@ -130,6 +130,9 @@ typedef struct TnDeviceDescription {
     double bytes_per_second, half_flops, tf32_flops, float_flops; /* ceilings, for comparison with what is reached; 0 = unknown */
 } TnDeviceDescription;
 TN_API TnStatus tn_plan_device(const TnPlan *plan, TnDeviceDescription *out, TnError *err);
+/* How many devices of a kind this process can use: 1 for "cpu", GPUs for "cuda". Errors: ARGUMENT (another kind), DEVICE (the GPU backend is not
+ * installed or its driver does not answer; err says where was looked). */
+TN_API TnStatus tn_device_count(const char *kind, uint32_t *count, TnError *err);
 
 /* Memory of the plan's GPU, 256-byte aligned, for callers that have no CUDA of their own. Free it before the plan is closed. Errors: MEMORY
  * (bytes asked for and free), DEVICE. */
