@@ -43,7 +43,7 @@ typedef struct CliList {
 /* Values of all options of all verbs; what a verb does not list keeps its default. */
 typedef struct CliArgs {
     bool quiet, json, help, tune, layers, profile, verify, reference, fp32, tf32, fp16, bf16, allow_cpu_steps, warm, device_io;
-    const char *output, *shapes, *timing_cache, *cpu, *after, *model, *expected, *outputs, *eval, *samples, *threads_list, *batches;
+    const char *output, *shapes, *buckets, *timing_cache, *cpu, *after, *model, *expected, *outputs, *eval, *samples, *threads_list, *batches;
     const char *device, *target, *trace;
     CliList inputs;
     uint32_t threads, warmup, runs, batch, beams, max_length, tokens, streams;
@@ -67,6 +67,7 @@ typedef struct Cli {
         {"help", 'h', CLI_FLAG, CLI_ARG(help), NULL, "this text"}
 #define CLI_BUILD                                                                                                                        \
     {"shapes", 's', CLI_TEXT, CLI_ARG(shapes), "SPEC", "ranges of symbols, min:opt:max, as in batch=1:4:8,seq=512"},                     \
+        {"buckets", 0, CLI_TEXT, CLI_ARG(buckets), "SPEC", "choose kernels for these sizes too, as in batch=1:4:16,seq=128:512"},        \
         {"cpu", 0, CLI_TEXT, CLI_ARG(cpu), "LEVEL", "kernels for scalar, avx2 or avx512 (default: this machine)"},                       \
         {"reference", 0, CLI_FLAG, CLI_ARG(reference), NULL, "reference kernels only (slow, exact)"},                                    \
         {"tune", 0, CLI_FLAG, CLI_ARG(tune), NULL, "time the candidate kernels on this machine"},                                        \

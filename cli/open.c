@@ -49,6 +49,7 @@ TnBuildOptions cli_build_options(Cli *cli) {
     cli->log = (TnLog){show_log, cli};
     cli->progress = (TnProgress){show_progress, cli};
     o.shapes = cli->args.shapes;
+    o.buckets = cli->args.buckets;
     o.tune = cli->args.tune;
     o.threads = cli->args.threads;
     o.timing_cache = cli->args.timing_cache;

@@ -33,6 +33,8 @@ typedef struct TnBuildOptions {
     const char *target;      /* "sm_90": build for this GPU architecture even when there is none here; kernels are then chosen by estimate and
                                 not verified. NULL: the GPU of `device` */
     int32_t allow_cpu_steps; /* 1: steps without a GPU kernel run on the CPU; 0: they fail the build, which names them */
+    const char *buckets;     /* "batch=1:4:16,seq=128:512": sizes of symbols for whose combinations (at most 16) kernels are chosen besides the
+                                opt sizes; a run uses those of the smallest that is large enough. NULL: the opt sizes alone */
 } TnBuildOptions;
 
 TN_API TnBuildOptions tn_build_options_default(void);

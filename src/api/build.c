@@ -198,7 +198,8 @@ static TnStatus make(Build *b, const char *path, TnError *err) {
                          .device_info = b->device.lib ? &b->device.info : NULL,
                          .device = b->device.device,
                          .math = b->device.math,
-                         .allow_cpu_steps = b->o.allow_cpu_steps != 0};
+                         .allow_cpu_steps = b->o.allow_cpu_steps != 0,
+                         .buckets = b->o.buckets};
     if (b->device.lib)
         TN_TRY(narrow(b, &po, err));
     TN_TRY(tni_planner_plan(b->module, &po, b->writer, &b->header, err));

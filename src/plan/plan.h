@@ -20,7 +20,7 @@
 #include "kernel/kernel.h"
 
 #define PLAN_MAGIC "TENONPLN"
-#define PLAN_VERSION 2u
+#define PLAN_VERSION 3u
 #define PLAN_NONE UINT32_MAX
 
 typedef enum PlanSectionKind {
@@ -35,6 +35,8 @@ typedef enum PlanSectionKind {
     PLAN_SEC_STATES,      /* PlanState[]: tensors that live across programs and steps of a generation */
     PLAN_SEC_META,        /* PlanMeta[] */
     PLAN_SEC_BLOBS,       /* bytes of metadata */
+    PLAN_SEC_BUCKETS,     /* i64[buckets][symbols]: sizes that kernels were chosen for besides opt, 0 = any (absent: opt alone) */
+    PLAN_SEC_KERNELS,     /* u32[steps][buckets]: strings: kernel of the step in that bucket, 0 = the step's own */
     PLAN_SEC_EXPLAIN,     /* text, one line a record (plan/explain.c): kernels considered, times, errors, the reason (may be absent) */
     PLAN_SEC_WEIGHTS,     /* constants, each 64-byte aligned */
     PLAN_SEC_COUNT
@@ -62,6 +64,7 @@ typedef struct PlanHeader {
 
 #define PLAN_HASH_CHUNK (1u << 20)
 #define PLAN_ALIGN 64u
+#define PLAN_MAX_BUCKETS 16u
 #define PLAN_WEIGHTS_ALIGN 4096u
 
 typedef struct PlanSection {
@@ -174,6 +177,10 @@ typedef struct Plan {
     uint32_t n_meta;
     const uint8_t *blobs;
     uint64_t blobs_bytes;
+    const int64_t *buckets;
+    uint32_t n_bucket_sizes, n_buckets; /* n_bucket_sizes / n_symbols */
+    const uint32_t *kernels;
+    uint32_t n_kernels;
     const char *explain;
     uint64_t explain_bytes;
     const uint8_t *weights;
@@ -202,6 +209,8 @@ TnStatus tni_plan_verify_device(const Plan *p, const struct TnDeviceLibrary *lib
 /* Step s of program g is a copy between the host's memory and the device's. */
 bool tni_plan_is_transfer(const Plan *p, const PlanProgram *g, uint32_t s);
 const char *tni_plan_device_name(uint32_t device); /* "cpu", "cuda" */
+/* The bucket whose kernels suit these values of symbols: the smallest that is large enough in all that are known, else the largest. */
+uint32_t tni_plan_bucket(const Plan *p, const int64_t *symbols, const uint8_t *known);
 /* Text dump for `inspect`. */
 typedef void (*TnTextSink)(void *ctx, const char *text, size_t n);
 void tni_plan_dump(const Plan *p, bool json, TnTextSink fn, void *ctx);

@@ -110,6 +110,8 @@ static const struct {
     [PLAN_SEC_STATES] = {offsetof(Plan, states), offsetof(Plan, n_states), 0},
     [PLAN_SEC_META] = {offsetof(Plan, meta), offsetof(Plan, n_meta), 0},
     [PLAN_SEC_BLOBS] = {offsetof(Plan, blobs), 0, offsetof(Plan, blobs_bytes)},
+    [PLAN_SEC_BUCKETS] = {offsetof(Plan, buckets), offsetof(Plan, n_bucket_sizes), 0},
+    [PLAN_SEC_KERNELS] = {offsetof(Plan, kernels), offsetof(Plan, n_kernels), 0},
     [PLAN_SEC_EXPLAIN] = {offsetof(Plan, explain), 0, offsetof(Plan, explain_bytes)},
     [PLAN_SEC_WEIGHTS] = {offsetof(Plan, weights), 0, offsetof(Plan, weights_bytes)},
 };
@@ -127,6 +129,7 @@ static void set_views(TnSpan b, const PlanHeader *h, const PlanSection *table, P
         if (views[s->kind].bytes)
             memcpy(base + views[s->kind].bytes, &s->bytes, sizeof s->bytes);
     }
+    p->n_buckets = p->n_symbols ? p->n_bucket_sizes / p->n_symbols : 0;
 }
 
 TnStatus tni_plan_read(TnSpan bytes, bool verify_weights, const TnAllocator *a, Plan *out, TnError *err) {
@@ -159,4 +162,27 @@ const uint8_t *tni_plan_meta(const Plan *p, const char *key, uint64_t *bytes) {
         }
     }
     return NULL;
+}
+
+uint32_t tni_plan_bucket(const Plan *p, const int64_t *symbols, const uint8_t *known) {
+    uint32_t best = 0;
+    bool best_covers = false;
+    double best_size = 0;
+    for (uint32_t b = 0; b < p->n_buckets; b++) {
+        bool covers = true;
+        double size = 1;
+        for (uint32_t s = 0; s < p->n_symbols; s++) {
+            const int64_t most = p->buckets[(size_t)b * p->n_symbols + s];
+            if (most == 0 || !known[s])
+                continue;
+            covers &= symbols[s] <= most;
+            size *= (double)most;
+        }
+        if (b == 0 || (covers && !best_covers) || (covers == best_covers && (covers ? size < best_size : size > best_size))) {
+            best = b;
+            best_covers = covers;
+            best_size = size;
+        }
+    }
+    return best;
 }

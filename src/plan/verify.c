@@ -278,6 +278,21 @@ static TnStatus check_control(const Prog *g, uint32_t s, TnOp op, TnError *err) 
     return TN_OK;
 }
 
+/* The kernel of a step on the CPU. */
+static TnStatus check_kernel(const Prog *g, uint32_t s, TnOp op, uint32_t kernel, TnError *err) {
+    const char *name = g->p->strings + kernel;
+    const TnKernel *k = tni_kernel_find(name);
+    if (!k)
+        return tni_raise(err, TN_ERR_INCOMPATIBLE, "%s: step %u (%s): this library has no kernel '%s'; build the plan again", g->name, s,
+                         g->p->strings + g->steps[s].name, name);
+    if (k->op != op)
+        return BAD("%s: step %u: kernel %s does not compute %s", g->name, s, k->name, tni_op_info(op)->name);
+    if (k->cpu & ~tni_cpu_flags())
+        return tni_raise(err, TN_ERR_INCOMPATIBLE, "%s: step %u: kernel %s needs %s; this machine has %s; build the plan again here",
+                         g->name, s, k->name, tni_cpu_level_name(k->cpu), tni_cpu_level_name(tni_cpu_flags()));
+    return TN_OK;
+}
+
 static TnStatus check_code(const Prog *g, uint32_t s, TnOp *op, TnError *err) {
     const PlanStep *st = &g->steps[s];
     const Plan *p = g->p;
@@ -300,15 +315,38 @@ static TnStatus check_code(const Prog *g, uint32_t s, TnOp *op, TnError *err) {
     TN_TRY(tni_plan_check_step_device(g, s, *op, err));
     if ((info->flags & TN_OPF_CONTROL) || st->device != TN_DEVICE_CPU || tni_plan_is_transfer(p, g->g, s))
         return TN_OK;
-    const TnKernel *k = tni_kernel_find(p->strings + st->kernel);
-    if (!k)
-        return tni_raise(err, TN_ERR_INCOMPATIBLE, "%s: step %u (%s): this library has no kernel '%s'; build the plan again", g->name, s,
-                         p->strings + st->name, p->strings + st->kernel);
-    if (k->op != *op)
-        return BAD("%s: step %u: kernel %s does not compute %s", g->name, s, k->name, name);
-    if (k->cpu & ~tni_cpu_flags())
-        return tni_raise(err, TN_ERR_INCOMPATIBLE, "%s: step %u: kernel %s needs %s; this machine has %s; build the plan again here",
-                         g->name, s, k->name, tni_cpu_level_name(k->cpu), tni_cpu_level_name(tni_cpu_flags()));
+    return check_kernel(g, s, *op, st->kernel, err);
+}
+
+/* Sizes of buckets, and the kernels that steps have there instead of their own. */
+static TnStatus check_buckets(const Prog *g, uint32_t s, TnOp op, TnError *err) {
+    const Plan *p = g->p;
+    const PlanStep *st = &g->steps[s];
+    if (p->n_buckets == 0)
+        return TN_OK;
+    const uint32_t *kernel = p->kernels + (size_t)(g->g->first_step + s) * p->n_buckets;
+    for (uint32_t b = 0; b < p->n_buckets; b++) {
+        if (kernel[b] == 0)
+            continue;
+        if (!string_ok(p, kernel[b]))
+            return BAD("%s: step %u: a name lies outside the strings", g->name, s);
+        if ((tni_op_info(op)->flags & TN_OPF_CONTROL) || tni_plan_is_transfer(p, g->g, s))
+            return BAD("%s: step %u: the runtime does it, but bucket %u has a kernel for it", g->name, s, b);
+        if (st->device != TN_DEVICE_CPU)
+            TN_TRY(tni_plan_check_kernel_name(g, s, kernel[b], err));
+        else
+            TN_TRY(check_kernel(g, s, op, kernel[b], err));
+    }
+    return TN_OK;
+}
+
+static TnStatus check_bucket_sizes(const Plan *p, TnError *err) {
+    if (p->n_bucket_sizes > (uint64_t)PLAN_MAX_BUCKETS * p->n_symbols || p->n_bucket_sizes != p->n_buckets * p->n_symbols ||
+        p->n_kernels != (uint64_t)p->n_buckets * p->n_steps)
+        return BAD("%u sizes of buckets and %u kernels for %u symbols and %u steps", p->n_bucket_sizes, p->n_kernels, p->n_symbols, p->n_steps);
+    for (uint32_t i = 0; i < p->n_bucket_sizes; i++)
+        if (p->buckets[i] < 0)
+            return BAD("buckets[%u]: a size of %lld", i, (long long)p->buckets[i]);
     return TN_OK;
 }
 
@@ -319,6 +357,7 @@ static TnStatus check_steps(const Prog *g, uint8_t *made, TnError *err) {
         const PlanStep *st = &g->steps[s];
         TnOp op;
         TN_TRY(check_code(g, s, &op, err));
+        TN_TRY(check_buckets(g, s, op, err));
         const TnOpInfo *info = tni_op_info(op);
         const uint32_t *in = p->operands + st->first_in;
         for (uint32_t i = 0; i < st->n_in; i++) {
@@ -351,6 +390,7 @@ TnStatus tni_plan_verify(const Plan *p, const TnAllocator *a, TnError *err) {
     TN_TRY(check_states(p, err));
     TN_TRY(check_meta(p, err));
     TN_TRY(check_programs(p, err));
+    TN_TRY(check_bucket_sizes(p, err));
     TN_TRY(tni_plan_check_header_device(p, err));
     uint8_t *made = tni_calloc(a, p->n_values ? p->n_values : 1, 1);
     if (!made)

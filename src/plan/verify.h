@@ -20,6 +20,8 @@ typedef struct PlanProg {
 TnStatus tni_plan_check_header_device(const Plan *p, TnError *err);
 /* A step's device, the form of its kernel's name and its generated code; operand ranges have been checked, operands not. */
 TnStatus tni_plan_check_step_device(const PlanProg *g, uint32_t s, TnOp op, TnError *err);
+/* The same of the kernel's name alone, for one of a bucket. */
+TnStatus tni_plan_check_kernel_name(const PlanProg *g, uint32_t s, uint32_t kernel, TnError *err);
 /* Operands, packed forms and results of a step lie in its memory; all ids have been checked. */
 TnStatus tni_plan_check_step_memory(const PlanProg *g, uint32_t s, TnOp op, TnError *err);
 /* What several programs share: a state lies in one memory; called programs take and give host memory. */

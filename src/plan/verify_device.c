@@ -76,14 +76,18 @@ static TnStatus check_code(const PlanProg *g, uint32_t s, TnError *err) {
     return TN_OK;
 }
 
+TnStatus tni_plan_check_kernel_name(const PlanProg *g, uint32_t s, uint32_t kernel, TnError *err) {
+    return kernel_name_ok(g->p->strings + kernel) ? TN_OK : BAD("%s: step %u: its kernel's name is not one", g->name, s);
+}
+
 TnStatus tni_plan_check_step_device(const PlanProg *g, uint32_t s, TnOp op, TnError *err) {
     const PlanStep *st = &g->steps[s];
     if (st->device != TN_DEVICE_CPU && st->device != g->p->header->device)
         return BAD("%s: step %u: runs on device kind %u; the plan is for %u", g->name, s, st->device, g->p->header->device);
     if (st->device != TN_DEVICE_CPU && (tni_op_info(op)->flags & TN_OPF_CONTROL))
         return BAD("%s: step %u: %s runs on a device", g->name, s, tni_op_info(op)->name);
-    if (st->device != TN_DEVICE_CPU && !tni_plan_is_transfer(g->p, g->g, s) && !kernel_name_ok(g->p->strings + st->kernel))
-        return BAD("%s: step %u: its kernel's name is not one", g->name, s);
+    if (st->device != TN_DEVICE_CPU && !tni_plan_is_transfer(g->p, g->g, s))
+        TN_TRY(tni_plan_check_kernel_name(g, s, st->kernel, err));
     return check_code(g, s, err);
 }
 
@@ -153,10 +157,11 @@ TnStatus tni_plan_check_shared_memory(const Plan *p, const TnAllocator *a, TnErr
 
 /* ---- against a device ---- */
 
-static TnStatus check_kernel(const Plan *p, const PlanProgram *g, uint32_t s, const TnDeviceLibrary *lib, const TnDeviceInfo *info,
-                             TnError *err) {
+/* kernel: the step's own, or one that it has in a bucket. */
+static TnStatus check_kernel(const Plan *p, const PlanProgram *g, uint32_t s, uint32_t kernel, const TnDeviceLibrary *lib,
+                             const TnDeviceInfo *info, TnError *err) {
     const PlanStep *st = &p->steps[g->first_step + s];
-    const char *name = p->strings + st->kernel, *node = p->strings + st->name;
+    const char *name = p->strings + kernel, *node = p->strings + st->name;
     const TnKernel *k = tni_device_kernel_find(lib, name);
     if (!k)
         return tni_raise(err, TN_ERR_INCOMPATIBLE, "node '%s': the %s library here has no kernel '%s'; build the plan again with it", node,
@@ -171,10 +176,22 @@ static TnStatus check_kernel(const Plan *p, const PlanProgram *g, uint32_t s, co
                          info->arch % 10, p->header->arch / 10, p->header->arch % 10);
     if (k->math & ~p->header->math)
         return BAD("node '%s': kernel %s takes liberties (%#x) that the plan does not allow", node, name, k->math & ~p->header->math);
-    if (st->code != PLAN_NONE && !k->source)
+    if (kernel != st->kernel && k->source)
+        return BAD("node '%s': kernel %s of a bucket needs generated code", node, name);
+    if (kernel == st->kernel && st->code != PLAN_NONE && !k->source)
         return BAD("node '%s': kernel %s runs no generated code, but the plan brings some", node, name);
     if (st->code == PLAN_NONE && k->source)
         return BAD("node '%s': kernel %s needs generated code, and the plan brings none", node, name);
+    return TN_OK;
+}
+
+static TnStatus check_kernels(const Plan *p, const PlanProgram *g, uint32_t s, const TnDeviceLibrary *lib, const TnDeviceInfo *info,
+                              TnError *err) {
+    const uint32_t at = g->first_step + s;
+    TN_TRY(check_kernel(p, g, s, p->steps[at].kernel, lib, info, err));
+    for (uint32_t b = 0; b < p->n_buckets; b++)
+        if (p->kernels[(size_t)at * p->n_buckets + b])
+            TN_TRY(check_kernel(p, g, s, p->kernels[(size_t)at * p->n_buckets + b], lib, info, err));
     return TN_OK;
 }
 
@@ -183,7 +200,7 @@ TnStatus tni_plan_verify_device(const Plan *p, const TnDeviceLibrary *lib, const
         const PlanProgram *g = &p->programs[i];
         for (uint32_t s = 0; s < g->n_steps; s++)
             if (p->steps[g->first_step + s].device != TN_DEVICE_CPU && !tni_plan_is_transfer(p, g, s))
-                TN_TRY(check_kernel(p, g, s, lib, info, err));
+                TN_TRY(check_kernels(p, g, s, lib, info, err));
     }
     if (p->header->device_identity != lib->identity)
         return tni_raise(err, TN_ERR_INCOMPATIBLE,

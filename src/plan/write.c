@@ -51,6 +51,8 @@ static const struct {
     [PLAN_SEC_STATES] = {"states", sizeof(PlanState)},
     [PLAN_SEC_META] = {"meta", sizeof(PlanMeta)},
     [PLAN_SEC_BLOBS] = {"blobs", 1},
+    [PLAN_SEC_BUCKETS] = {"buckets", sizeof(int64_t)},
+    [PLAN_SEC_KERNELS] = {"kernels", sizeof(uint32_t)},
     [PLAN_SEC_EXPLAIN] = {"explain", 1},
     [PLAN_SEC_WEIGHTS] = {"weights", 1},
 };

@@ -25,7 +25,7 @@ static TnStatus remember(Pn *pn, PnChoice *c, TnError *err) {
         for (uint32_t i = 0; i < pn->cap_choices; i++) {
             if (!pn->choices[i])
                 continue;
-            uint32_t h = (uint32_t)pn->choices[i]->signature & (cap - 1);
+            uint32_t h = (uint32_t)pn->choices[i]->key & (cap - 1);
             while (t[h])
                 h = (h + 1) & (cap - 1);
             t[h] = pn->choices[i];
@@ -33,7 +33,7 @@ static TnStatus remember(Pn *pn, PnChoice *c, TnError *err) {
         pn->choices = t;
         pn->cap_choices = cap;
     }
-    uint32_t h = (uint32_t)c->signature & (pn->cap_choices - 1);
+    uint32_t h = (uint32_t)c->key & (pn->cap_choices - 1);
     while (pn->choices[h])
         h = (h + 1) & (pn->cap_choices - 1);
     pn->choices[h] = c;
@@ -41,9 +41,9 @@ static TnStatus remember(Pn *pn, PnChoice *c, TnError *err) {
     return TN_OK;
 }
 
-static const PnChoice *find(const Pn *pn, uint64_t signature) {
-    for (uint32_t h = (uint32_t)signature & (pn->cap_choices - 1); pn->choices[h]; h = (h + 1) & (pn->cap_choices - 1))
-        if (pn->choices[h]->signature == signature)
+static const PnChoice *find(const Pn *pn, uint64_t key) {
+    for (uint32_t h = (uint32_t)key & (pn->cap_choices - 1); pn->choices[h]; h = (h + 1) & (pn->cap_choices - 1))
+        if (pn->choices[h]->key == key)
             return pn->choices[h];
     return NULL;
 }
@@ -370,7 +370,7 @@ TnStatus tni_planner_candidates(Pn *pn, const PnCase *c, PnChoice *choice, TnErr
     PN_ALLOC(pn, choice->tried, n + pn->o->n_extra, err);
     for (uint32_t i = 0; i < n_all + pn->o->n_extra; i++) {
         const TnKernel *k = i < n_all ? &all[i] : &pn->o->extra[i - n_all];
-        if (!is_candidate(pn, c, &q, k))
+        if (!is_candidate(pn, c, &q, k) || !tni_planner_packs_alike(c, k, &q))
             continue;
         choice->tried[choice->n_tried++] =
             (PnTried){.kernel = k, .cost = k->cost ? k->cost(&q) : -1, .time = -1, .error = -1, .note = "not needed"};
@@ -511,7 +511,9 @@ static TnStatus decide(Pn *pn, PnCase *c, PnChoice *choice, Oracle *o, TnError *
 
 TnStatus tni_planner_choose(Pn *pn, PnCase *c, const PnChoice **out, TnError *err) {
     uint64_t sig = signature(pn, c);
-    const PnChoice *known = find(pn, sig);
+    const TnKernel *bound = c->at_opt ? c->at_opt->kernel : NULL;
+    const uint64_t key = bound ? tni_hash(bound->name, strlen(bound->name), sig) : sig;
+    const PnChoice *known = bound && c->at_opt->signature == sig ? c->at_opt : find(pn, key);
     if (known) {
         *out = known;
         return TN_OK;
@@ -519,6 +521,8 @@ TnStatus tni_planner_choose(Pn *pn, PnCase *c, const PnChoice **out, TnError *er
     PnChoice *choice;
     PN_ALLOC(pn, choice, 1, err);
     choice->signature = sig;
+    choice->key = key;
+    choice->bound = bound;
     TN_TRY(tni_planner_candidates(pn, c, choice, err));
     Oracle o = {0};
     TnStatus st = TN_OK;

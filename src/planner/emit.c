@@ -341,6 +341,15 @@ static TnStatus emit_step(Emit *e, uint32_t k, TnError *err) {
         TN_TRY(put_operands(e, pg->defines[pg->first_define[k]], 2 * st.n_symbols, &st.first_symbol, err));
     if (kernel)
         e->cpu |= kernel->cpu;
+    for (uint32_t b = 0; b < e->pn->n_buckets; b++) {
+        const PnChoice *c = tni_planner_in_bucket(pg, b, k);
+        uint32_t name = 0;
+        if (c)
+            TN_TRY(tni_plan_string(e->w, c->kernel->name, &name, err));
+        if (c)
+            e->cpu |= c->kernel->cpu;
+        TN_TRY(tni_plan_append(e->w, PLAN_SEC_KERNELS, &name, 1, NULL, err));
+    }
     return tni_plan_append(e->w, PLAN_SEC_STEPS, &st, 1, NULL, err);
 }
 
@@ -403,6 +412,8 @@ TnStatus tni_planner_emit(Pn *pn, PlanWriter *w, PlanHeader *h, TnError *err) {
     TN_TRY(emit_states(&e, err));
     for (uint32_t i = 0; i < pn->m->n_meta; i++)
         TN_TRY(tni_plan_meta_add(w, pn->m->meta[i].key, pn->m->meta[i].value, pn->m->meta[i].n, err));
+    if (pn->n_buckets)
+        TN_TRY(tni_plan_append(w, PLAN_SEC_BUCKETS, pn->buckets, pn->n_buckets * pn->m->n_symbols, NULL, err));
     TN_TRY(tni_plan_append(w, PLAN_SEC_EXPRS, pn->m->exprs, pn->m->n_exprs, NULL, err));
     TN_TRY(tni_plan_append(w, PLAN_SEC_SYMBOLS, pn->m->symbols, pn->m->n_symbols, NULL, err));
     h->cpu_flags = e.cpu;

@@ -131,6 +131,34 @@ static TnStatus explain_step(Pn *pn, PlanWriter *w, const PnGraph *pg, uint32_t 
     return TN_OK;
 }
 
+/* Steps that have another kernel in a bucket: "bucket batch=4: main 12 'node': kernel instead of kernel, 1200 ns, reason". */
+static TnStatus explain_bucket(Pn *pn, PlanWriter *w, uint32_t b, TnError *err) {
+    char name[200], s[700];
+    tni_planner_bucket_name(pn, b, name, sizeof name);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < pn->m->n_graphs; i++) {
+        const PnGraph *pg = &pn->graphs[pn->order[i]];
+        for (uint32_t k = 0; k < pg->g->n_nodes; k++) {
+            const PnChoice *c = tni_planner_in_bucket(pg, b, k);
+            Text t = {.n = 0};
+            if (!c)
+                continue;
+            double ns = -1;
+            for (uint32_t x = 0; x < c->n_tried; x++)
+                ns = c->tried[x].kernel == c->kernel ? (c->tried[x].time >= 0 ? c->tried[x].time : c->tried[x].cost) : ns;
+            snprintf(s, sizeof s, "bucket %s: %.100s %u '%.120s': %s instead of %s, %.0f ns, %s", name, pg->g->name, k, pg->g->nodes[k].name,
+                     c->kernel->name, pg->choice[k]->kernel->name, ns, c->reason);
+            add(&t, s);
+            TN_TRY(flush(&t, w, err));
+            n++;
+        }
+    }
+    Text t = {.n = 0};
+    snprintf(s, sizeof s, "bucket %s: %u steps have another kernel than at the opt sizes", name, n);
+    add(&t, s);
+    return flush(&t, w, err);
+}
+
 TnStatus tni_planner_explain(Pn *pn, PlanWriter *w, TnError *err) {
     const PnChoice **seen;
     char(*where)[160];
@@ -144,5 +172,7 @@ TnStatus tni_planner_explain(Pn *pn, PlanWriter *w, TnError *err) {
         for (uint32_t k = 0; k < pg->g->n_nodes; k++)
             TN_TRY(explain_step(pn, w, pg, k, seen, where, &n_seen, err));
     }
+    for (uint32_t b = 0; b < pn->n_buckets; b++)
+        TN_TRY(explain_bucket(pn, w, b, err));
     return TN_OK;
 }

@@ -23,8 +23,9 @@ typedef struct PnTried {
 
 /* What was decided for steps of one signature. */
 typedef struct PnChoice {
-    uint64_t signature;
+    uint64_t signature, key; /* of the case; and of what it was decided under */
     const TnKernel *kernel;
+    const TnKernel *bound; /* the choice at opt, whose packing this one keeps; NULL: this is one at opt */
     PnTried *tried;
     uint32_t n_tried;
     const char *reason;
@@ -53,6 +54,8 @@ typedef struct PnGraph {
     IrGraphId id;
     uint32_t program;
     const PnChoice **choice; /* [n_nodes] */
+    const PnChoice **at_opt; /* while kernels of a bucket are chosen: the choices at opt; else NULL */
+    const PnChoice **bucket[PLAN_MAX_BUCKETS]; /* buckets.c */
     /* place.c */
     uint8_t *on;   /* [n_nodes]: TnDeviceKind that runs the node */
     uint8_t *home; /* [n_values]: TnDeviceKind of the memory */
@@ -109,6 +112,9 @@ typedef struct Pn {
     uint32_t n_codes, cap_codes;
     const char **unmet; /* steps of the device for which no kernel was good enough */
     uint32_t n_unmet, cap_unmet;
+    /* buckets.c */
+    int64_t *buckets; /* [n_buckets][n_symbols], 0 = any */
+    uint32_t n_buckets;
     /* observe.c */
     struct PnSeen *seen; /* [n_graphs]; NULL: nobody asks */
     double guess;        /* run.c: the guess of sizes that was taken, < 0: none */
@@ -185,6 +191,7 @@ typedef struct PnCase {
     uint32_t n_out;
     const int64_t *dims; /* values of expressions */
     const char *name;    /* of the node, for the log */
+    const PnChoice *at_opt; /* NULL: any kernel; else one that wants the same packed constants */
     bool runnable;       /* all data present */
     bool done;           /* set by choose: out holds the result of the chosen kernel */
     uint32_t on;         /* TnDeviceKind that runs it */
@@ -199,6 +206,16 @@ TnStatus tni_planner_choose_reference(Pn *pn, TnOp op, const char *reason, const
 TnStatus tni_planner_candidates(Pn *pn, const PnCase *c, PnChoice *choice, TnError *err);
 /* Candidates whose estimate is this many times the best are not timed. */
 #define PN_TIME_RATIO 6.0
+
+/* ---- buckets.c ---- */
+/* Chooses kernels once more for every bucket of the options. */
+TnStatus tni_planner_buckets(Pn *pn, TnError *err);
+/* Kernel k can take the place of the one chosen at opt: the same packed constants, and no generated code. */
+bool tni_planner_packs_alike(const PnCase *c, const TnKernel *k, const TnKernelQuery *q);
+/* The kernel of node k in bucket b where it is another than at opt, or NULL. */
+const PnChoice *tni_planner_in_bucket(const PnGraph *pg, uint32_t b, uint32_t k);
+/* "batch=4,seq=128" */
+void tni_planner_bucket_name(const Pn *pn, uint32_t b, char *text, size_t cap);
 
 /* ---- choose_rest.c ---- */
 /* A kernel that failed: faults of one kernel are its note, the loss of the device ends everything. */

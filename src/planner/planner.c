@@ -54,6 +54,7 @@ static TnStatus plan_all(Pn *pn, PlanWriter *w, PlanHeader *h, TnError *err) {
     TN_TRY(tni_planner_device_open(pn, err));
     TN_TRY(tni_planner_place(pn, err));
     TN_TRY(tni_planner_run(pn, err));
+    TN_TRY(tni_planner_buckets(pn, err));
     TN_TRY(tni_planner_timings_save(pn, err));
     const uint64_t chosen = tni_now_ns();
     for (uint32_t i = 0; i < pn->m->n_graphs; i++)

@@ -30,6 +30,7 @@ typedef struct PlannerOptions {
     TnDevice *device;                /* where they are verified and timed; NULL: nowhere, they are chosen by estimate */
     uint32_t math;                   /* TN_MATH_* that kernels may use */
     bool allow_cpu_steps;            /* steps without a kernel of the device run on the CPU instead of failing the build */
+    const char *buckets;             /* "batch=1:4:16,seq=128:512": kernels are chosen for each combination too; NULL: for opt alone */
     bool keep_sizes;                 /* opt of the symbols is settled: guess nothing */
     const PrecisionReport *precision; /* why steps are float32 (tenon explain); NULL: nobody asked for less */
 } PlannerOptions;

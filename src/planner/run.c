@@ -318,6 +318,7 @@ static TnStatus run_node(Pn *pn, Env *e, uint32_t k, TnError *err) {
     c.constant = constant;
     c.dims = pn->opt;
     c.on = e->pg->on[k];
+    c.at_opt = e->pg->at_opt ? e->pg->at_opt[k] : NULL;
     TN_TRY(memories(pn, e, k, &c, err));
     for (uint32_t i = 0; i < n->n_in; i++) {
         if (n->in[i] == TN_NO_VALUE)

@@ -187,6 +187,7 @@ static TnStatus bind_all(TnContext *ctx, RtFrame *f, const TnTensor *inputs, TnE
     TN_TRY(take_memory(ctx, f, err));
     TN_TRY(bind_states(ctx, f, err));
     set_addresses(ctx, f);
+    f->bucket = tni_plan_bucket(&ctx->plan->p, f->symbols, f->symbol_known);
     f->scratch[RT_HOST] = f->scratch[RT_DEVICE] = PLAN_ALIGN; /* never NULL, so that kernels may add to it */
     for (uint32_t s = 0; s < r->g->n_steps; s++)
         if (!r->rt[s].late)

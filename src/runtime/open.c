@@ -90,6 +90,21 @@ static TnStatus prepare_step(const Plan *p, RtProgram *r, RtStep *rt, const Plan
     return TN_OK;
 }
 
+/* The kernels that a step has in buckets. */
+static TnStatus find_bucket_kernels(const TnPlan *plan, uint32_t at, RtStep *rt, TnError *err) {
+    const Plan *p = &plan->p;
+    for (uint32_t b = 0; b < p->n_buckets && rt->kernel; b++) {
+        const char *name = p->strings + p->kernels[(size_t)at * p->n_buckets + b];
+        if (!name[0])
+            continue;
+        if (!rt->by_bucket)
+            rt->by_bucket = tni_arena_calloc(plan->arena, p->n_buckets, sizeof *rt->by_bucket);
+        OOM_IF_NULL(rt->by_bucket, p->n_buckets * sizeof *rt->by_bucket);
+        rt->by_bucket[b] = rt->memory == RT_HOST ? tni_kernel_find(name) : tni_device_kernel_find(plan->device->lib, name);
+    }
+    return TN_OK;
+}
+
 static void find_kernel(const TnPlan *plan, const RtProgram *r, uint32_t s, RtStep *rt) {
     const Plan *p = &plan->p;
     const PlanStep *st = &r->steps[s];
@@ -128,6 +143,7 @@ static TnStatus prepare_program(TnPlan *plan, uint32_t index, uint8_t *defined, 
         if (!tni_op_find(p->strings + r->steps[s].op, &rt->op))
             return TN_RAISE(err, TN_ERR_INTERNAL, "operator '%s' has gone", p->strings + r->steps[s].op);
         find_kernel(plan, r, s, rt);
+        TN_TRY(find_bucket_kernels(plan, r->g->first_step + s, rt, err));
         if (rt->op == TN_OP_dims)
             TN_TRY(need_dims_params(p, r, &r->steps[s], err));
     }

@@ -26,6 +26,7 @@ typedef enum RtPhase { RT_BEFORE, RT_IN_GRAPH, RT_AFTER } RtPhase;
 typedef struct RtStep {
     TnOp op;
     const TnKernel *kernel; /* NULL: control or a transfer */
+    const TnKernel **by_bucket; /* [buckets of the plan]: kernels there, NULL = the same; NULL: everywhere */
     struct TnModule *code;  /* of the device: generated code of this step, NULL = none */
     uint32_t data_mask;     /* operands whose contents the rule reads */
     uint32_t hidden;        /* operands that the rule would read, but that lie in the device's memory */
@@ -127,6 +128,7 @@ typedef struct RtFrame {
     TnTensor *bound_in; /* [n_inputs]: of the last bind */
     void **user_out;    /* [n_outputs]: written directly; NULL = into the arena */
     size_t scratch[RT_MEMORIES];
+    uint32_t bucket; /* of the bound shapes */
     bool bound, top;
     uint64_t bound_states; /* states_epoch */
     int64_t *preset;       /* [n_symbols] of the last bind */

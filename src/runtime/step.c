@@ -142,9 +142,15 @@ static const TnKernel *other_kernel(const TnContext *ctx, const RtFrame *f, uint
 }
 
 TnStatus tni_rt_check_kernel(const TnContext *ctx, RtFrame *f, uint32_t s, TnError *err) {
-    const TnKernel *k = f->prog->rt[s].kernel;
+    const RtStep *rt = &f->prog->rt[s];
+    const TnKernel *k = rt->kernel;
     TnKernelQuery q = make_query(ctx, f, s);
     uint32_t bad;
+    if (rt->by_bucket && rt->by_bucket[f->bucket]) { /* for shapes between buckets it may not do, or want other constants */
+        const TnKernel *here = rt->by_bucket[f->bucket];
+        if ((!here->supports || here->supports(&q)) && packing_fits(ctx, f, s, here, &q, &bad))
+            k = here;
+    }
     if (k->supports && !k->supports(&q)) {
         const TnKernel *other = other_kernel(ctx, f, s, &q);
         if (!other)

@@ -238,6 +238,132 @@ static void what_is_known_is_not_run_again(void **state) {
     remove(path);
 }
 
+/* ---- buckets ---- */
+
+static double good_for_few(const TnKernelQuery *q) {
+    return q->out[0].dims[0] <= 8 ? 1 : 1000;
+}
+
+static double good_for_many(const TnKernelQuery *q) {
+    return q->out[0].dims[0] <= 8 ? 1000 : 1;
+}
+
+static const char *kernel_of(const TnContext *ctx, const Plan *p, const char *node) {
+    for (uint32_t i = 0; i < p->n_steps; i++)
+        if (strcmp(p->strings + p->steps[i].name, node) == 0)
+            return ctx->frames[0].calls[i].kernel->name;
+    return "";
+}
+
+/* Every field of the two sections becomes another number: the plan is refused, or still holds names that exist. */
+static void damage_buckets(const OnDevice *d) {
+    static const uint32_t odd[] = {0, 1, 7, 0x7fffffff, 0x80000000, 0xffffffff};
+    uint8_t *copy = tni_alloc_aligned(NULL, d->b.n, 4096);
+    const PlanHeader *h = (const PlanHeader *)(const void *)d->b.bytes;
+    const PlanSection *sec = (const PlanSection *)(const void *)(h + 1);
+    uint32_t outcome[2] = {0};
+    for (uint32_t i = 0; i < h->n_sections; i++) {
+        for (uint64_t at = 0; (sec[i].kind == PLAN_SEC_BUCKETS || sec[i].kind == PLAN_SEC_KERNELS) && at < sec[i].bytes; at += 4) {
+            for (size_t k = 0; k < TN_COUNT(odd); k++) {
+                TnError err = {0};
+                Plan p;
+                memcpy(copy, d->b.bytes, d->b.n);
+                memcpy(copy + sec[i].offset + at, &odd[k], 4);
+                tni_plan_seal(copy, d->b.n);
+                TnStatus st = tni_plan_read((TnSpan){copy, d->b.n, 0}, false, NULL, &p, &err);
+                if (st == TN_OK)
+                    st = tni_plan_verify_device(&p, &d->lib, &d->info, &err);
+                assert_true(st == TN_OK || st == TN_ERR_PLAN || st == TN_ERR_INCOMPATIBLE);
+                outcome[st == TN_OK]++;
+            }
+        }
+    }
+    assert_true(outcome[0] > 0 && outcome[1] > 0);
+    tni_free(NULL, copy);
+}
+
+/* softmax: one kernel for few rows, another for many. gemm: what is chosen at opt packs, and what is better with many rows does not, so it
+ * cannot be taken there. */
+static void kernels_differ_between_buckets(void **state) {
+    (void)state;
+    for (int tune = 0; tune < 2; tune++) {
+        OnDevice d;
+        TnError err = {0};
+        IrModule *m = make_mlp(NULL);
+        OK(tni_shape_apply_ranges(m, "batch=1:2:64", &err));
+        on_device_start(&d, TN_F32);
+        TnKernel *k = other_kernels(&d, TN_OP_COUNT, NULL);
+        for (uint32_t i = 0; i < d.lib.n_kernels; i++) {
+            if (strcmp(k[i].name, "fake_packed_gemm") == 0)
+                k[i].cost = good_for_few;
+            else if (k[i].op == TN_OP_gemm)
+                k[i].cost = good_for_many;
+            else if (strcmp(k[i].name, "fake_softmax") == 0)
+                k[i].cost = good_for_many;
+        }
+        d.o.buckets = "batch=4:64";
+        d.o.tune = tune;
+        OK(on_device_make(&d, m, &err));
+        assert_int_equal(d.p.n_buckets, 2);
+        char *text = calloc(d.p.explain_bytes + 1, 1);
+        memcpy(text, d.p.explain, d.p.explain_bytes);
+        assert_non_null(strstr(text, "bucket batch=64: "));
+        free(text);
+        damage_buckets(&d);
+        TnPlan *plan;
+        TnContext *ctx;
+        OK(open_bytes(d.b.bytes, d.b.n, NULL, &plan, &err));
+        OK(tni_rt_context_create(plan, 1, tni_default_allocator(), &ctx, &err));
+        static const int64_t rows[] = {64, 1, 4, 5, 3};
+        for (size_t i = 0; i < TN_COUNT(rows) && !tune; i++) {
+            TnTensor x = make_tensor(TN_F32, 2, (int64_t[]){rows[i], 16}, 1);
+            OK(tn_context_set_input(ctx, 0, &x, &err));
+            OK(tn_context_run(ctx, &err));
+            assert_string_equal(kernel_of(ctx, &d.p, "y"), rows[i] > 4 ? "fake_softmax" : "fake_small_softmax");
+            assert_string_equal(kernel_of(ctx, &d.p, "fc1"), "fake_packed_gemm");
+            free(x.data);
+        }
+        tni_rt_context_destroy(&ctx);
+        tni_rt_close(&plan);
+        for (int64_t n = 1; n <= 64; n += 9) {
+            TnTensor x = make_tensor(TN_F32, 2, (int64_t[]){n, 16}, 1);
+            on_device_run(&d, make_mlp(NULL), &x, 1e-5);
+            free(x.data);
+        }
+        on_device_free(&d);
+        free(k);
+    }
+}
+
+static void wrong_buckets_are_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *spec, *text;
+        TnStatus st;
+    } cases[] = {
+        {"batch", "expected NAME=SIZE", TN_ERR_ARGUMENT},
+        {"batch=", "expected NAME=SIZE", TN_ERR_ARGUMENT},
+        {"batch=1:", "expected NAME=SIZE", TN_ERR_ARGUMENT},
+        {"batch=0", "expected NAME=SIZE", TN_ERR_ARGUMENT},
+        {"batch=1:x", "expected NAME=SIZE", TN_ERR_ARGUMENT},
+        {"batch=65", "outside its range 1..64", TN_ERR_ARGUMENT},
+        {"rows=4", "no dimension is named 'rows'", TN_ERR_NAME},
+        {"batch=1,batch=2", "twice", TN_ERR_ARGUMENT},
+        {"batch=1:2:3:4:5:6:7:8:9:10:11:12:13:14:15:16:17", "expected NAME=SIZE", TN_ERR_ARGUMENT},
+    };
+    for (size_t i = 0; i < TN_COUNT(cases); i++) {
+        OnDevice d;
+        TnError err = {0};
+        IrModule *m = make_mlp(NULL);
+        OK(tni_shape_apply_ranges(m, "batch=1:2:64", &err));
+        on_device_start(&d, TN_F32);
+        d.o.buckets = cases[i].spec;
+        assert_int_equal(on_device_make(&d, m, &err), cases[i].st);
+        assert_non_null(strstr(err.message, cases[i].text));
+        on_device_free(&d);
+    }
+}
+
 /* ---- without a device ---- */
 
 static void a_target_needs_no_device(void **state) {
@@ -275,6 +401,8 @@ int main(void) {
         cmocka_unit_test(a_step_without_an_exact_kernel_fails_the_build),
         cmocka_unit_test(faults_end_the_build_and_leave_nothing),
         cmocka_unit_test(what_is_known_is_not_run_again),
+        cmocka_unit_test(kernels_differ_between_buckets),
+        cmocka_unit_test(wrong_buckets_are_refused),
         cmocka_unit_test(a_target_needs_no_device),
     };
     return cmocka_run_group_tests(tests, start_fake, NULL);
