@@ -115,7 +115,8 @@ class Child:
         """Its rows; one with an error if it did not end well."""
         rows = [json.loads(line) for line in self.rows.read_text().splitlines()] if self.rows.exists() else []
         bare = self.job["kind"] in ("compile", "generate") and not rows
-        if self.why or bare or self.process.returncode != 0 and not any("error" in r for r in rows):
+        whole = self.job["kind"] in ("compile", "generate") and rows
+        if not whole and (self.why or bare or self.process.returncode != 0 and not any("error" in r for r in rows)):
             lines = self.log.read_text().strip().splitlines()
             why = self.why or f"ended with status {self.process.returncode}: {lines[-1][:200] if lines else 'no message'}"
             rows.append(dict(self.job.get("row", {"model": self.job["model"]}), error=why))
