@@ -101,14 +101,15 @@ static bool matmul(Timed *t, uint32_t i, TnDtype real) {
 /* ---- attention ---- */
 typedef struct Heads {
     int64_t b, h, sq, sk, d;
-    uint32_t dense, mask; /* biases [1, H, Sq, Sk] (2: [B, H, Sq, Sk]), [B, 1, 1, Sk] */
+    uint32_t dense, mask; /* biases [1, H, Sq, Sk] (2: [B, H, Sq, Sk], 3: that with padded rows), [B, 1, 1, Sk] */
 } Heads;
 
 static const Heads heads[] = {
     {1, 12, 709, 709, 64, 1, 1},  {8, 12, 709, 709, 64, 2, 1}, {32, 12, 709, 709, 64, 2, 1}, {8, 12, 709, 709, 64, 0, 0},
     {1, 6, 578, 578, 64, 0, 0},   {64, 6, 578, 578, 64, 0, 0}, {1, 5, 196, 196, 64, 0, 0},   {128, 5, 196, 196, 64, 0, 0},
     {128, 8, 49, 49, 64, 0, 0},   {64, 12, 20, 20, 64, 0, 1},  {64, 8, 100, 100, 128, 0, 1}, {256, 8, 20, 100, 128, 0, 1},
-    {256, 8, 100, 20, 128, 0, 1}, {64, 8, 1, 578, 32, 0, 0},
+    {256, 8, 100, 20, 128, 0, 1}, {64, 8, 1, 578, 32, 0, 0},   {1, 12, 709, 709, 64, 3, 1},  {8, 12, 709, 709, 64, 3, 1},
+    {32, 12, 709, 709, 64, 3, 1}, {32, 12, 709, 709, 64, 3, 0},
 };
 
 static bool attention(Timed *t, uint32_t i, TnDtype real) {
@@ -123,7 +124,7 @@ static bool attention(Timed *t, uint32_t i, TnDtype real) {
     in(t, real, 3, DIMS(s->b, s->sk, s->h * s->d));
     in(t, real, 3, DIMS(s->b, s->sk, s->h * s->d));
     if (s->dense)
-        in(t, real, 4, DIMS(s->dense == 2 ? s->b : 1, s->h, s->sq, s->sk));
+        in(t, real, 4, DIMS(s->dense == 1 ? 1 : s->b, s->h, s->sq, s->dense == 3 ? (int64_t)tni_align_up((size_t)s->sk, TN_BIAS_PAD) : s->sk));
     if (s->mask) {
         in(t, real, 4, DIMS(s->b, 1, 1, s->sk));
         t->fill[t->n_in - 1] = TIMED_NEGATIVE;
@@ -131,7 +132,7 @@ static bool attention(Timed *t, uint32_t i, TnDtype real) {
     out(t, real, 3, DIMS(s->b, s->sq, s->h * s->d));
     t->flops = 4.0 * (double)s->b * (double)s->h * (double)s->sq * (double)s->sk * (double)s->d;
     SAY(t, "b %lld h %lld s %lld/%lld d %lld%s%s", (long long)s->b, (long long)s->h, (long long)s->sq, (long long)s->sk, (long long)s->d,
-        s->dense ? " bias" : "", s->mask ? " mask" : "");
+        s->dense == 3 ? " padded bias" : s->dense ? " bias" : "", s->mask ? " mask" : "");
     return true;
 }
 
@@ -158,7 +159,8 @@ static bool attention_step(Timed *t, uint32_t i, TnDtype real) {
 }
 
 /* ---- rows ---- */
-static const int64_t rows_of[][2] = {{709, 768}, {5672, 768}, {22688, 768}, {36992, 384}, {25088, 320}, {25600, 1024}};
+static const int64_t rows_of[][2] = {{709, 768}, {5672, 768}, {22688, 768}, {36992, 384}, {25088, 320}, {25600, 1024},
+                                   {401408, 64}, {100352, 128}, {12544, 256}, {12544, 512}, {196, 320}};
 
 static bool rows(Timed *t, TnOp op, uint32_t i, TnDtype real) {
     TnNormParams *p = (TnNormParams *)(void *)&t->params;
@@ -329,6 +331,24 @@ static bool concat(Timed *t, uint32_t i, TnDtype real) {
     return true;
 }
 
+/* LayoutLMv3's: 1-D positions, x and y, as they stand in a batch. */
+static bool relative_bias(Timed *t, uint32_t i, TnDtype real) {
+    static const int64_t batches[] = {32, 8, 1};
+    TnRelativeBiasParams *p = (TnRelativeBiasParams *)(void *)&t->params;
+    if (i >= TN_COUNT(batches))
+        return false;
+    const int64_t b = batches[i];
+    *p = (TnRelativeBiasParams){.n = 3, .lo = {-91, -216, -216}, .hi = {91, 216, 216}};
+    for (uint32_t k = 0; k < 3; k++) {
+        indices(t, TN_I64, 2, DIMS(b, 709), k == 0 ? 709 : 1000);
+        indices(t, TN_I64, 2, DIMS(b, 709), k == 0 ? 709 : 1000);
+        constant(t, real, 2, DIMS(k == 0 ? 183 : 433, 12));
+    }
+    out(t, real, 4, DIMS(b, 12, 709, 712));
+    SAY(t, "b %lld 709 3 terms", (long long)b);
+    return true;
+}
+
 static bool gather(Timed *t, uint32_t i, TnDtype real) {
     TnAxisParams *p = (TnAxisParams *)(void *)&t->params;
     if (i >= 2)
@@ -357,7 +377,9 @@ static bool conv(Timed *t, uint32_t i, TnDtype real) {
     } shapes[] = {{8, 3, 224, 768, 16, 16, 1, 0}, {64, 3, 384, 384, 16, 16, 1, 0}, {32, 3, 224, 64, 4, 4, 1, 0},
                   {32, 64, 56, 64, 5, 1, 64, 1},  {32, 64, 56, 64, 3, 1, 64, 1},   {32, 320, 14, 320, 3, 1, 320, 1},
                   {32, 64, 56, 128, 2, 2, 1, 1},  {32, 64, 56, 256, 1, 1, 1, 1},   {1, 64, 56, 64, 5, 1, 64, 1},
-                  {8, 256, 56, 256, 3, 1, 1, 1}};
+                  {8, 256, 56, 256, 3, 1, 1, 1},  {128, 64, 56, 64, 5, 1, 64, 1},  {128, 320, 14, 320, 3, 1, 320, 1},
+                  {1, 320, 14, 320, 3, 1, 320, 1}, {128, 512, 7, 512, 3, 1, 512, 1}, {1, 3, 224, 768, 16, 16, 1, 1},
+                  {64, 3, 384, 384, 16, 16, 1, 1}, {128, 3, 224, 64, 4, 4, 1, 1},   {1, 320, 14, 512, 2, 2, 1, 1}};
     int64_t x[4], y[4];
     if (i >= TN_COUNT(shapes))
         return false;
@@ -457,6 +479,8 @@ bool timed_shape(TnOp op, uint32_t k, TnDtype real, Timed *t) {
         return transpose(t, k, real);
     case TN_OP_concat:
         return concat(t, k, real);
+    case TN_OP_relative_bias:
+        return relative_bias(t, k, real);
     case TN_OP_gather:
         return gather(t, k, real);
     case TN_OP_conv:

@@ -30,6 +30,7 @@ static bool computes(TnOp op) {
     case TN_OP_einsum:
     case TN_OP_attention:
     case TN_OP_attention_step:
+    case TN_OP_relative_bias:
     case TN_OP_cache_append:
     case TN_OP_conv:
     case TN_OP_conv_transpose:
@@ -49,6 +50,8 @@ static bool computes(TnOp op) {
 static bool stays(const Case *c, uint32_t in) {
     if (c->op == TN_OP_resize)
         return in > 0;            /* roi, scales */
+    if (c->op == TN_OP_attention && c->k >= CK_DENSE_ATTENTION)
+        return in == ((c->k - CK_DENSE_ATTENTION) % 3 == 0 ? 4u : (c->k - CK_DENSE_ATTENTION) % 3 == 2 ? 3u : 5u);
     if (c->op == TN_OP_attention) /* biases may be of either type: both are met */
         return in >= 3 && c->k % 2 == 0;
     return false;
