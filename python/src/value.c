@@ -308,6 +308,19 @@ static PyObject *value_device(PyObject *cls, PyObject *args) {
     return (PyObject *)v;
 }
 
+/* from_pointer(address, dtype number, shape, cuda, device id): memory that the caller keeps alive. */
+static PyObject *value_from_pointer(PyObject *cls, PyObject *args) {
+    PyObject *address, *shape;
+    int dtype, cuda, device_id;
+    (void)cls;
+    if (!PyArg_ParseTuple(args, "OiOpi", &address, &dtype, &shape, &cuda, &device_id))
+        return NULL;
+    TnTensor t = {.data = PyLong_AsVoidPtr(address), .dtype = (TnDtype)dtype};
+    if (PyErr_Occurred() || core_dims_parse(shape, &t.rank, t.dims) != 0)
+        return NULL;
+    return core_value_borrow(&t, cuda, device_id, Py_None);
+}
+
 static PyObject *value_shape(PyObject *o, void *unused) {
     (void)unused;
     return core_shape(((CoreValue *)o)->t.rank, ((CoreValue *)o)->t.dims);
@@ -337,6 +350,7 @@ static PyMethodDef value_methods[] = {
     {"from_buffer", (PyCFunction)value_from_buffer, METH_VARARGS | METH_STATIC, "from_buffer(array, dtype=0) -> Value that shares the array's memory"},
     {"from_dlpack", (PyCFunction)value_from_any_dlpack, METH_O | METH_STATIC, "from_dlpack(tensor) -> Value that shares the tensor's memory"},
     {"device", (PyCFunction)value_device, METH_VARARGS | METH_STATIC, "device(plan, dtype, shape) -> Value in memory of the plan's GPU"},
+    {"from_pointer", (PyCFunction)value_from_pointer, METH_VARARGS | METH_STATIC, "from_pointer(address, dtype, shape, cuda, device_id) -> Value"},
     {"__dlpack__", (PyCFunction)(void (*)(void))value_dlpack, METH_VARARGS | METH_KEYWORDS, "DLPack capsule"},
     {"__dlpack_device__", (PyCFunction)value_dlpack_device, METH_NOARGS, "(device type, device id) of DLPack"},
     {NULL, NULL, 0, NULL},
