@@ -183,6 +183,14 @@ static TnStatus tni_conv_launch(TnKernelCall *call, const TniConvArgs *a) {
     return tni_cuda_launched(call, "conv");
 }
 
+/* The configuration with twice the stages: where a block has its SM to itself and K is long, what is under way decides. */
+template <typename C> struct TniDeep {
+    using Cfg = C;
+};
+template <int BM, int BN, int WARPS_M, int WARPS_N, int STAGES> struct TniDeep<TniMmaCfg<BM, BN, WARPS_M, WARPS_N, STAGES>> {
+    using Cfg = TniMmaCfg<BM, BN, WARPS_M, WARPS_N, 2 * STAGES>;
+};
+
 /* Large, Narrow (columns), Small: configurations of tiles. */
 template <typename T, bool FFMA, typename Large, typename Narrow, typename Small>
 static TnStatus tni_conv_implicit(TnKernelCall *call, TniConvKind kind, bool whole_w, const TniConvArgs *a) {
@@ -201,11 +209,11 @@ static TnStatus tni_conv_implicit(TnKernelCall *call, TniConvKind kind, bool who
             return tni_conv_launch<T, FFMA, Large, TniConvStrip<T, 16>, TniRows<T>, true>(call, a);
         if (!few)
             return tni_conv_launch<T, FFMA, Narrow, TniConvStrip<T, 16>, TniRows<T>, true>(call, a);
-        return tni_conv_launch<T, FFMA, Small, TniConvStrip<T, 16>, TniRows<T>, true>(call, a);
+        return tni_conv_launch<T, FFMA, typename TniDeep<Small>::Cfg, TniConvStrip<T, 16>, TniRows<T>, true>(call, a);
     }
     if constexpr (sizeof(T) == 2) {
         if (kind == TNI_CONV_STRIP_HALF && few)
-            return tni_conv_launch<T, FFMA, Small, TniConvStrip<T, 8>, TniRows<T>, true>(call, a);
+            return tni_conv_launch<T, FFMA, typename TniDeep<Small>::Cfg, TniConvStrip<T, 8>, TniRows<T>, true>(call, a);
         if (kind == TNI_CONV_STRIP_HALF)
             return tni_conv_launch<T, FFMA, Narrow, TniConvStrip<T, 8>, TniRows<T>, true>(call, a);
     }

@@ -238,13 +238,13 @@ template <typename T, int V> static void rows_by_length(const TniCudaNormRows &a
         else if (pieces <= 128)
             rows_launch<T, V, 32, 4>(a, s);
         else if (V == 4 && pieces <= 192)
-            rows_launch<T, V, 32, 6>(a, s);
+            rows_launch<T, V, 32, V == 4 ? 6 : 4>(a, s);
         else if (pieces <= 256)
             rows_launch<T, V, 256, 1>(a, s);
         else if (pieces <= 512)
             rows_launch<T, V, 256, 2>(a, s);
         else if (V == 4 && pieces <= 1024)
-            rows_launch<T, V, 256, 4>(a, s);
+            rows_launch<T, V, 256, V == 4 ? 4 : 2>(a, s);
         else
             (void)tni_launch_early(s, tni_norm_long_kernel<T, V>, (unsigned)a.rows, 512, 0, a);
     } else {
