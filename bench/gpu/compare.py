@@ -246,10 +246,12 @@ class Run:
         ceilings, peers = self.file("ceilings.json"), self.file("peers.json")
         lines = [self.words(self.head) + ".", "PyTorch: " + self.words({k: v for k, v in peers.items() if k != "rows"}) + "."]
         if ceilings:
-            lines += [f"Ceilings: copy {ceilings['copy_gbs']:.0f} GB/s; " + self.words({k: f"{v:.0f} TFLOP/s" for k, v in ceilings["tflops"].items()})]
+            rates = self.words({k: f"{v:.0f} TFLOP/s" for k, v in ceilings["tflops"].items()})
+            lines += [f"Ceilings: copy {ceilings['copy_gbs']:.0f} GB/s; 8192^3 products {rates}."]
         lines += [
             "",
-            "| model | batch | type | best PyTorch ms (how) | Tenon median / p99 ms | p99 / median | PyTorch / Tenon | floor ms | floor / Tenon | error |",
+            "| model | batch | type | best PyTorch ms (how) | Tenon median / p99 ms | p99 / median | PyTorch / Tenon | floor ms | floor / Tenon "
+            "| error |",
             "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
         ]
         for name in self.options.models:

@@ -18,7 +18,7 @@ import sys
 import time
 import warnings
 
-from rows import GENERATE, ROWS, summary
+from rows import ROWS, summary
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "gpu"))

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Full-size exports with random weights, for accuracy and benchmarks; about 7 GB, never committed.
 
-The builders serve bench/gpu too, so that both have the same models. The small text recogniser that ships with the project can be exported too, with its real weights (--ocr).
+The builders serve bench/gpu too, so that both have the same models. The small text recogniser that ships with the project
+can be exported too, with its real weights (--ocr).
 """
 
 import argparse

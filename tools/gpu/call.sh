@@ -37,7 +37,10 @@ limit=${LIMIT:-550}
 export PYTHONUNBUFFERED=1
 
 left() { echo $((limit - $(date +%s) + start)); }
-pack_logs() { tar -C "$work" -czf "$work/logs.tgz" logs 2>/dev/null && cp "$work/logs.tgz" "$out/logs.tgz.part" && mv "$out/logs.tgz.part" "$out/logs.tgz"; }
+pack_logs() { # whole or not at all: the machine may go away meanwhile
+    tar -C "$work" -czf "$work/logs.tgz" logs 2>/dev/null
+    cp "$work/logs.tgz" "$out/logs.tgz.part" && mv "$out/logs.tgz.part" "$out/logs.tgz"
+}
 finish() {
     kill "$keeper" 2>/dev/null
     pack_logs
@@ -51,7 +54,8 @@ trap 'exit 143' INT TERM
 {
     nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem,temperature.gpu --format=csv,noheader
     date -u '+%Y-%m-%d %H:%M UTC'
-    command -v python3 nvcc compute-sanitizer gcc
+    command -v python3 nvcc compute-sanitizer gcc # torch.compile needs a C compiler and Python's headers
+    python3 -c 'import os, sysconfig; p = sysconfig.get_path("include") + "/Python.h"; print(p, os.path.exists(p))'
     "$folder/tenon" --version
     git -C "$root" rev-parse --short HEAD
 } >"$logs/machine.txt" 2>&1
