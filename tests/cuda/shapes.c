@@ -124,7 +124,8 @@ static bool attention(Timed *t, uint32_t i, TnDtype real) {
     in(t, real, 3, DIMS(s->b, s->sk, s->h * s->d));
     in(t, real, 3, DIMS(s->b, s->sk, s->h * s->d));
     if (s->dense)
-        in(t, real, 4, DIMS(s->dense == 1 ? 1 : s->b, s->h, s->sq, s->dense == 3 ? (int64_t)tni_align_up((size_t)s->sk, TN_BIAS_PAD) : s->sk));
+        in(t, real, 4,
+           DIMS(s->dense == 1 ? 1 : s->b, s->h, s->sq, s->dense == 3 ? (int64_t)tni_align_up((size_t)s->sk, TN_BIAS_PAD) : s->sk));
     if (s->mask) {
         in(t, real, 4, DIMS(s->b, 1, 1, s->sk));
         t->fill[t->n_in - 1] = TIMED_NEGATIVE;

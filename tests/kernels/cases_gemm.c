@@ -2,6 +2,7 @@
  *
  * Cases of gemm, matmul, attention, attention_step and cache_append: sizes around tile edges, transposed and constant (packed) operands,
  * every layout and epilogue, masks with -inf, broadcast biases. */
+#include <float.h>
 #include <math.h>
 
 #include "kernels/checkkern.h"
@@ -55,10 +56,18 @@ static bool model_gemm(Case *c, TnGemmParams *p) {
         n = 776;
         k = c->k % 40 == 13 ? 72 : 136;
     }
+    const bool rings = c->k % 20 == 3; /* rings of tiles go round several times and end in parts of tiles, with the longest epilogue */
+    if (rings) {
+        m = 2500;
+        n = c->k % 40 == 3 ? 776 : 264;
+        k = c->k % 40 == 3 ? 392 : 904;
+    }
     c->place = c->k % 8 == 0 ? PLACE_SHIFTED : PLACE_ALIGNED;
     p->trans_b = ck_rand(c) % 4 == 0;
     p->alpha = p->beta = 1.0f;
     p->act = (uint32_t)CK_PICK(c, TN_ACT_NONE, TN_ACT_NONE, TN_ACT_GELU, TN_ACT_RELU, TN_ACT_TANH, TN_ACT_SILU);
+    if (rings)
+        p->act = TN_ACT_GELU;
     ck_in(c, TN_F32, 2, DIMS(m, k), FILL_NORMAL);
     TnTensor *b = ck_in(c, TN_F32, 2, p->trans_b ? DIMS(n, k) : DIMS(k, n), FILL_NORMAL);
     for (int64_t i = 0; i < n * k; i++)
@@ -69,7 +78,7 @@ static bool model_gemm(Case *c, TnGemmParams *p) {
         ck_absent(c);
     else
         ck_const(c, TN_F32, 1, &n, FILL_NORMAL);
-    if (ck_coin(c))
+    if (ck_coin(c) || rings)
         ck_in(c, TN_F32, 2, DIMS(m, n), FILL_NORMAL);
     ck_out(c, TN_F32, 2, DIMS(m, n));
     ck_say(c, "m %lld n %lld k %lld trans_b %u act %s", (long long)m, (long long)n, (long long)k, p->trans_b, tni_act_name(p->act));
@@ -207,8 +216,6 @@ static void attention_bias(Case *c, int64_t b, int64_t h, int64_t sq, int64_t sk
 
 /* Sizes of models: a merged projection, or q beside merged k and v; dense and key biases. */
 static bool model_attention(Case *c, TnAttentionParams *p) {
-    if (c->k >= 250)
-        return false;
     const bool odd = c->k >= 200; /* lengths around the tiles of keys of fast kernels */
     const int64_t h = ck_range(c, 1, 4), d = odd ? CK_PICK(c, 64, 64, 128) : CK_PICK(c, 32, 64, 64, 128), b = ck_range(c, 1, 3),
                   sk = odd ? CK_PICK(c, 17, 65, 97, 130, 145, 177, 207, 289, 301, 709)
@@ -239,8 +246,88 @@ static bool model_attention(Case *c, TnAttentionParams *p) {
     return true;
 }
 
+/* Dense biases with padded rows. */
+typedef enum Mask {
+    MASK_NONE,
+    MASK_INF,     /* some keys, -inf */
+    MASK_LOW,     /* some keys, the lowest float32 */
+    MASK_ALL_INF, /* all keys of the first batch */
+    MASK_ALL_LOW,
+    MASK_ROWS,     /* dense: all keys of some queries, -inf */
+    MASK_LOW_ROWS, /* dense: some keys of each query and all keys of some, the lowest float32 */
+} Mask;
+
+typedef struct Dense {
+    int64_t b, h, sq, sk, d;
+    uint8_t batches, heads, causal, mask; /* batches, heads: the bias has them */
+} Dense;
+
+static const Dense dense_cases[] = {
+    {1, 2, 709, 709, 64, 1, 1, 0, MASK_NONE},      {2, 2, 200, 709, 64, 1, 1, 0, MASK_INF},     {2, 3, 192, 712, 64, 1, 1, 0, MASK_LOW},
+    {1, 2, 709, 578, 64, 1, 1, 0, MASK_NONE},      {3, 2, 65, 63, 64, 1, 1, 0, MASK_INF},       {2, 1, 130, 17, 64, 1, 1, 0, MASK_LOW},
+    {1, 4, 64, 8, 64, 1, 1, 0, MASK_NONE},         {2, 2, 100, 1, 64, 1, 1, 0, MASK_NONE},      {2, 2, 129, 129, 64, 1, 1, 1, MASK_NONE},
+    {1, 2, 300, 709, 64, 1, 1, 1, MASK_LOW},       {1, 1, 709, 709, 64, 1, 1, 1, MASK_INF},     {3, 2, 150, 150, 64, 0, 1, 0, MASK_LOW},
+    {2, 4, 150, 301, 64, 1, 0, 0, MASK_INF},       {2, 2, 97, 145, 64, 0, 0, 0, MASK_NONE},     {2, 2, 200, 250, 64, 1, 1, 0, MASK_ROWS},
+    {2, 2, 200, 250, 64, 1, 1, 0, MASK_ALL_LOW},   {2, 2, 130, 200, 64, 1, 1, 0, MASK_ALL_INF},
+    {1, 3, 250, 250, 64, 1, 1, 0, MASK_LOW_ROWS},
+    {8, 12, 390, 200, 64, 1, 1, 0, MASK_INF},      {8, 12, 260, 101, 64, 0, 1, 1, MASK_NONE},   {6, 8, 300, 203, 128, 1, 1, 0, MASK_LOW},
+    {1, 2, 709, 709, 128, 1, 1, 0, MASK_NONE},     {2, 2, 100, 260, 128, 1, 1, 0, MASK_ALL_LOW}, {2, 2, 129, 129, 128, 1, 1, 1, MASK_INF},
+    {1, 2, 65, 47, 128, 0, 1, 0, MASK_LOW_ROWS},   {2, 2, 260, 289, 64, 1, 1, 0, MASK_NONE},    {1, 2, 64, 160, 64, 1, 1, 0, MASK_LOW},
+    {1, 2, 70, 161, 64, 1, 1, 0, MASK_INF},        {1, 1, 64, 432, 64, 1, 0, 0, MASK_NONE},     {2, 2, 50, 77, 32, 1, 1, 1, MASK_LOW},
+    {1, 2, 40, 90, 96, 1, 1, 0, MASK_INF},         {1, 1, 3, 70, 200, 1, 1, 0, MASK_LOW},
+};
+
+static void dense_bias(Case *c, const Dense *s) {
+    const int64_t row = (s->sk + TN_BIAS_PAD - 1) / TN_BIAS_PAD * TN_BIAS_PAD;
+    TnTensor *t = ck_in(c, TN_F32, 4, DIMS(s->batches ? s->b : 1, s->heads ? s->h : 1, s->sq, row), FILL_NORMAL);
+    float *v = t->data;
+    for (int64_t i = 0; i < tn_tensor_numel(t); i++) {
+        const int64_t query = i / row % s->sq, key = i % row;
+        if (key >= s->sk)
+            v[i] = key % 2 == 0 ? NAN : INFINITY;
+        else if (s->mask == MASK_ROWS && query % 7 == 3)
+            v[i] = -INFINITY;
+        else if (s->mask == MASK_LOW_ROWS && ((query + key) % 3 == 1 || query % 9 == 4))
+            v[i] = -FLT_MAX;
+    }
+}
+
+static void key_mask(Case *c, const Dense *s) {
+    TnTensor *t = ck_in(c, TN_F32, 4, DIMS(s->b, 1, 1, s->sk), FILL_NORMAL);
+    const bool all = s->mask == MASK_ALL_INF || s->mask == MASK_ALL_LOW;
+    for (int64_t i = 0; i < tn_tensor_numel(t); i++)
+        ((float *)t->data)[i] = !(all && i < s->sk) && i % 5 != 2                 ? 0.0f
+                                : s->mask == MASK_INF || s->mask == MASK_ALL_INF ? -INFINITY
+                                                                                 : -FLT_MAX;
+}
+
+static bool dense_attention(Case *c, TnAttentionParams *p) {
+    const uint32_t k = c->k - CK_DENSE_ATTENTION;
+    if (k / 3 >= TN_COUNT(dense_cases))
+        return false;
+    const Dense *s = &dense_cases[k / 3];
+    const int64_t w = s->h * s->d;
+    c->place = s->mask == MASK_NONE && k % 3 == 1 ? PLACE_SHIFTED : PLACE_ALIGNED;
+    p->heads = p->kv_heads = (uint32_t)s->h;
+    p->d_qk = p->d_v = (uint32_t)s->d;
+    p->scale = 1.0f / sqrtf((float)s->d);
+    p->causal = s->causal;
+    ck_in(c, TN_F32, 3, DIMS(s->b, s->sq, w), FILL_NORMAL);
+    ck_in(c, TN_F32, 3, DIMS(s->b, s->sk, w), FILL_NORMAL);
+    ck_in(c, TN_F32, 3, DIMS(s->b, s->sk, w), FILL_NORMAL);
+    dense_bias(c, s);
+    if (s->mask >= MASK_INF && s->mask <= MASK_ALL_LOW)
+        key_mask(c, s);
+    ck_out(c, TN_F32, 3, DIMS(s->b, s->sq, w));
+    ck_say(c, "b %lld h %lld sq %lld sk %lld d %lld causal %u dense %u%u mask %u", (long long)s->b, (long long)s->h, (long long)s->sq,
+           (long long)s->sk, (long long)s->d, s->causal, s->batches, s->heads, s->mask);
+    return true;
+}
+
 bool case_attention(Case *c) {
     TnAttentionParams *p = ck_params(c, sizeof *p);
+    if (ck_for_devices && !c->bench && c->k >= CK_DENSE_ATTENTION)
+        return dense_attention(c, p);
     if (ck_for_devices && !c->bench && c->k >= 140)
         return model_attention(c, p);
     if (c->bench ? c->k >= 2 : c->k >= 140)

@@ -53,6 +53,9 @@ typedef struct Case {
  * kernels have further cases of their models' sizes. */
 extern bool ck_for_devices;
 
+/* Cases of attention from this one on have a dense bias and come in threes: the mask stays float32 in the first, the dense bias in the third. */
+#define CK_DENSE_ATTENTION 250
+
 /* ---- random numbers ---- */
 uint64_t ck_rand(Case *c);
 int64_t ck_range(Case *c, int64_t lo, int64_t hi); /* lo .. hi, both included */
