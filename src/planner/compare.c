@@ -242,6 +242,19 @@ static bool crop_attention(const Cut *x) {
     return true;
 }
 
+/* One sample of the batch: operands 3t and 3t + 1 are positions, the others tables. */
+static bool crop_relative(const Cut *x) {
+    const PnCase *c = x->c;
+    const int64_t batch = c->out[0].dims[0], first = x->part == 0 ? 0 : batch - 1;
+    if (batch < 2 || (double)tn_tensor_numel(&c->out[0]) * PN_MACS_AN_ELEMENT <= x->max_macs)
+        return false;
+    for (uint32_t i = 0; i < c->n_in; i++)
+        if (i % 3 != 2 && c->in[i].dims[0] > 1)
+            outer_of(&x->in[i], &x->in_at[i], first, 1);
+    outer_of(&x->out[0], &x->out_at[0], first, 1);
+    return true;
+}
+
 bool tni_planner_crop(const PnCase *c, uint32_t part, TnTensor *in, TnTensor *out, size_t *in_at, size_t *out_at, double max_macs) {
     static const struct {
         TnOp op;
@@ -251,6 +264,7 @@ bool tni_planner_crop(const PnCase *c, uint32_t part, TnTensor *in, TnTensor *ou
         {TN_OP_matmul, crop_matmul},
         {TN_OP_conv, crop_conv},
         {TN_OP_attention, crop_attention},
+        {TN_OP_relative_bias, crop_relative},
     };
     const Cut x = {c, part, in, out, in_at, out_at, max_macs};
     copy_case(&x);
