@@ -82,6 +82,7 @@ TnStatus tni_cuda_conv_tc_run_tf32(TnKernelCall *call) { return run(call, TNI_CO
 TnStatus tni_cuda_conv_patch_run(TnKernelCall *call) { return run(call, TNI_CONV_PATCH, false); }
 TnStatus tni_cuda_conv_patch_run_tf32(TnKernelCall *call) { return run(call, TNI_CONV_PATCH, true); }
 TnStatus tni_cuda_conv_strip_run(TnKernelCall *call) { return run(call, TNI_CONV_STRIP, false); }
+TnStatus tni_cuda_conv_strip_run_tf32(TnKernelCall *call) { return run(call, TNI_CONV_STRIP, true); }
 TnStatus tni_cuda_conv_any_run(TnKernelCall *call) { return run(call, TNI_CONV_ANY, false); }
 TnStatus tni_cuda_conv_any_run_tf32(TnKernelCall *call) { return run(call, TNI_CONV_ANY, true); }
 
@@ -111,6 +112,7 @@ static bool strip(const TnKernelQuery *q, TnDtype type) {
 }
 bool tni_cuda_conv_strip_f16(const TnKernelQuery *q) { return strip(q, TN_F16); }
 bool tni_cuda_conv_strip_bf16(const TnKernelQuery *q) { return strip(q, TN_BF16); }
+bool tni_cuda_conv_strip_f32(const TnKernelQuery *q) { return strip(q, TN_F32); }
 
 static bool any(const TnKernelQuery *q, TnDtype type) {
     TniConv v;

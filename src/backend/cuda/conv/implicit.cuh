@@ -184,9 +184,7 @@ static TnStatus tni_conv_launch(TnKernelCall *call, const TniConvArgs *a) {
 }
 
 /* The configuration with twice the stages: where a block has its SM to itself and K is long, what is under way decides. */
-template <typename C> struct TniDeep {
-    using Cfg = C;
-};
+template <typename C> struct TniDeep { using Cfg = C; };
 template <int BM, int BN, int WARPS_M, int WARPS_N, int STAGES> struct TniDeep<TniMmaCfg<BM, BN, WARPS_M, WARPS_N, STAGES>> {
     using Cfg = TniMmaCfg<BM, BN, WARPS_M, WARPS_N, 2 * STAGES>;
 };
