@@ -84,7 +84,15 @@ TNI_DEVICE void put_pairs(const DwArgs &p, float (&acc)[PATCH * PATCH * 2], uint
         acc[2 * k] += m.x;
         acc[2 * k + 1] += m.y;
     }
-    tni_saturate_all<T>(acc);
+    float most = 0.0f; /* NaN does not count */
+#pragma unroll
+    for (int i = 0; i < PATCH * PATCH * 2; i++)
+        most = fmaxf(most, fabsf(acc[i]));
+    if (most > TniNarrow<T>::limit) {
+#pragma unroll
+        for (int i = 0; i < PATCH * PATCH * 2; i++)
+            acc[i] = tni_saturate(acc[i], TniNarrow<T>::limit);
+    }
 #pragma unroll
     for (int k = 0; k < PATCH * PATCH; k++)
         if (oh + k / PATCH < p.oh && ow + k % PATCH < p.ow)
