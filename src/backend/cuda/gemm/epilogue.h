@@ -19,7 +19,7 @@ typedef enum TniActForm {
     TNI_FORM_GATE,  /* (p2 x + p3) / (1 + 2^-(p0 x + p1 x^3)) + p4 */
     TNI_FORM_LEAKY, /* x < 0 ? p0 x : x */
     TNI_FORM_HARD_SWISH,
-    TNI_FORM_TANH /* exact; 16-bit kernels have it as a gate */
+    TNI_FORM_TANH
 } TniActForm;
 
 typedef struct TniAct {
@@ -36,8 +36,9 @@ typedef struct TniEpi {
     TniAct act;
 } TniEpi;
 
-/* act: TnAct; exact: for f32 results. */
+/* act: TnAct; exact: for f32 results, which all forms serve; kernels choose the arithmetic by the type of their results. */
 TN_INLINE TniAct tni_act_make(uint32_t act, float a, float b, bool exact) {
+    (void)exact;
     const float log2e = 1.4426950408889634f;
     switch (act) {
     case TN_ACT_RELU:
@@ -53,15 +54,30 @@ TN_INLINE TniAct tni_act_make(uint32_t act, float a, float b, bool exact) {
     case TN_ACT_SIGMOID:
         return (TniAct){TNI_FORM_GATE, {log2e, 0.0f, 0.0f, 1.0f, 0.0f}};
     case TN_ACT_TANH:
-        if (exact)
-            return (TniAct){TNI_FORM_TANH, {0}};
-        return (TniAct){TNI_FORM_GATE, {2.0f * log2e, 0.0f, 0.0f, 2.0f, -1.0f}};
+        return (TniAct){TNI_FORM_TANH, {0}};
     case TN_ACT_LEAKY_RELU:
         return (TniAct){TNI_FORM_LEAKY, {a}};
     case TN_ACT_HARD_SWISH:
         return (TniAct){TNI_FORM_HARD_SWISH, {0}};
     default:
         return (TniAct){TNI_FORM_NONE, {0}};
+    }
+}
+
+/* What an activation takes of an SM's arithmetic, in operations of one lane, for estimates. */
+TN_INLINE double tni_act_slots(uint32_t act, bool exact) {
+    switch (act) {
+    case TN_ACT_NONE:
+        return 0.0;
+    case TN_ACT_GELU:
+        return exact ? 14.0 : 11.0;
+    case TN_ACT_GELU_TANH:
+    case TN_ACT_SILU:
+    case TN_ACT_SIGMOID:
+    case TN_ACT_TANH:
+        return 18.0; /* two operations of the special unit */
+    default:
+        return 3.0;
     }
 }
 

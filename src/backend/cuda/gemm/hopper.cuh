@@ -22,11 +22,12 @@ TNI_DEVICE void tni_mbar_expect(uint32_t bar, uint32_t bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory");
 }
 TNI_DEVICE void tni_mbar_arrive(uint32_t bar) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(bar) : "memory"); }
-/* On the same barrier of block `rank` of the cluster. */
+/* On the same barrier of block `rank` of the cluster. It says that products, which have been waited for, have read a tile, not that this
+ * thread has written something: so without a release at the cluster's scope, a fence of the whole GPU at every step. */
 TNI_DEVICE void tni_mbar_arrive_at(uint32_t bar, uint32_t rank) {
     asm volatile("{\n.reg .b32 remote;\n"
                  "mapa.shared::cluster.u32 remote, %0, %1;\n"
-                 "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(bar),
+                 "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(bar),
                  "r"(rank)
                  : "memory");
 }
@@ -70,9 +71,11 @@ template <int N> TNI_DEVICE void tni_bulk_wait(void) { asm volatile("cp.async.bu
 TNI_DEVICE void tni_proxy_fence(void) { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 
 /* ---- threads ---- */
-TNI_DEVICE void tni_bar(uint32_t id, uint32_t threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
+/* The forms without .aligned: those count whole warps, and the compiler does not bring the lanes of a warp together again behind every
+ * `if (lane == 0)`; then they come one after the other, and the warp counts twice. */
+TNI_DEVICE void tni_bar(uint32_t id, uint32_t threads) { asm volatile("barrier.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 /* Counts for the barrier of `threads` without waiting. */
-TNI_DEVICE void tni_bar_arrive(uint32_t id, uint32_t threads) { asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
+TNI_DEVICE void tni_bar_arrive(uint32_t id, uint32_t threads) { asm volatile("barrier.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 template <int N> TNI_DEVICE void tni_regs_more(void) { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N)); }
 template <int N> TNI_DEVICE void tni_regs_less(void) { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N)); }
 
@@ -93,6 +96,23 @@ TNI_DEVICE float4 tni_cluster_load4(uint32_t addr, uint32_t rank) {
                  : "r"(addr), "r"(rank)
                  : "memory");
     return v;
+}
+
+/* How kernels here are launched: in clusters (of one: without); early: before the kernel in front is done (device.cuh). -> how many. */
+static inline unsigned tni_launch_attributes(cudaLaunchAttribute (&attr)[2], int32_t cluster, int32_t early) {
+    unsigned n = 0;
+    if (cluster > 1) {
+        attr[n].id = cudaLaunchAttributeClusterDimension;
+        attr[n].val.clusterDim.x = (unsigned)cluster;
+        attr[n].val.clusterDim.y = attr[n].val.clusterDim.z = 1;
+        n++;
+    }
+    if (early != 0) {
+        attr[n].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        attr[n].val.programmaticStreamSerializationAllowed = 1;
+        n++;
+    }
+    return n;
 }
 
 /* ---- 8 x 8 matrices of 16-bit elements ---- */

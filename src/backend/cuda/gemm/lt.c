@@ -230,8 +230,9 @@ static double product_cost(const TnKernelQuery *q, double m, double n, double k,
     double each = (double)(int64_t)((tiles + sms - 1) / sms);
     double fill = tiles < sms ? TN_MAX(tiles / sms, 0.35) : 1.0; /* few tiles: it takes smaller ones, or splits K */
     double ns = each * 2.0 * 128.0 * 128.0 * k / (rate * 1e-9 / sms) * fill + k * size * 0.2;
-    double bytes = size * batch * (m * k + n * k + m * n * (1.0 + passes));
-    return (3500.0 + TN_MAX(ns, bytes / (q->device->bytes_per_second * 1e-9)) + (passes > 0 ? 2500.0 : 0.0)) * (1.0 + 0.02 * index);
+    double bandwidth = q->device->bytes_per_second * 1e-9;
+    double after = passes > 0 ? 2500.0 + size * batch * m * n * passes / bandwidth : 0.0; /* nothing hides the second kernel */
+    return (3500.0 + TN_MAX(ns, size * batch * (m * k + n * k + m * n) / bandwidth) + after) * (1.0 + 0.02 * index);
 }
 
 static double gemm_cost(const TnKernelQuery *q, bool tf32, int index) {

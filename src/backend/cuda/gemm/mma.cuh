@@ -152,7 +152,7 @@ TNI_DEVICE void tni_finish(const TniEpi &e, const O &o, T *y, float (&v)[N], int
         const int32_t r = r0 + 8 * (i >> 1 & 1), c = c0 + 8 * (i >> 2) + (i & 1);
         v[i] = fmaf(v[i], e.alpha, r < m && c < n ? tni_bias_at<T>(e, r, c, n) : 0.0f);
     }
-    tni_act_apply<sizeof(T) == 4>(e.act, v);
+    tni_act_of<T>(e.act, v);
 #pragma unroll
     for (int i = 0; i < N; i += 2) {
         const int32_t r = r0 + 8 * (i >> 1 & 1), c = c0 + 8 * (i >> 2);

@@ -43,8 +43,8 @@ void tni_gemm_epilogue(const TnKernelCall *call, const TniGemmShape *s, TniEpi *
 
 TniGemmB tni_gemm_b(const TnKernelCall *call, const TniGemmShape *s) {
     if (call->packed != NULL && call->packed[1] != NULL)
-        return (TniGemmB){call->packed[1], tni_gemm_kp(s->type, s->k), true};
-    return (TniGemmB){call->in[1].data, s->trans_b ? s->k : s->n, s->trans_b};
+        return (TniGemmB){call->packed[1], tni_gemm_kp(s->type, s->k), true, true};
+    return (TniGemmB){call->in[1].data, s->trans_b ? s->k : s->n, s->trans_b, false};
 }
 
 size_t tni_cuda_gemm_packed_bytes(const TnKernelQuery *q, uint32_t i) {

@@ -26,11 +26,12 @@ typedef struct TniGemmShape {
 bool tni_gemm_shape(const TnGemmParams *p, const TnTensor *in, uint32_t n_in, const TnTensor *out, TniGemmShape *s);
 /* in, params of the call -> epilogue. */
 void tni_gemm_epilogue(const TnKernelCall *call, const TniGemmShape *s, TniEpi *epi);
-/* B of a call: packed or as it is. ld in elements; k_major: rows along K ([N, ld]), else [K, ld]. */
+/* B of a call: packed or as it is. ld in elements; k_major: rows along K ([N, ld]), else [K, ld]; constant: packed with the plan, so that no
+ * kernel writes it. */
 typedef struct TniGemmB {
     const void *data;
     int64_t ld;
-    bool k_major;
+    bool k_major, constant;
 } TniGemmB;
 TniGemmB tni_gemm_b(const TnKernelCall *call, const TniGemmShape *s);
 /* K rounded up to 16 bytes. */

@@ -19,6 +19,7 @@ typedef struct SmallArgs {
     const void *a, *b;
     void *y;
     int32_t m, n, k, parts;
+    int32_t b_constant; /* no kernel writes b: it may be fetched before the kernels in front are done */
     int64_t ld;
     TniEpi epi;
 } SmallArgs;
@@ -42,7 +43,9 @@ template <typename T, int COLS, int ROWS> TNI_DEVICE void finish(const SmallArgs
     }
 }
 
+/* B; A may have been written while this kernel waited, so it does not go the way of what never changes. */
 TNI_DEVICE uint4 load_or_zero(const void *p, bool there) { return there ? __ldg((const uint4 *)p) : make_uint4(0, 0, 0, 0); }
+TNI_DEVICE uint4 load_new_or_zero(const void *p, bool there) { return there ? tni_load16(p) : make_uint4(0, 0, 0, 0); }
 
 /* ROWS: 8 or 16 */
 template <typename T, int ROWS> __global__ void __launch_bounds__(WARPS * 32) small_half(const __grid_constant__ SmallArgs p) {
@@ -55,17 +58,30 @@ template <typename T, int ROWS> __global__ void __launch_bounds__(WARPS * 32) sm
     const T *b0 = (const T *)p.b + (int64_t)col * p.ld, *b1 = b0 + 8 * p.ld;
     const T *a0 = (const T *)p.a + (int64_t)g * p.k;
     float acc[MT][4] = {};
+    uint4 w[AHEAD][2];
+    auto fetch = [&](int32_t k0) {
+#pragma unroll
+        for (int s = 0; s < AHEAD; s++) {
+            const int32_t k = k0 + s * p.parts * 32 + t * 8;
+            w[s][0] = load_or_zero(b0 + k, k < p.k && c0);
+            w[s][1] = load_or_zero(b1 + k, k < p.k && c1);
+        }
+    };
+    tni_let_next();
+    if (p.b_constant == 0)
+        tni_after();
+    fetch(part * 32);
+    if (p.b_constant != 0)
+        tni_after();
     for (int32_t k0 = part * 32; k0 < p.k; k0 += p.parts * 32 * AHEAD) {
-        uint4 w[AHEAD][2], x[AHEAD][MT];
+        uint4 x[AHEAD][MT];
 #pragma unroll
         for (int s = 0; s < AHEAD; s++) {
             const int32_t k = k0 + s * p.parts * 32 + t * 8;
             const bool in = k < p.k;
-            w[s][0] = load_or_zero(b0 + k, in && c0);
-            w[s][1] = load_or_zero(b1 + k, in && c1);
 #pragma unroll
             for (int i = 0; i < MT; i++)
-                x[s][i] = load_or_zero(a0 + (int64_t)(8 * i) * p.k + k, in && g + 8 * i < p.m);
+                x[s][i] = load_new_or_zero(a0 + (int64_t)(8 * i) * p.k + k, in && g + 8 * i < p.m);
         }
 #pragma unroll
         for (int s = 0; s < AHEAD; s++) {
@@ -76,6 +92,7 @@ template <typename T, int ROWS> __global__ void __launch_bounds__(WARPS * 32) sm
                 TniMmaOp<T>::go(acc[i], hi, x[s][i].z, x[s][i].w);
             }
         }
+        fetch(k0 + p.parts * 32 * AHEAD);
     }
     float *to = sums + (group * p.parts + part) * 16 * ROWS;
 #pragma unroll
@@ -95,6 +112,8 @@ template <int ROWS> __global__ void __launch_bounds__(WARPS * 32) small_float(co
     const int32_t part = warp % p.parts, group = warp / p.parts, per_block = WARPS / p.parts * COLS32;
     const int32_t col0 = (int32_t)blockIdx.x * per_block, col = col0 + group * COLS32;
     float acc[COLS32][ROWS] = {};
+    tni_let_next();
+    tni_after();
     for (int32_t k = (part * 32 + lane) * 4; k < p.k; k += p.parts * 128) {
         float4 w[COLS32];
 #pragma unroll
@@ -102,7 +121,7 @@ template <int ROWS> __global__ void __launch_bounds__(WARPS * 32) small_float(co
             w[c] = col + c < p.n ? __ldg((const float4 *)((const float *)p.b + (int64_t)(col + c) * p.ld + k)) : make_float4(0, 0, 0, 0);
 #pragma unroll
         for (int r = 0; r < ROWS; r++) {
-            const float4 x = r < p.m ? __ldg((const float4 *)((const float *)p.a + (int64_t)r * p.k + k)) : make_float4(0, 0, 0, 0);
+            const float4 x = r < p.m ? *(const float4 *)((const float *)p.a + (int64_t)r * p.k + k) : make_float4(0, 0, 0, 0);
 #pragma unroll
             for (int c = 0; c < COLS32; c++)
                 acc[c][r] = fmaf(w[c].w, x.w, fmaf(w[c].z, x.z, fmaf(w[c].y, x.y, fmaf(w[c].x, x.x, acc[c][r]))));
@@ -150,29 +169,16 @@ extern "C" TnStatus tni_cuda_gemm_run_small(TnKernelCall *call) {
     p.n = (int32_t)s.n;
     p.k = (int32_t)s.k;
     p.ld = b.ld;
+    p.b_constant = b.constant ? 1 : 0;
     tni_gemm_epilogue(call, &s, &p.epi);
     const int64_t cols = s.type == TN_F32 ? COLS32 : 16, groups = tni_div_up(s.n, cols);
     p.parts = parts_for(call, groups, tni_div_up(s.k, s.type == TN_F32 ? 128 : 32));
     const unsigned blocks = (unsigned)tni_div_up(groups, WARPS / p.parts), threads = WARPS * 32;
-    cudaStream_t st = call->stream->s;
-    if (s.type == TN_F32) {
-        if (s.m <= 2)
-            small_float<2><<<blocks, threads, 0, st>>>(p);
-        else if (s.m <= 8)
-            small_float<8><<<blocks, threads, 0, st>>>(p);
-        else
-            small_float<16><<<blocks, threads, 0, st>>>(p);
-    } else if (s.type == TN_F16) {
-        if (s.m <= 8)
-            small_half<__half, 8><<<blocks, threads, 0, st>>>(p);
-        else
-            small_half<__half, 16><<<blocks, threads, 0, st>>>(p);
-    } else {
-        if (s.m <= 8)
-            small_half<__nv_bfloat16, 8><<<blocks, threads, 0, st>>>(p);
-        else
-            small_half<__nv_bfloat16, 16><<<blocks, threads, 0, st>>>(p);
-    }
+    void (*const floats)(SmallArgs) = s.m <= 2 ? small_float<2> : s.m <= 8 ? small_float<8> : small_float<16>;
+    void (*const halves)(SmallArgs) = s.m <= 8 ? small_half<__half, 8> : small_half<__half, 16>;
+    void (*const brains)(SmallArgs) = s.m <= 8 ? small_half<__nv_bfloat16, 8> : small_half<__nv_bfloat16, 16>;
+    TNI_CUDA(call->err, tni_launch_early(call->stream, s.type == TN_F32 ? floats : s.type == TN_F16 ? halves : brains, dim3(blocks), dim3(threads), 0, p),
+             "gemm (few rows)");
     return tni_cuda_launched(call, "gemm (few rows)");
 }
 

@@ -98,6 +98,8 @@ static TnStatus stream_run(TnKernelCall *call, TniWgStream config, int32_t clust
                             .k_blocks = (int32_t)tni_div_up(s.k, bk),
                             .n = (int32_t)s.n,
                             .cluster = cluster,
+                            .early = call->stream->dev->early,
+                            .b_constant = b.constant ? 1 : 0,
                             .has_residual = s.has_residual ? 1 : 0};
     tni_gemm_epilogue(call, &s, &args.epi);
     if ((int64_t)args.units * args.col_tiles > INT32_MAX / 4)
@@ -133,8 +135,12 @@ static TnStatus split_run(TnKernelCall *call, TniWgSplit config, int32_t splits)
                            .n = (int32_t)s.n,
                            .row_tiles = (int32_t)tni_div_up(s.m, c->bm),
                            .k_blocks = (int32_t)tni_div_up(s.k, (int64_t)(128 / tni_size_of(s.type))),
+                           .early = call->stream->dev->early,
+                           .b_constant = b.constant ? 1 : 0,
                            .y = call->out[0].data};
     tni_gemm_epilogue(call, &s, &args.epi);
+    args.wide = s.n % (int64_t)(16 / tni_size_of(s.type)) == 0 && tni_is_aligned(args.y, 16) &&
+                (args.epi.residual == NULL || tni_is_aligned(args.epi.residual, 16));
     args.pair = s.n % 2 == 0 && tni_is_aligned(args.y, two) && (args.epi.residual == NULL || tni_is_aligned(args.epi.residual, two));
     int64_t tiles = args.row_tiles * tni_div_up(s.n, c->bn);
     if (tiles > INT32_MAX / 8)
@@ -167,6 +173,11 @@ static double memory_ns(const TnKernelQuery *q, const TniGemmShape *s) {
     return size * (m * k + n * k + m * n * (s->has_residual ? 2.0 : 1.0)) / (q->device->bytes_per_second * 1e-9);
 }
 
+/* The activation of `count` elements on an SM of 128 lanes at 1.7 GHz, of which `busy` are used. */
+static double act_ns(const TnKernelQuery *q, const TniGemmShape *s, double count, double busy) {
+    return count * tni_act_slots(((const TnGemmParams *)q->params)->act, s->type == TN_F32) / (128.0 * 1.7 * busy);
+}
+
 static double stream_cost(const TnKernelQuery *q, TniWgStream config, int32_t cluster) {
     TniGemmShape s;
     if (q->device == NULL || !tni_gemm_shape(q->params, q->in, q->n_in, q->out, &s))
@@ -176,8 +187,8 @@ static double stream_cost(const TnKernelQuery *q, TniWgStream config, int32_t cl
     double rows = (double)tni_div_up(tni_div_up(s.m, (int64_t)bm), cluster) * cluster, tiles = rows * (double)tni_div_up(s.n, c->bn);
     double each = (double)(int64_t)((tiles + sms - 1) / sms); /* tiles of the busiest SM */
     double multiply = 2.0 * bm * bn * (double)s.k / (peak_of(q, &s) / sms);
-    double fetch = (bm + bn / cluster) * (double)s.k * (double)tni_size_of(s.type) / 45.0; /* an SM's share of L2, bytes a nanosecond */
-    double store = bm * bn / 32.0 * (c->ping != 0 ? 1.0 : 0.7);
+    double fetch = (bm + bn / cluster) * (double)s.k * (double)tni_size_of(s.type) / 66.0; /* an SM's share of L2, bytes a nanosecond */
+    double store = bm * bn / 32.0 * (c->ping != 0 ? 1.0 : 0.7) + act_ns(q, &s, bm * bn, c->ping != 0 ? 0.6 : 0.8);
     double tile = TN_MAX(multiply, fetch);
     double work = c->ping != 0 ? each * TN_MAX(tile, store / 2) + store : each * (tile + store);
     return 3000.0 + TN_MAX(work * 1.05, memory_ns(q, &s));
@@ -192,8 +203,8 @@ static double split_cost(const TnKernelQuery *q, TniWgSplit config, int32_t spli
     double blocks = (double)(tni_div_up(s.m, c->bm) * tni_div_up(s.n, c->bn) * splits), each = (double)(int64_t)((blocks + sms - 1) / sms);
     double k = (double)s.k / splits, steps = k * (double)tni_size_of(s.type) / 128.0;
     double multiply = 2.0 * c->bm * c->bn * k / (peak_of(q, &s) / sms) * 1.3;
-    double fetch = (c->bm + c->bn) * k * (double)tni_size_of(s.type) / 40.0;
-    double finish = c->bm * c->bn / 16.0 / splits + (splits > 1 ? 1200.0 : 0.0);
+    double fetch = (c->bm + c->bn) * k * (double)tni_size_of(s.type) / 66.0;
+    double finish = c->bm * c->bn / 16.0 / splits + (splits > 1 ? 1200.0 : 0.0) + act_ns(q, &s, c->bm * c->bn / (double)splits, 0.6);
     double work = TN_MAX(each * TN_MAX(multiply, fetch), 700.0 + steps * 60.0) + finish;
     return 2500.0 + TN_MAX(work, memory_ns(q, &s));
 }

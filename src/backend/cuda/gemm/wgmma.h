@@ -49,12 +49,16 @@ typedef enum TniWgSplit {
 typedef struct TniWgStreamArgs {
     int32_t units, col_tiles, tiles, group;
     int32_t k_blocks, n, cluster, has_residual;
+    int32_t early;      /* launched before the kernel in front is done (device.cuh) */
+    int32_t b_constant; /* no kernel writes B: it may be fetched before that */
     TniEpi epi;
 } TniWgStreamArgs;
 
 typedef struct TniWgSplitArgs {
     int32_t m, n, row_tiles, k_blocks;
-    int32_t pair; /* pairs of elements of a row of y (and the residual) may be accessed at once */
+    int32_t early, b_constant; /* as above */
+    int32_t pair;              /* pairs of elements of a row of y (and the residual) may be accessed at once */
+    int32_t wide;              /* 16 bytes may */
     void *y;
     TniEpi epi;
 } TniWgSplitArgs;

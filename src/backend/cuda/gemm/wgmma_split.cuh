@@ -5,7 +5,8 @@
  * memory. Always in this order, so results are the same on every run.
  *
  * Warps 0 .. 4 WGS - 1 multiply, one more keeps the ring of tiles filled. Shared memory: STAGES x (A tile, B tile), bias [BN], barriers;
- * after the products the ring holds the sums, thread t's four of column group j at (j threads + t) * 16 bytes. */
+ * after the products the ring holds the sums, thread t's four of column group j at (j threads + t) * 16 bytes, and behind them results of
+ * 16 bits (before: the residual) on their way to pieces of 16 bytes. */
 #ifndef TENON_BACKEND_CUDA_GEMM_WGMMA_SPLIT_CUH
 #define TENON_BACKEND_CUDA_GEMM_WGMMA_SPLIT_CUH
 
@@ -19,17 +20,47 @@ template <typename T, int WGS_, int BN_, int STAGES_, int S_> struct TniSplitCfg
     static constexpr int GROUPS = BN / 8 / S; /* column groups of 8 that a block finishes */
     static constexpr uint32_t A_BYTES = BM * 128, STAGE_BYTES = (BM + BN) * 128;
     static constexpr uint32_t BIAS = STAGES * STAGE_BYTES, BARS = BIAS + BN * 4, BYTES = BARS + 2 * STAGES * 8;
-    static_assert(BN / 8 % S == 0 && BM * BN * 4 <= (int)BIAS && BYTES <= 232448, "configuration");
+    static constexpr uint32_t OUT = BM * BN * 4, OUT_ROW = GROUPS * 16 + 16; /* a row of results; 16 more: rows fall into different banks */
+    static constexpr bool WIDE = sizeof(T) == 2 && GROUPS >= 2;
+    static constexpr int PIECES = WIDE ? GROUPS / 2 : 1; /* of 16 bytes of y, a thread */
+    static_assert(BN <= THREADS && BN / 8 % S == 0 && OUT + BM * OUT_ROW <= BIAS && BYTES <= 232448, "configuration");
 };
 
+/* One thread makes the barriers and fills the empty ring before the others even know of it: B, when it is a constant, before the kernels
+ * in front of this one are done. */
+template <typename T, typename C>
+TNI_DEVICE void tni_split_begin(const CUtensorMap *ma, const CUtensorMap *mb, const TniWgSplitArgs &p, uint32_t base, int32_t first,
+                                int32_t last, int32_t row, int32_t col) {
+    const uint32_t full = base + C::BARS, empty = full + C::STAGES * 8;
+    const int32_t n = min((int32_t)C::STAGES, last - first);
+    for (uint32_t i = 0; i < C::STAGES; i++) {
+        tni_mbar_init(full + i * 8, 1);
+        tni_mbar_init(empty + i * 8, 4 * C::WGS);
+    }
+    tni_mbar_init_done();
+    tni_proxy_fence();
+    tni_tma_prefetch(ma);
+    if (p.b_constant == 0)
+        tni_after();
+    for (int32_t i = 0; i < n; i++) {
+        tni_mbar_expect(full + (uint32_t)i * 8, C::STAGE_BYTES);
+        tni_tma_load(base + (uint32_t)i * C::STAGE_BYTES + C::A_BYTES, mb, full + (uint32_t)i * 8, (first + i) * C::BK, col * C::BN);
+    }
+    if (p.b_constant != 0)
+        tni_after();
+    for (int32_t i = 0; i < n; i++)
+        tni_tma_load(base + (uint32_t)i * C::STAGE_BYTES, ma, full + (uint32_t)i * 8, (first + i) * C::BK, row * C::BM);
+}
+
+/* What did not fit into the ring at once. */
 template <typename T, typename C>
 TNI_DEVICE void tni_split_produce(const CUtensorMap *ma, const CUtensorMap *mb, uint32_t base, int32_t first, int32_t last, int32_t row,
                                   int32_t col) {
     const uint32_t full = base + C::BARS, empty = full + C::STAGES * 8;
     uint32_t stage = 0, phase = 0;
-    for (int32_t kb = first; kb < last; kb++) {
+    for (int32_t kb = first + C::STAGES; kb < last; kb++) {
         const uint32_t a = base + stage * C::STAGE_BYTES;
-        tni_mbar_wait(empty + stage * 8, phase ^ 1);
+        tni_mbar_wait(empty + stage * 8, phase);
         tni_mbar_expect(full + stage * 8, C::STAGE_BYTES);
         tni_tma_load(a, ma, full + stage * 8, kb * C::BK, row * C::BM);
         tni_tma_load(a + C::A_BYTES, mb, full + stage * 8, kb * C::BK, col * C::BN);
@@ -116,7 +147,7 @@ TNI_DEVICE void tni_split_finish(const TniWgSplitArgs &p, const float (&sum)[C::
                 v[4 * g + 2 * i + 1] = fmaf(sum[4 * (first + g) + 2 * i + 1], p.epi.alpha, b[1]);
             }
         }
-        tni_act_apply<sizeof(T) == 4>(p.epi.act, v);
+        tni_act_of<T>(p.epi.act, v);
 #pragma unroll
         for (int g = 0; g < G; g++) {
 #pragma unroll
@@ -127,6 +158,87 @@ TNI_DEVICE void tni_split_finish(const TniWgSplitArgs &p, const float (&sum)[C::
                                    v[4 * g + 2 * i + 1] + extra[2 * g + i].y, p.pair != 0, c + 1 < p.n);
             }
         }
+    }
+}
+
+/* Piece i of this lane among the 16 rows of its warp: row of the matrix, column, and where it lies in shared memory (at: the warp's). */
+template <typename C>
+TNI_DEVICE uint32_t tni_split_piece(int i, uint32_t at, int32_t row, int32_t col, int32_t *r, int32_t *c) {
+    const uint32_t piece = (threadIdx.x & 31) + 32 * (uint32_t)i, line = piece / C::GROUPS, k = piece % C::GROUPS;
+    *r = row + (int32_t)(threadIdx.x >> 5) * 16 + (int32_t)line;
+    *c = col + 8 * (int32_t)k;
+    return at + line * C::OUT_ROW + k * 16;
+}
+
+/* The pieces of the residual that this thread will need, on their way during the products. */
+template <typename T, typename C>
+TNI_DEVICE void tni_split_residual(const TniWgSplitArgs &p, uint4 (&extra)[C::PIECES], int32_t row, int32_t col) {
+#pragma unroll
+    for (int i = 0; i < C::PIECES; i++) {
+        int32_t r, c;
+        tni_split_piece<C>(i, 0, row, col, &r, &c);
+        extra[i] = make_uint4(0, 0, 0, 0);
+        if (p.epi.residual != NULL && r < p.m && c < p.n)
+            extra[i] = tni_load16((const T *)p.epi.residual + (int64_t)r * p.n + c);
+    }
+}
+
+/* As tni_split_finish, by way of shared memory: whole pieces of 16 bytes reach y. Warps do not share their rows. */
+template <typename T, typename C>
+TNI_DEVICE void tni_split_wide(const TniWgSplitArgs &p, const float (&sum)[C::GROUPS * 4], const float *bias, const uint4 (&extra)[C::PIECES],
+                               uint32_t out, int32_t row, int32_t col) {
+    constexpr int G = C::GROUPS < 4 ? 2 : 4;
+    const uint32_t lane = threadIdx.x & 31, at = out + (threadIdx.x >> 5) * 16 * C::OUT_ROW;
+    int32_t r, c;
+    if (p.epi.residual != NULL) {
+#pragma unroll
+        for (int i = 0; i < C::PIECES; i++) {
+            const uint32_t to = tni_split_piece<C>(i, at, row, col, &r, &c);
+            asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(to), "r"(extra[i].x), "r"(extra[i].y), "r"(extra[i].z),
+                         "r"(extra[i].w)
+                         : "memory");
+        }
+        __syncwarp();
+    }
+#pragma unroll
+    for (int first = 0; first < C::GROUPS; first += G) {
+        float v[G * 4];
+#pragma unroll
+        for (int g = 0; g < G; g++) {
+            const float2 b = *reinterpret_cast<const float2 *>(bias + 8 * (first + g) + (lane & 3) * 2);
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                v[4 * g + i] = fmaf(sum[4 * (first + g) + i], p.epi.alpha, (i & 1) != 0 ? b.y : b.x);
+        }
+        tni_act_of<T>(p.epi.act, v);
+        const uint32_t line = at + (lane & 15) * C::OUT_ROW + ((uint32_t)first + (lane >> 4)) * 16;
+        uint32_t u[G / 2][4];
+        if (p.epi.residual != NULL) {
+#pragma unroll
+            for (int j = 0; j < G / 2; j++) {
+                tni_ldmatrix4(u[j], line + 32 * j);
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    const float2 x = TniNarrow<T>::unpack(u[j][i]);
+                    v[8 * j + 2 * i] += x.x;
+                    v[8 * j + 2 * i + 1] += x.y;
+                }
+            }
+        }
+        tni_narrow_all<T>(u, v);
+        __syncwarp();
+#pragma unroll
+        for (int j = 0; j < G / 2; j++)
+            tni_stmatrix4(line + 32 * j, u[j]);
+    }
+    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < C::PIECES; i++) {
+        const uint32_t from = tni_split_piece<C>(i, at, row, col, &r, &c);
+        uint4 x;
+        asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "r"(from) : "memory");
+        if (r < p.m && c < p.n)
+            tni_store16((T *)p.y + (int64_t)r * p.n + c, x);
     }
 }
 
@@ -158,27 +270,20 @@ __global__ void __launch_bounds__(C::THREADS + 32)
     tni_wg_split_kernel(const __grid_constant__ CUtensorMap ma, const __grid_constant__ CUtensorMap mb,
                         const __grid_constant__ TniWgSplitArgs p) {
     extern __shared__ __align__(1024) uint8_t raw[];
-    const uint32_t base = tni_smem(raw), full = base + C::BARS, empty = full + C::STAGES * 8;
+    const uint32_t base = tni_smem(raw);
     float *bias = reinterpret_cast<float *>(raw + C::BIAS);
     const uint32_t rank = C::S > 1 ? tni_cluster_rank() : 0;
     const int32_t tile = (int32_t)blockIdx.x / C::S, row = tile % p.row_tiles, col = tile / p.row_tiles;
     const int32_t first = (int32_t)((int64_t)p.k_blocks * rank / C::S), last = (int32_t)((int64_t)p.k_blocks * (rank + 1) / C::S);
+    const int32_t y0 = row * C::BM, x0 = col * C::BN + (int32_t)rank * C::GROUPS * 8; /* what this block finishes */
     const bool consumer = threadIdx.x < C::THREADS;
-    if (threadIdx.x == 0) {
-        for (uint32_t i = 0; i < C::STAGES; i++) {
-            tni_mbar_init(full + i * 8, 1);
-            tni_mbar_init(empty + i * 8, 4 * C::WGS);
-        }
-        tni_mbar_init_done();
-        tni_proxy_fence();
-    }
-    if (threadIdx.x < C::BN) {
-        const int32_t c = col * C::BN + (int32_t)threadIdx.x;
-        float b = 0.0f;
-        if (p.epi.bias_mode != TNI_BIAS_NONE && c < p.n)
-            b = p.epi.beta * tni_f32(((const T *)p.epi.bias)[p.epi.bias_mode == TNI_BIAS_COLUMN ? c : 0]);
-        bias[threadIdx.x] = b;
-    }
+    float bias_reg = 0.0f; /* it and the residual are on their way during the products */
+    uint4 extra[C::PIECES] = {};
+    tni_let_next();
+    if (threadIdx.x == C::THREADS)
+        tni_split_begin<T, C>(&ma, &mb, p, base, first, last, row, col);
+    else
+        tni_after();
     __syncthreads();
     float acc[C::BN / 2], sum[C::GROUPS * 4];
     if (!consumer) {
@@ -186,9 +291,16 @@ __global__ void __launch_bounds__(C::THREADS + 32)
             tni_split_produce<T, C>(&ma, &mb, base, first, last, row, col);
         __syncwarp();
     } else {
+        const int32_t c = col * C::BN + (int32_t)threadIdx.x;
+        if (p.epi.bias_mode != TNI_BIAS_NONE && threadIdx.x < C::BN && c < p.n)
+            bias_reg = tni_f32(((const T *)p.epi.bias)[p.epi.bias_mode == TNI_BIAS_COLUMN ? c : 0]);
+        if (C::WIDE && p.wide != 0)
+            tni_split_residual<T, C>(p, extra, y0, x0);
         tni_split_multiply<T, C>(acc, base, last - first);
+        if (threadIdx.x < C::BN)
+            bias[threadIdx.x] = p.epi.beta * bias_reg;
+        tni_bar(1, C::THREADS); /* the ring is free, the bias is there */
         if (C::S > 1) {
-            tni_bar(1, C::THREADS); /* the ring is free */
 #pragma unroll
             for (uint32_t j = 0; j < C::BN / 8; j++)
                 *reinterpret_cast<float4 *>(raw + (j * C::THREADS + threadIdx.x) * 16) =
@@ -203,8 +315,17 @@ __global__ void __launch_bounds__(C::THREADS + 32)
         tni_split_gather<C>(acc, sum, base, rank);
     if (C::S > 1) /* others may still read this block's sums */
         tni_cluster_arrive();
-    if (consumer)
-        tni_split_finish<T, C>(p, sum, bias + rank * C::GROUPS * 8, row * C::BM, col * C::BN + (int32_t)rank * C::GROUPS * 8);
+    if (consumer) {
+        bool done = false;
+        if constexpr (C::WIDE) {
+            if (p.wide != 0) {
+                tni_split_wide<T, C>(p, sum, bias + rank * C::GROUPS * 8, extra, base + C::OUT, y0, x0);
+                done = true;
+            }
+        }
+        if (!done)
+            tni_split_finish<T, C>(p, sum, bias + rank * C::GROUPS * 8, y0, x0);
+    }
     if (C::S > 1)
         tni_cluster_wait();
 }
@@ -215,17 +336,14 @@ static cudaError_t tni_wg_split_start(const CUtensorMap *maps, const TniWgSplitA
     cudaError_t e = cudaFuncSetAttribute(fn, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)C::BYTES);
     if (e != cudaSuccess)
         return e;
-    cudaLaunchAttribute attr[1];
-    attr[0].id = cudaLaunchAttributeClusterDimension;
-    attr[0].val.clusterDim.x = C::S;
-    attr[0].val.clusterDim.y = attr[0].val.clusterDim.z = 1;
+    cudaLaunchAttribute attr[2] = {};
     cudaLaunchConfig_t cfg = {};
     cfg.gridDim = dim3(tiles * C::S);
     cfg.blockDim = dim3(C::THREADS + 32);
     cfg.dynamicSmemBytes = C::BYTES;
     cfg.stream = s;
     cfg.attrs = attr;
-    cfg.numAttrs = C::S > 1 ? 1 : 0;
+    cfg.numAttrs = tni_launch_attributes(attr, C::S, args->early);
     return cudaLaunchKernelEx(&cfg, tni_wg_split_kernel<T, C>, maps[0], maps[1], *args);
 }
 

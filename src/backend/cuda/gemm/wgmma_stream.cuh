@@ -34,21 +34,41 @@ TNI_DEVICE void tni_wg_tile(const TniWgStreamArgs &p, int32_t t, uint32_t rank, 
     *row = (g * p.group + r - c * height) * p.cluster + (int32_t)rank;
 }
 
+/* Stages whose B comes before the kernels in front of this one are done: B is a constant then. The ring is empty, so nothing is waited for;
+ * the A tiles of these stages are asked for by tni_wg_produce. */
+template <typename C> TNI_DEVICE int32_t tni_wg_early(const TniWgStreamArgs &p) {
+    return p.b_constant != 0 && p.cluster == 1 ? min((int32_t)C::STAGES, p.k_blocks) : 0;
+}
+template <typename T, typename C> TNI_DEVICE void tni_wg_begin(const TniWgStreamArgs &p, const CUtensorMap *mb, uint32_t base) {
+    const uint32_t full = base + C::BARS;
+    int32_t row, col;
+    tni_wg_tile(p, (int32_t)blockIdx.x, 0, &row, &col);
+    for (int32_t kb = 0; kb < tni_wg_early<C>(p); kb++) {
+        tni_mbar_expect(full + (uint32_t)kb * 8, C::STAGE_BYTES);
+        tni_tma_load(base + (uint32_t)kb * C::STAGE_BYTES + C::A_BYTES, mb, full + (uint32_t)kb * 8, kb * C::BK, col * C::BN);
+    }
+}
+
 template <typename T, typename C>
 TNI_DEVICE void tni_wg_produce(const TniWgStreamArgs &p, const CUtensorMap *ma, const CUtensorMap *mb, uint32_t base, uint32_t rank) {
     const uint32_t full = base + C::BARS, empty = full + C::STAGES * 8;
     const int32_t clusters = (int32_t)gridDim.x / p.cluster;
     const uint32_t part = (uint32_t)(C::BN / p.cluster); /* rows of B that this block loads for all */
     uint32_t stage = 0, phase = 0;
+    int32_t early = tni_wg_early<C>(p);
     for (int32_t t = (int32_t)blockIdx.x / p.cluster; t < p.tiles; t += clusters) {
         int32_t row, col;
         tni_wg_tile(p, t, rank, &row, &col);
         for (int32_t kb = 0; kb < p.k_blocks; kb++) {
             const uint32_t a = base + stage * C::STAGE_BYTES, b = a + C::A_BYTES, bar = full + stage * 8;
-            tni_mbar_wait(empty + stage * 8, phase ^ 1);
-            tni_mbar_expect(bar, C::STAGE_BYTES);
+            if (early == 0) {
+                tni_mbar_wait(empty + stage * 8, phase ^ 1);
+                tni_mbar_expect(bar, C::STAGE_BYTES);
+            }
             tni_tma_load(a, ma, bar, kb * C::BK, row * C::BM);
-            if (p.cluster == 1)
+            if (early > 0)
+                early--;
+            else if (p.cluster == 1)
                 tni_tma_load(b, mb, bar, kb * C::BK, col * C::BN);
             else
                 tni_tma_load_multi(b + rank * part * 128, mb, bar, (uint16_t)((1u << p.cluster) - 1), kb * C::BK,
@@ -62,7 +82,7 @@ TNI_DEVICE void tni_wg_produce(const TniWgStreamArgs &p, const CUtensorMap *ma, 
 }
 
 /* 32 columns (part PART of a chunk) of 64 rows: sums -> results in the store buffer, added to what is there when there is a residual. */
-template <typename T, typename C, int FIRST, int PART>
+template <typename T, typename C, int KIND, int FIRST, int PART>
 TNI_DEVICE void tni_wg_part(const TniWgStreamArgs &p, const float (&acc)[C::BN / 2], const float *bias, uint32_t buf, uint32_t row0) {
     const uint32_t lane = threadIdx.x & 31;
     float v[16];
@@ -73,7 +93,7 @@ TNI_DEVICE void tni_wg_part(const TniWgStreamArgs &p, const float (&acc)[C::BN /
         for (int i = 0; i < 4; i++)
             v[4 * g + i] = fmaf(acc[((FIRST + PART * 32) / 8 + g) * 4 + i], p.epi.alpha, (i & 1) != 0 ? b.y : b.x);
     }
-    tni_act_apply<sizeof(T) == 4>(p.epi.act, v);
+    tni_act_kind<T, KIND>(p.epi.act, v);
     if constexpr (sizeof(T) == 2) {
         const uint32_t r = row0 + (lane & 15), line = buf + r * 128;
         if (p.has_residual != 0) {
@@ -89,15 +109,11 @@ TNI_DEVICE void tni_wg_part(const TniWgStreamArgs &p, const float (&acc)[C::BN /
                 }
             }
         }
-        tni_saturate_all<T>(v);
+        uint32_t u[2][4];
+        tni_narrow_all<T>(u, v);
 #pragma unroll
-        for (int j = 0; j < 2; j++) {
-            uint32_t u[4];
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                u[i] = TniNarrow<T>::pack(v[8 * j + 2 * i], v[8 * j + 2 * i + 1]);
-            tni_stmatrix4(line + (((4 * PART + 2 * j + (lane >> 4)) ^ (r & 7)) << 4), u);
-        }
+        for (int j = 0; j < 2; j++)
+            tni_stmatrix4(line + (((4 * PART + 2 * j + (lane >> 4)) ^ (r & 7)) << 4), u[j]);
     } else {
 #pragma unroll
         for (int g = 0; g < 4; g++) {
@@ -132,7 +148,7 @@ template <typename C> TNI_DEVICE void tni_wg_fetch_residual(const TniWgOut &o, i
     tni_tma_load(o.buf + b * C::CHUNK_BYTES, o.mr, o.bars + b * 8, x0 + chunk * C::CH, y0);
 }
 
-template <typename T, typename C, int CHUNK>
+template <typename T, typename C, int KIND, int CHUNK>
 TNI_DEVICE void tni_wg_store(const TniWgStreamArgs &p, const float (&acc)[C::MI][C::BN / 2], const float *bias, TniWgOut &o, int32_t x0,
                              int32_t y0) {
     if constexpr (CHUNK < C::NC) {
@@ -141,16 +157,15 @@ TNI_DEVICE void tni_wg_store(const TniWgStreamArgs &p, const float (&acc)[C::MI]
         if (p.has_residual != 0) {
             tni_mbar_wait(o.bars + B * 8, (o.phase >> B) & 1);
             o.phase ^= 1u << B;
-        } else if (CHUNK >= C::EB) { /* the store that used this buffer has been read */
-            if (t == 0)
-                tni_bulk_wait_read<C::EB - 1>();
+        } else if (CHUNK >= C::EB) { /* the store that used this buffer has been read; stores are thread 0's, others wait for nothing */
+            tni_bulk_wait_read<C::EB - 1>();
             tni_bar(1 + o.who, 128);
         }
 #pragma unroll
         for (int mi = 0; mi < C::MI; mi++) {
-            tni_wg_part<T, C, CHUNK * C::CH, 0>(p, acc[mi], bias, buf, (uint32_t)mi * 64 + (t >> 5) * 16);
+            tni_wg_part<T, C, KIND, CHUNK * C::CH, 0>(p, acc[mi], bias, buf, (uint32_t)mi * 64 + (t >> 5) * 16);
             if constexpr (C::CH == 64)
-                tni_wg_part<T, C, CHUNK * C::CH, 1>(p, acc[mi], bias, buf, (uint32_t)mi * 64 + (t >> 5) * 16);
+                tni_wg_part<T, C, KIND, CHUNK * C::CH, 1>(p, acc[mi], bias, buf, (uint32_t)mi * 64 + (t >> 5) * 16);
         }
         tni_proxy_fence();
         tni_bar(1 + o.who, 128);
@@ -163,14 +178,26 @@ TNI_DEVICE void tni_wg_store(const TniWgStreamArgs &p, const float (&acc)[C::MI]
                 tni_wg_fetch_residual<C>(o, DONE + C::EB, x0, y0);
             }
         }
-        tni_wg_store<T, C, CHUNK + 1>(p, acc, bias, o, x0, y0);
+        __syncwarp();
+        tni_wg_store<T, C, KIND, CHUNK + 1>(p, acc, bias, o, x0, y0);
+    }
+}
+
+/* This warp has read the stage of barrier `bar`: every block that fills it hears so. */
+TNI_DEVICE void tni_wg_release(const TniWgStreamArgs &p, uint32_t bar) {
+    const uint32_t lane = threadIdx.x & 31;
+    if (p.cluster == 1) {
+        if (lane == 0)
+            tni_mbar_arrive(bar);
+    } else if (lane < (uint32_t)p.cluster) {
+        tni_mbar_arrive_at(bar, lane);
     }
 }
 
 template <typename T, typename C>
 TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, const CUtensorMap *mr, uint32_t base, float *bias_all,
                                uint32_t rank, uint32_t who) {
-    const uint32_t full = base + C::BARS, empty = full + C::STAGES * 8, t = threadIdx.x & 127, lane = t & 31;
+    const uint32_t full = base + C::BARS, empty = full + C::STAGES * 8, t = threadIdx.x & 127;
     const int32_t clusters = (int32_t)gridDim.x / p.cluster;
     constexpr int WM = C::MI * 64;
     const uint32_t a_at = base + (C::PING ? 0 : who * WM * 128), b_at = base + C::A_BYTES;
@@ -187,14 +214,13 @@ TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, 
         int32_t row, col;
         tni_wg_tile(p, tile, rank, &row, &col);
         const int32_t x0 = col * C::BN, y0 = row * C::BM + (C::PING ? 0 : (int32_t)who * WM);
-        if (t == 0) { /* the last tile's results have left the store buffers */
-            tni_bulk_wait_read<0>();
-            if (p.has_residual != 0) {
+        if (t == 0 && p.has_residual != 0) {
+            tni_bulk_wait_read<0>(); /* the last tile's results have left the store buffers */
 #pragma unroll
-                for (int c = 0; c < C::EB; c++)
-                    tni_wg_fetch_residual<C>(o, c, x0, y0);
-            }
+            for (int c = 0; c < C::EB; c++)
+                tni_wg_fetch_residual<C>(o, c, x0, y0);
         }
+        __syncwarp();
         float bias_reg[(C::BN + 127) / 128];
 #pragma unroll
         for (int i = 0; i < (C::BN + 127) / 128; i++) {
@@ -220,8 +246,8 @@ TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, 
             }
             tni_wg_commit();
             tni_wg_wait<1>();
-            if (kb > 0 && lane < (uint32_t)p.cluster)
-                tni_mbar_arrive_at(empty + before * 8, lane);
+            if (kb > 0)
+                tni_wg_release(p, empty + before * 8);
             before = stage;
             if (++stage == C::STAGES) {
                 stage = 0;
@@ -231,8 +257,7 @@ TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, 
         if (C::PING && tile + clusters < p.tiles)
             tni_bar_arrive(3 + (who ^ 1), 256);
         tni_wg_wait<0>();
-        if (lane < (uint32_t)p.cluster)
-            tni_mbar_arrive_at(empty + before * 8, lane);
+        tni_wg_release(p, empty + before * 8);
 #pragma unroll
         for (int mi = 0; mi < C::MI; mi++)
             tni_wg_hold(acc[mi]);
@@ -245,8 +270,15 @@ TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, 
         for (int i = 0; i < (C::BN + 127) / 128; i++)
             if ((int)t + 128 * i < C::BN)
                 bias[t + 128 * i] = bias_reg[i];
+        if (p.has_residual == 0)
+            tni_bulk_wait_read<0>(); /* as above; the products did not wait for it */
         tni_bar(1 + who, 128);
-        tni_wg_store<T, C, 0>(p, acc, bias, o, x0, y0);
+        if (p.epi.act.form == TNI_FORM_NONE)
+            tni_wg_store<T, C, TNI_KIND_NONE, 0>(p, acc, bias, o, x0, y0);
+        else if (p.epi.act.form == TNI_FORM_GELU)
+            tni_wg_store<T, C, TNI_KIND_GELU, 0>(p, acc, bias, o, x0, y0);
+        else
+            tni_wg_store<T, C, TNI_KIND_ANY, 0>(p, acc, bias, o, x0, y0);
     }
     if (t == 0)
         tni_bulk_wait<0>();
@@ -272,13 +304,15 @@ __global__ void __launch_bounds__(384, 1)
         tni_mbar_init_done();
         tni_proxy_fence();
         tni_tma_prefetch(&ma);
-        tni_tma_prefetch(&mb);
+        tni_wg_begin<T, C>(p, &mb, base);
     }
     __syncthreads();
     if (p.cluster > 1) {
         tni_cluster_arrive();
         tni_cluster_wait();
     }
+    tni_let_next();
+    tni_after();
     if (group == 0) {
         tni_regs_less<C::REGS_LESS>();
         if (threadIdx.x == 0)
@@ -300,17 +334,14 @@ static cudaError_t tni_wg_stream_launch(const CUtensorMap *maps, const TniWgStre
     cudaError_t e = cudaFuncSetAttribute(fn, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)C::BYTES);
     if (e != cudaSuccess)
         return e;
-    cudaLaunchAttribute attr[1];
-    attr[0].id = cudaLaunchAttributeClusterDimension;
-    attr[0].val.clusterDim.x = (unsigned)args->cluster;
-    attr[0].val.clusterDim.y = attr[0].val.clusterDim.z = 1;
+    cudaLaunchAttribute attr[2] = {};
     cudaLaunchConfig_t cfg = {};
     cfg.gridDim = dim3(blocks);
     cfg.blockDim = dim3(384);
     cfg.dynamicSmemBytes = C::BYTES;
     cfg.stream = s;
     cfg.attrs = attr;
-    cfg.numAttrs = args->cluster > 1 ? 1 : 0;
+    cfg.numAttrs = tni_launch_attributes(attr, args->cluster, args->early);
     return cudaLaunchKernelEx(&cfg, tni_wg_stream_kernel<T, C>, maps[0], maps[1], maps[2], maps[3], *args);
 }
 
