@@ -26,8 +26,8 @@ typedef struct TniGemmShape {
 bool tni_gemm_shape(const TnGemmParams *p, const TnTensor *in, uint32_t n_in, const TnTensor *out, TniGemmShape *s);
 /* in, params of the call -> epilogue. */
 void tni_gemm_epilogue(const TnKernelCall *call, const TniGemmShape *s, TniEpi *epi);
-/* B of a call: packed or as it is. ld in elements; k_major: rows along K ([N, ld]), else [K, ld]; constant: packed with the plan, so that no
- * kernel writes it. */
+/* B of a call: packed or as it is. ld in elements; k_major: rows along K ([N, ld]), else [K, ld]; constant: packed with the plan, so that
+ * no kernel writes it. */
 typedef struct TniGemmB {
     const void *data;
     int64_t ld;

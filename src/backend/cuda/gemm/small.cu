@@ -177,8 +177,8 @@ extern "C" TnStatus tni_cuda_gemm_run_small(TnKernelCall *call) {
     void (*const floats)(SmallArgs) = s.m <= 2 ? small_float<2> : s.m <= 8 ? small_float<8> : small_float<16>;
     void (*const halves)(SmallArgs) = s.m <= 8 ? small_half<__half, 8> : small_half<__half, 16>;
     void (*const brains)(SmallArgs) = s.m <= 8 ? small_half<__nv_bfloat16, 8> : small_half<__nv_bfloat16, 16>;
-    TNI_CUDA(call->err, tni_launch_early(call->stream, s.type == TN_F32 ? floats : s.type == TN_F16 ? halves : brains, dim3(blocks), dim3(threads), 0, p),
-             "gemm (few rows)");
+    void (*const kernel)(SmallArgs) = s.type == TN_F32 ? floats : s.type == TN_F16 ? halves : brains;
+    TNI_CUDA(call->err, tni_launch_early(call->stream, kernel, dim3(blocks), dim3(threads), 0, p), "gemm (few rows)");
     return tni_cuda_launched(call, "gemm (few rows)");
 }
 

@@ -185,8 +185,8 @@ TNI_DEVICE void tni_split_residual(const TniWgSplitArgs &p, uint4 (&extra)[C::PI
 
 /* As tni_split_finish, by way of shared memory: whole pieces of 16 bytes reach y. Warps do not share their rows. */
 template <typename T, typename C>
-TNI_DEVICE void tni_split_wide(const TniWgSplitArgs &p, const float (&sum)[C::GROUPS * 4], const float *bias, const uint4 (&extra)[C::PIECES],
-                               uint32_t out, int32_t row, int32_t col) {
+TNI_DEVICE void tni_split_wide(const TniWgSplitArgs &p, const float (&sum)[C::GROUPS * 4], const float *bias,
+                               const uint4 (&extra)[C::PIECES], uint32_t out, int32_t row, int32_t col) {
     constexpr int G = C::GROUPS < 4 ? 2 : 4;
     const uint32_t lane = threadIdx.x & 31, at = out + (threadIdx.x >> 5) * 16 * C::OUT_ROW;
     int32_t r, c;
@@ -243,7 +243,8 @@ TNI_DEVICE void tni_split_wide(const TniWgSplitArgs &p, const float (&sum)[C::GR
 }
 
 /* Sums of the cluster for this block's columns. */
-template <typename C> TNI_DEVICE void tni_split_gather(const float (&acc)[C::BN / 2], float (&sum)[C::GROUPS * 4], uint32_t base, uint32_t rank) {
+template <typename C>
+TNI_DEVICE void tni_split_gather(const float (&acc)[C::BN / 2], float (&sum)[C::GROUPS * 4], uint32_t base, uint32_t rank) {
 #pragma unroll
     for (int r = 0; r < C::S; r++) {
         if ((uint32_t)r == rank) {

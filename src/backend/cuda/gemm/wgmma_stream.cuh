@@ -229,8 +229,8 @@ TNI_DEVICE void tni_wg_consume(const TniWgStreamArgs &p, const CUtensorMap *my, 
             if (p.epi.bias_mode != TNI_BIAS_NONE && c < p.n)
                 bias_reg[i] = p.epi.beta * tni_f32(((const T *)p.epi.bias)[p.epi.bias_mode == TNI_BIAS_COLUMN ? c : 0]);
         }
-        /* The parity of a full barrier tells its present fill from the one before, not from the one after: nobody may wait for a fill before the
-         * other warpgroup has seen all fills of the tile in front. */
+        /* The parity of a full barrier tells its present fill from the one before, not from the one after: nobody may wait for a fill
+         * before the other warpgroup has seen all fills of the tile in front. */
         if (C::PING && tile >= clusters)
             tni_bar(3 + who, 256);
         uint32_t before = 0;
