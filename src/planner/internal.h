@@ -70,6 +70,7 @@ typedef struct PnGraph {
     uint32_t (*defines)[2]; /* data-dependent symbols: symbol, PLAN_SYMBOL_AT */
     uint32_t *first_define; /* [n_nodes + 1] */
     uint8_t *late;          /* [n_values] */
+    uint8_t *fixed;         /* [n_values]: depend on shapes alone */
 } PnGraph;
 
 typedef struct PnState {

@@ -75,6 +75,22 @@ static TnStatus find_late(Pn *pn, PnGraph *pg, TnError *err) {
     return TN_OK;
 }
 
+/* Values that depend on shapes alone: the runtime keeps them from run to run (runtime/kept.c), so nothing may be written over them. */
+static TnStatus find_fixed(Pn *pn, PnGraph *pg, TnError *err) {
+    const IrGraph *g = pg->g;
+    PN_ALLOC(pn, pg->fixed, g->n_values, err);
+    for (uint32_t k = 0; k < g->n_nodes; k++) {
+        const IrNode *n = &g->nodes[k];
+        bool fixed = !(tni_op_info(n->op)->flags & (TN_OPF_STATE | TN_OPF_DATA_SHAPE | TN_OPF_CONTROL));
+        for (uint32_t i = 0; i < n->n_in && n->op != TN_OP_shape; i++)
+            fixed = fixed && (n->in[i] == TN_NO_VALUE || tni_ir_is_const(g, n->in[i]) || pg->fixed[n->in[i]]);
+        for (uint32_t i = 0; i < n->n_out && fixed; i++)
+            if (n->out[i] != TN_NO_VALUE)
+                pg->fixed[n->out[i]] = !pg->late[n->out[i]];
+    }
+    return TN_OK;
+}
+
 /* ---- places and sharing ---- */
 
 static void own_lives(PnGraph *pg) {
@@ -139,7 +155,7 @@ static bool dies_here(const Pn *pn, const PnGraph *pg, uint32_t k, uint32_t i, u
     const IrNode *n = &pg->g->nodes[k];
     IrValueId in = n->in[i];
     uint32_t r = pg->root[in];
-    if (pg->place[r] != PLAN_AT_ARENA && pg->place[r] != PLAN_AT_DYNAMIC)
+    if ((pg->place[r] != PLAN_AT_ARENA && pg->place[r] != PLAN_AT_DYNAMIC) || pg->fixed[in])
         return false;
     if (pg->last[r] != k || !same_memory(pg, in, n->out[j]) || !dims_equal(pn->m, &pg->g->values[in], &pg->g->values[n->out[j]]))
         return false;
@@ -285,6 +301,7 @@ TnStatus tni_planner_memory(Pn *pn, PnGraph *pg, TnError *err) {
     PN_ALLOC(pn, pg->offset, n, err);
     PN_ALLOC(pn, pg->bytes, n, err);
     TN_TRY(find_late(pn, pg, err));
+    TN_TRY(find_fixed(pn, pg, err));
     own_lives(pg);
     base_places(pn, pg);
     share_all(pn, pg);

@@ -120,6 +120,7 @@ static void set_addresses(const TnContext *ctx, RtFrame *f) {
         for (uint32_t k = 0; k < l->n; k++)
             f->t[l->value[k]].data = l->buffer->p + l->offset[k];
     }
+    tni_rt_kept_addresses(f);
     for (uint32_t i = 0; i < r->g->n_outputs; i++)
         if (f->user_out[i])
             f->t[tni_rt_root(f, r->outputs[i])].data = f->user_out[i];
@@ -185,6 +186,7 @@ static TnStatus bind_all(TnContext *ctx, RtFrame *f, const TnTensor *inputs, TnE
     for (uint32_t m = 0; m < (ctx->device ? RT_MEMORIES : RT_DEVICE); m++)
         TN_TRY(bind_arena(ctx, f, m, err));
     TN_TRY(take_memory(ctx, f, err));
+    TN_TRY(tni_rt_kept_memory(ctx, f, err));
     TN_TRY(bind_states(ctx, f, err));
     set_addresses(ctx, f);
     f->bucket = tni_plan_bucket(&ctx->plan->p, f->symbols, f->symbol_known);

@@ -43,7 +43,7 @@ static TnStatus frame_slots(TnContext *ctx, RtFrame *f, uint32_t memory, TnError
     TAKE(l->last, most);
     for (uint32_t i = 0; i < r->g->n_values; i++) {
         const PlanValue *v = &r->values[i];
-        if (v->place != PLAN_AT_ARENA || (v->device ? RT_DEVICE : RT_HOST) != memory)
+        if (v->place != PLAN_AT_ARENA || r->kept[i] || (v->device ? RT_DEVICE : RT_HOST) != memory)
             continue;
         l->value[l->n] = i;
         l->bytes[l->n] = v->bytes;
@@ -169,6 +169,8 @@ void tni_rt_context_destroy(TnContext **pctx) {
         tni_rt_device_context_destroy(ctx); /* and its memory everywhere, whose pointers are then NULL */
     for (uint32_t i = 0; ctx->frames && i < ctx->plan->p.n_programs; i++)
         tni_free(a, ctx->frames[i].arena[RT_HOST].own.p);
+    for (uint32_t i = 0; ctx->frames && i < ctx->plan->p.n_programs; i++)
+        tni_free(a, ctx->frames[i].kept[RT_HOST].p);
     for (uint32_t i = 0; ctx->states && i < ctx->plan->p.n_states; i++)
         tni_free(a, ctx->states[i].buf.p);
     for (uint32_t i = 0; i < ctx->n_pool; i++)
@@ -183,7 +185,7 @@ void tni_rt_context_destroy(TnContext **pctx) {
 size_t tni_rt_context_bytes(const TnContext *ctx) {
     size_t n = ctx->arena[RT_HOST].cap + ctx->scratch[RT_HOST].cap + tni_arena_bytes(ctx->mem);
     for (uint32_t i = 0; i < ctx->plan->p.n_programs; i++)
-        n += ctx->frames[i].arena[RT_HOST].own.cap;
+        n += ctx->frames[i].arena[RT_HOST].own.cap + ctx->frames[i].kept[RT_HOST].cap;
     for (uint32_t i = 0; i < ctx->plan->p.n_states; i++)
         n += ctx->states[i].memory == RT_HOST ? ctx->states[i].buf.cap : 0;
     for (uint32_t i = 0; i < ctx->n_pool; i++)

@@ -141,7 +141,7 @@ static void give_pinned(const TnContext *ctx, RtBuffer *b) {
 size_t tni_rt_device_bytes(const TnContext *ctx) {
     size_t n = ctx->arena[RT_DEVICE].cap + ctx->scratch[RT_DEVICE].cap;
     for (uint32_t i = 0; i < ctx->plan->p.n_programs; i++)
-        n += ctx->frames[i].arena[RT_DEVICE].own.cap + ctx->frames[i].device->in_device.cap;
+        n += ctx->frames[i].arena[RT_DEVICE].own.cap + ctx->frames[i].kept[RT_DEVICE].cap + ctx->frames[i].device->in_device.cap;
     for (uint32_t i = 0; i < ctx->plan->p.n_states; i++)
         n += ctx->states[i].memory == RT_DEVICE ? ctx->states[i].buf.cap : 0;
     for (uint32_t i = 0; i < ctx->n_pool; i++)
@@ -186,6 +186,7 @@ TnStatus tni_rt_device_frame(TnContext *ctx, RtFrame *f, TnError *err) {
 
 static void free_frame(TnContext *ctx, RtFrame *f) {
     give_device(ctx, &f->arena[RT_DEVICE].own);
+    give_device(ctx, &f->kept[RT_DEVICE]);
     if (!f->device)
         return;
     tni_rt_device_graphs_free(ctx, f);

@@ -7,6 +7,8 @@
  *   in graph everything on the device, in the order of the plan
  *   after    copies to the host arrive in staging memory and are put in place here; steps of the host that need them
  *
+ * Steps that depend on shapes alone (kept.c) are in none of these: they have run when the rest begins.
+ *
  * Steps of the host keep their order among themselves, because the arena was planned for it: so all that come before must stand before all
  * that come after. What kernels of the device read on the host (slice bounds and the like) is read when they are enqueued, so it is part of what
  * a graph holds for. Not captured: shapes known only while running (but for steps that come after), control flow before, called programs. */
@@ -52,6 +54,11 @@ static bool reads_host(const Phases *p, uint32_t s) {
 
 /* Phase of step s; false: the program cannot be captured. */
 static bool phase_of(Phases *p, uint32_t s, RtStep *rt) {
+    if (rt->kept) { /* has been run before anything else */
+        rt->phase = RT_BEFORE;
+        makes(p, s, RT_BEFORE);
+        return true;
+    }
     if (rt->transfer == RT_TO_DEVICE) {
         bool ok = !rt->late && !from_after(p, s) && !p->after_seen;
         rt->phase = RT_IN_GRAPH;
@@ -98,7 +105,9 @@ TnStatus tni_rt_device_phases(TnPlan *plan, RtProgram *r, TnError *err) {
     for (uint32_t s = 0; s < r->g->n_steps; s++) {
         if (!phase_of(&p, s, &rt[s]))
             r->graph = false;
-        r->stage[s] = rt[s].transfer ? r->n_stages++ : PLAN_NONE;
+        r->stage[s] = rt[s].transfer && !rt[s].kept ? r->n_stages++ : PLAN_NONE;
+        if (rt[s].kept)
+            continue;
         bool host = rt[s].memory == RT_HOST && (!rt[s].transfer || rt[s].from_input);
         if ((host && rt[s].phase == RT_BEFORE) || rt[s].transfer == RT_TO_DEVICE || (rt[s].memory == RT_DEVICE && reads_host(&p, s)))
             r->before[r->n_before++] = s;

@@ -173,6 +173,8 @@ static TnStatus enqueue(TnContext *ctx, RtFrame *f, bool noted, TnError *err) {
     for (uint32_t s = 0; s < f->prog->g->n_steps; s++) {
         const RtStep *rt = &f->prog->rt[s];
         const RtCall *c = &f->calls[s];
+        if (rt->kept)
+            continue;
         size_t bytes = rt->transfer ? tn_tensor_bytes(&c->in[0]) : 0;
         if (rt->from_input)
             TN_TRY(take_input(ctx, f, s, false, err));
@@ -241,6 +243,7 @@ static TnStatus capture(TnContext *ctx, RtFrame *f, RtGraph *g, TnError *err) {
 static TnStatus run_graph(TnContext *ctx, RtFrame *f, TnError *err) {
     RtDeviceContext *d = ctx->device;
     bool known;
+    TN_TRY(tni_rt_keep(ctx, f, err));
     TN_TRY(lay_out_stages(ctx, f, err));
     TN_TRY(key_of_binding(ctx, f, err));
     TN_TRY(run_before(ctx, f, err));

@@ -163,6 +163,7 @@ static TnStatus prepare_program(TnPlan *plan, uint32_t index, uint8_t *defined, 
     }
     for (uint32_t s = 0; s < r->g->n_steps; s++)
         TN_TRY(prepare_step(p, r, &plan->steps[r->g->first_step + s], &r->steps[s], err));
+    TN_TRY(tni_rt_find_kept(plan, r, err));
     return plan->device ? tni_rt_device_phases(plan, r, err) : TN_OK;
 }
 

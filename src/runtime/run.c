@@ -103,7 +103,8 @@ TnStatus tni_rt_run_frame(TnContext *ctx, RtFrame *f, TnError *err) {
             TN_TRY(tni_rt_device_watch_begin(ctx, err));
         if (timed)
             TN_TRY(tni_rt_profile_begin(ctx, f, s, err));
-        TN_TRY(tni_rt_run_step(ctx, f, s, err));
+        if (!f->prog->rt[s].kept || !f->kept_done || ctx->on_step) /* the hook sees every step */
+            TN_TRY(tni_rt_run_step(ctx, f, s, err));
         if (ctx->device && (watched || !f->device->seen) && f->prog->rt[s].memory == RT_DEVICE)
             TN_TRY(tni_rt_device_trail(ctx, f, s, err));
         if (timed)
@@ -115,6 +116,7 @@ TnStatus tni_rt_run_frame(TnContext *ctx, RtFrame *f, TnError *err) {
         if (f->prog->dynamic)
             tni_rt_give_dead(ctx, f, s);
     }
+    f->kept_done = true;
     if (ctx->device)
         f->device->seen = true;
     return TN_OK;

@@ -34,6 +34,7 @@ typedef struct RtStep {
     uint8_t transfer;       /* RtTransfer: a copy between memories */
     uint8_t phase;          /* RtPhase */
     bool from_input;        /* a copy to the host of a program's input, which the host may have had all along */
+    bool kept;              /* depends on shapes alone: runs once a binding (kept.c) */
     bool control;           /* if_ or loop */
     bool late;              /* dims of an operand are known only when the step is reached */
     bool check_run;         /* such contents are computed while running: checked before each call */
@@ -51,6 +52,8 @@ typedef struct RtProgram {
     uint32_t n_slots[RT_MEMORIES]; /* values in the arenas */
     uint32_t max_in, max_out, n_operands;
     bool dynamic; /* some value is DYNAMIC */
+    uint8_t *kept;   /* [n_values]: results of kept steps, which have memory of their own instead of a slot */
+    uint32_t n_kept; /* steps */
     /* of plans for a device (device_phase.c) */
     bool graph;                  /* can be captured: steps of the device depend on nothing that the host makes from results of the device */
     uint32_t *before, n_before;  /* steps to look at before the graph is launched, in order: on the host, to the device, or with
@@ -128,6 +131,8 @@ typedef struct RtFrame {
     TnTensor *bound_in; /* [n_inputs]: of the last bind */
     void **user_out;    /* [n_outputs]: written directly; NULL = into the arena */
     size_t scratch[RT_MEMORIES];
+    RtBuffer kept[RT_MEMORIES];
+    bool kept_done; /* kept steps have run since shapes were bound */
     uint32_t bucket; /* of the bound shapes */
     bool bound, top;
     uint64_t bound_states; /* states_epoch */
@@ -206,6 +211,14 @@ const char *tni_rt_step_name(const RtFrame *f, const TnContext *ctx, uint32_t st
 uint32_t tni_rt_root(const RtFrame *f, uint32_t value);
 /* Gives back what running took from the pool. */
 void tni_rt_release(TnContext *ctx, RtFrame *f);
+
+/* ---- kept.c ---- */
+TnStatus tni_rt_find_kept(TnPlan *plan, RtProgram *r, TnError *err);
+/* Memory for what is kept, at new shapes; where it lies. */
+TnStatus tni_rt_kept_memory(TnContext *ctx, RtFrame *f, TnError *err);
+void tni_rt_kept_addresses(RtFrame *f);
+/* Runs kept steps unless they have run with these shapes. */
+TnStatus tni_rt_keep(TnContext *ctx, RtFrame *f, TnError *err);
 
 /* ---- run.c, control.c ---- */
 /* All steps in the order of the plan; what runs on a device has been enqueued, not waited for. */

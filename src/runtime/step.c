@@ -29,7 +29,7 @@ static TnStatus check_memory(const TnContext *ctx, const RtFrame *f, uint32_t s,
         if (id == PLAN_NONE)
             continue;
         uint32_t root = tni_rt_root(f, id), place = f->prog->values[root].place;
-        uint32_t first = ops[st->first_in];
+        uint32_t first = st->n_in ? ops[st->first_in] : PLAN_NONE;
         if ((flags & TN_OPF_VIEW) && j == 0 && first != PLAN_NONE && tni_rt_root(f, first) == root && f->bytes[id] == f->bytes[first]) {
             c->skip = true;
             continue;

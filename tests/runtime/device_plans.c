@@ -96,6 +96,34 @@ static void programs_become_graphs(void **state) {
     }
 }
 
+/* Kernels of a run without what depends on shapes alone: y's two; new shapes run the rest again, and so do old ones that come back. */
+static void what_depends_on_shapes_alone_runs_once(void **state) {
+    (void)state;
+    for (size_t on = 0; on < 2; on++) {
+        Session s;
+        open_device(&s, make_positions, on ? some_on : all_on, NULL);
+        assert_true(s.plan->programs[0].n_kept >= (on ? 1u : 6u)); /* results that come to the host are not kept */
+        for (uint32_t round = 0; round < 3; round++) {
+            for (int64_t n = 3; n < 40; n = n * 2 + 1) {
+                TnTensor x = make_tensor(TN_F32, 2, (int64_t[]){n, 6}, (uint32_t)n), z = make_tensor(TN_F32, 2, (int64_t[]){n, 6}, 99);
+                uint64_t before = fake->kernels;
+                run_session(&s, &x, 1);
+                uint64_t first = fake->kernels - before;
+                before = fake->kernels;
+                run_session(&s, &x, 2);
+                run_session(&s, &z, 2);
+                if (!on) {
+                    assert_int_equal(fake->kernels - before, 4 * 2);
+                    assert_true(first >= 2 + 5);
+                }
+                free(x.data);
+                free(z.data);
+            }
+        }
+        close_device(&s);
+    }
+}
+
 static void graphs_are_kept_for_a_few_shapes(void **state) {
     (void)state;
     Session s;
@@ -514,6 +542,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_distribution_agrees_with_the_interpreter),
         cmocka_unit_test(programs_become_graphs),
+        cmocka_unit_test(what_depends_on_shapes_alone_runs_once),
         cmocka_unit_test(graphs_are_kept_for_a_few_shapes),
         cmocka_unit_test(graphs_know_what_kernels_read_on_the_host),
         cmocka_unit_test(warming_leaves_nothing_to_be_made),

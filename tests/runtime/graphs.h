@@ -177,6 +177,26 @@ static inline IrModule *make_vision(const TnAllocator *a) {
     return finish(&k);
 }
 
+/* y = x + 0.5 relu(range(batch)) as a column + row: two chains of steps that depend on shapes alone, written in place; one of their results is read
+ * in between. */
+static inline IrModule *make_positions(const TnAllocator *a) {
+    Make k = start(a);
+    graph(&k, "main");
+    TnDim batch = sym(&k, "batch");
+    IrValueId x = INPUT(&k, "x", TN_F32, batch, num(&k, 6));
+    IrValueId n = node(&k, TN_OP_dims, "count", &(TnDimsParams){.dtype = TN_I64, .rank = 0, .n = 1, .dim = {batch}}, 0, NULL);
+    IrValueId at = NODE(&k, range, "at", NULL, INT(&k, 0), n, INT(&k, 1));
+    IrValueId f = NODE(&k, cast, "floats", &((TnCastParams){.to = TN_F32, .saturate = 1}), at);
+    IrValueId half = NODE(&k, binary, "half", MUL, f, WEIGHTS(&k, 0.5f, 1));
+    IrValueId positive = NODE(&k, unary, "positive", RELU, half);
+    IrValueId column = NODE(&k, reshape, "column", &((TnReshapeParams){.kind = TN_RESHAPE_UNSQUEEZE, .n_axes = 1, .axes = {1}}), positive);
+    IrValueId early = NODE(&k, binary, "early", ADD, x, column);
+    IrValueId cosine = NODE(&k, unary, "cosine", &(TnUnaryParams){.fn = TN_UNARY_cos}, column);
+    IrValueId y = NODE(&k, binary, "y", MUL, early, cosine);
+    output(&k, y);
+    return finish(&k);
+}
+
 /* Shapes that depend on contents: nonzero, gathers of what it finds, a range of a computed length, what is made from them. */
 static inline IrModule *make_dynamic(const TnAllocator *a) {
     Make k = start(a);
@@ -305,6 +325,6 @@ static inline IrModule *make_generator(const TnAllocator *a) {
 }
 
 typedef IrModule *(*MakeFn)(const TnAllocator *a);
-static const MakeFn all_graphs[] = {make_mlp, make_vision, make_dynamic, make_control, make_generator};
+static const MakeFn all_graphs[] = {make_mlp, make_vision, make_positions, make_dynamic, make_control, make_generator};
 
 #endif

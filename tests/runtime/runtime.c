@@ -54,6 +54,20 @@ static void vision(bool reference) {
     close_session(&s);
 }
 
+static void positions(bool reference) {
+    Session s;
+    open_session(&s, make_positions, reference, NULL);
+    assert_true(s.plan->programs[0].n_kept >= 6);
+    for (int64_t n = 1; n < 60; n += 9) {
+        TnTensor x = make_tensor(TN_F32, 2, (int64_t[]){n, 6}, (uint32_t)n);
+        for (int times = 0; times < 3; times++)
+            run_and_compare(s.b.m, s.ctx, &x, 1e-5);
+        assert_true(s.ctx->frames[0].kept_done);
+        free(x.data);
+    }
+    close_session(&s);
+}
+
 static void dynamic(bool reference) {
     Session s;
     open_session(&s, make_dynamic, reference, NULL);
@@ -85,6 +99,7 @@ static void graphs_agree_with_the_interpreter(void **state) {
     for (int reference = 0; reference < 2; reference++) {
         mlp(reference);
         vision(reference);
+        positions(reference);
         dynamic(reference);
         control(reference);
     }
