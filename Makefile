@@ -42,9 +42,11 @@ test: check test-release test-python test-clang test-cuda test-sanitized test-fu
 test-release: test-deps build
 	@ctest --test-dir build --output-on-failure -j $(JOBS)
 
+# The package is installed as a user would install it, from the objects that are already in build/.
 test-python: test-deps build
 	@test -x $(VENV)/bin/python || python3 -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --force-reinstall -C build-dir=build .
 	@TENON=$(CURDIR)/build/tenon $(VENV)/bin/python -m pytest -q tests/python
 
 # Every CUDA file, to PTX, and the tests of the GPU backend that need no GPU. Takes the CUDA compiler that is there, or unpacks one into build/cuda.

@@ -138,7 +138,12 @@ def model_path(source: "str | memoryview") -> "Iterator[str]":
             view = source
             while len(view):
                 view = view[os.write(fd, view):]
-            yield f"/proc/self/fd/{fd}"
+            try:
+                yield f"/proc/self/fd/{fd}"
+            except errors.Error as e:
+                e.args = (str(e).replace(f"/proc/self/fd/{fd}", "the model"), *e.args[1:])
+                e.file = None
+                raise
         finally:
             os.close(fd)
     else:
