@@ -285,6 +285,7 @@ static const CliOption options[] = {
     {"batch", 'b', CLI_UINT, CLI_ARG(batch), "N", "pictures read at once (default 8)"},
     {"beams", 0, CLI_UINT, CLI_ARG(beams), "N", "beam search with N beams (default: the model's; 1 is greedy)"},
     {"max-length", 0, CLI_UINT, CLI_ARG(max_length), "N", "at most N tokens a line (default: the model's)"},
+    CLI_DEVICE,
     CLI_THREADS,
     CLI_COMMON,
     CLI_END,

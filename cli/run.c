@@ -14,6 +14,8 @@ static TnStatus run_context(Cli *cli, TnPlan *plan, TnContext *ctx, const TnTens
     TnStatus st = names == NULL || outputs == NULL ? TN_ERR_MEMORY : TN_OK;
     for (uint32_t i = 0; st == TN_OK && i < n_in; i++)
         st = tn_context_set_input(ctx, i, &inputs[i], err);
+    if (st == TN_OK && cli->args.warm)
+        st = tn_context_warm(ctx, err);
     if (st == TN_OK)
         st = tn_context_run(ctx, err);
     for (uint32_t i = 0; st == TN_OK && i < n_out; i++) {
@@ -63,6 +65,7 @@ static int run(Cli *cli) {
 static const CliOption options[] = {
     {"inputs", 'i', CLI_LIST, CLI_ARG(inputs), "FILE", "X.npz with one array an input, or name=FILE.npy (repeat)"},
     {"outputs", 'o', CLI_TEXT, CLI_ARG(outputs), "Y.npz", "write all outputs here (whole or not at all)"},
+    {"warm", 0, CLI_FLAG, CLI_ARG(warm), NULL, "run as later runs do: with memory and (GPU) graphs made before"},
     CLI_BUILD,
     CLI_DEVICE,
     CLI_THREADS,
