@@ -6,27 +6,39 @@ run on every case only to notice a broken export, and its largest difference is 
 """
 
 import argparse
-import contextlib
 import fnmatch
-import io
 import json
 import logging
 import os
 import pathlib
 import sys
 import traceback
-import types
 import warnings
 import zlib
 
 import numpy as np
 import torch
 
+# Shared with `python -m tenon.export`; these modules of the package need nothing of its library.
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "python" / "tenon"))
+from export.torch_export import (  # noqa: E402, F401
+    DYNAMO,
+    TORCHSCRIPT,
+    Select,
+    difference,
+    export,
+    first_line,
+    flatten,
+    pixels,
+    reference,
+    rng,
+    stub,
+    tensors_of,
+)
+
 warnings.filterwarnings("ignore")
 logging.getLogger("torch.onnx").setLevel(logging.ERROR)
 
-TORCHSCRIPT = "ts"
-DYNAMO = "dynamo"
 RUNTIME_TOLERANCE = 2e-4  # relative to the largest magnitude of an output; above it the export is called broken
 
 
@@ -110,79 +122,7 @@ def scale(model, factors):
     return model
 
 
-def rng(seed):
-    """A seeded numpy generator."""
-    return np.random.default_rng(seed)
-
-
-def pixels(generator, *shape, mean=0.5, std=0.5):
-    """Normalised pixels of random 8-bit pictures: values that a real preprocessing can produce."""
-    levels = generator.integers(0, 256, size=shape).astype(np.float32)
-    return (levels / np.float32(255) - np.float32(mean)) / np.float32(std)
-
-
 # ---- export ----------------------------------------------------------------------------------------------------------
-
-
-def tensors_of(arrays):
-    """Torch tensors of a dict of arrays, in its order."""
-    return tuple(torch.from_numpy(np.ascontiguousarray(a)) for a in arrays.values())
-
-
-def flatten(outputs):
-    """The tensors of a module's result, depth first, None left out."""
-    if torch.is_tensor(outputs):
-        return [outputs]
-    if hasattr(outputs, "to_tuple"):
-        outputs = outputs.to_tuple()
-    return [tensor for item in outputs if item is not None for tensor in flatten(item)]
-
-
-def reference(model, arrays):
-    """Outputs of the PyTorch module as arrays."""
-    with torch.no_grad():
-        return [tensor.detach().numpy().copy() for tensor in flatten(model(*tensors_of(arrays)))]
-
-
-def export(model, arrays, path, exporter, opset, outputs, axes, external=False):
-    """Export `model` with one of torch's two exporters.
-
-    `axes` maps an input or output name to {dimension: symbol}; an empty dict exports a static graph. The TorchScript
-    exporter uses it as dynamic_axes, the dynamo exporter gets the rows of the inputs as dynamic_shapes.
-    """
-    names = list(arrays)
-    common = dict(input_names=names, output_names=list(outputs), opset_version=opset)
-    quiet = io.StringIO()
-    with torch.no_grad(), contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-        if exporter == TORCHSCRIPT:
-            torch.onnx.export(
-                model,
-                tensors_of(arrays),
-                str(path),
-                dynamo=False,
-                do_constant_folding=True,
-                dynamic_axes=axes or None,
-                **common,
-            )
-        else:
-            symbols = {}
-            for name in names:
-                for symbol in axes.get(name, {}).values():
-                    symbols.setdefault(symbol, torch.export.Dim.DYNAMIC)
-            shapes = tuple({d: symbols[s] for d, s in axes.get(name, {}).items()} for name in names)
-            fixed = getattr(model, "variadic", None)  # torch wants the shapes of *arguments as one nested tuple
-            if fixed is not None:
-                shapes = (*shapes[:fixed], shapes[fixed:])
-            torch.onnx.export(
-                model,
-                tensors_of(arrays),
-                str(path),
-                dynamo=True,
-                verbose=False,
-                external_data=external,
-                dynamic_shapes=shapes if axes else None,
-                **common,
-            )
 
 
 def strip_debug(path):
@@ -257,22 +197,6 @@ def run_onnxruntime(path, arrays, threads=1):
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     known = {value.name for value in session.get_inputs()}
     return session.run(None, {name: array for name, array in arrays.items() if name in known})
-
-
-def difference(expected, actual):
-    """Largest absolute difference over the largest magnitude; infinite where shapes or NaNs disagree."""
-    worst = 0.0
-    if len(expected) != len(actual):
-        return float("inf")
-    for want, have in zip(expected, actual):
-        if want.shape != have.shape or not np.isfinite(have.astype(np.float64)).all():
-            return float("inf")
-        if want.size:
-            # values near -10000 are masked scores: they would hide every other difference
-            live = np.abs(want) < 5000
-            scale = max(np.abs(want[live]).max(initial=0.0), 1e-6)
-            worst = max(worst, float(np.abs(want.astype(np.float64) - have)[live].max(initial=0.0) / scale))
-    return worst
 
 
 # ---- cases -----------------------------------------------------------------------------------------------------------
@@ -386,42 +310,8 @@ class Cases:
         path.write_text(json.dumps(rows, indent=1) + "\n")
 
 
-def first_line(error):
-    """The first line of an error's message that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:400] if lines else ""
-
-
 def versions():
     """Versions that decide what an exported graph looks like."""
     import transformers
 
     return dict(torch=torch.__version__.split("+")[0], transformers=transformers.__version__)
-
-
-def stub(*names):
-    """Put empty modules in place of packages that the official code imports and never calls here."""
-    for name in names:
-        parts = name.split(".")
-        for i in range(1, len(parts) + 1):
-            full = ".".join(parts[:i])
-            if full not in sys.modules:
-                module = types.ModuleType(full)
-                module.__path__ = []
-                sys.modules[full] = module
-                if i > 1:
-                    setattr(sys.modules[".".join(parts[: i - 1])], parts[i - 1], module)
-    return sys.modules[names[-1]]
-
-
-class Select(torch.nn.Module):
-    """Calls a module with positional tensors under given argument names and picks results from what it returns."""
-
-    def __init__(self, model, names, pick):
-        super().__init__()
-        self.model = model
-        self.names = names
-        self.pick = pick
-
-    def forward(self, *tensors):
-        return self.pick(self.model(**dict(zip(self.names, tensors))))

@@ -31,6 +31,7 @@ from transformers import GenerationConfig, VisionEncoderDecoderModel
 
 import common
 import trocr
+from export.encoder_decoder import restore_positions
 
 LINES, STEPS, MAX_LENGTH, BEAMS = 3, 6, 20, 4
 
@@ -230,12 +231,7 @@ def main():
         folder = options.out / name
         write(folder, variant, model, arrays)
         # what was computed is what the files give
-        reloaded = VisionEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32).eval()
-        positions = reloaded.decoder.model.decoder.embed_positions
-        if not isinstance(positions, torch.nn.Embedding):
-            # transformers 5 builds models without memory and forgets this table, which no checkpoint holds
-            table = positions.get_embedding(positions.weights.shape[0], positions.embedding_dim, positions.padding_idx)
-            positions.weights = table
+        reloaded = restore_positions(VisionEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32).eval())
         logits = (
             reloaded(
                 pixel_values=torch.from_numpy(arrays["pixel_values"]),

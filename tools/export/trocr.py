@@ -5,8 +5,6 @@ import numpy as np
 import torch
 from transformers import (
     DeiTConfig,
-    EncoderDecoderCache,
-    DynamicCache,
     TrOCRConfig,
     ViTConfig,
     VisionEncoderDecoderConfig,
@@ -14,6 +12,16 @@ from transformers import (
 )
 
 import common
+from export.encoder_decoder import (
+    Combined,
+    Decoder,
+    DecoderFirst,
+    DecoderWithPast,
+    Encoder,
+    decoder_axes,
+    past_axes,
+    past_names,
+)
 
 START, PAD, END = 0, 1, 2
 
@@ -82,105 +90,6 @@ def build(seed, encoder, decoder, attention="eager", small=0.02):
     return model
 
 
-class Encoder(torch.nn.Module):
-    """pixel_values -> last_hidden_state, and pooler_output as the usual exports have it."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.encoder = model.encoder
-
-    def forward(self, pixel_values):
-        result = self.encoder(pixel_values=pixel_values)
-        return result.last_hidden_state, result.pooler_output
-
-
-class Decoder(torch.nn.Module):
-    """The whole prefix without a cache: the step graph of trocr-chinese's greedy loop."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.decoder = model.decoder
-        self.project = getattr(model, "enc_to_dec_proj", None)
-
-    def forward(self, input_ids, encoder_hidden_states, attention_mask=None):
-        if self.project is not None:
-            encoder_hidden_states = self.project(encoder_hidden_states)
-        return self.decoder(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            encoder_hidden_states=encoder_hidden_states,
-            use_cache=False,
-        ).logits
-
-
-class DecoderWithPast(torch.nn.Module):
-    """One step with a cache: per layer the keys and values of the self attention and of the cross attention."""
-
-    variadic = 1  # arguments before *past
-
-    def __init__(self, model):
-        super().__init__()
-        self.decoder = model.decoder
-        self.layers = model.config.decoder.decoder_layers
-        self.width = model.config.decoder.cross_attention_hidden_size or model.config.decoder.d_model
-
-    def forward(self, input_ids, *past):
-        # filled through update() and not through the constructor, which would copy what it is given
-        own, cross = DynamicCache(), DynamicCache()
-        for layer in range(self.layers):
-            own.update(past[4 * layer], past[4 * layer + 1], layer)
-            cross.update(past[4 * layer + 2], past[4 * layer + 3], layer)
-        cache = EncoderDecoderCache(own, cross)
-        for layer in range(self.layers):
-            cache.is_updated[layer] = True
-        # the cross attention takes its keys from the cache; the argument only switches it on
-        unused = torch.zeros(input_ids.shape[0], 1, self.width)
-        logits = self.decoder(
-            input_ids=input_ids, encoder_hidden_states=unused, past_key_values=cache, use_cache=True
-        ).logits
-        present = []
-        for layer in range(self.layers):
-            present += [cache.self_attention_cache.layers[layer].keys, cache.self_attention_cache.layers[layer].values]
-        return (logits, *present)
-
-
-class DecoderFirst(torch.nn.Module):
-    """The first step: logits, and the cache that DecoderWithPast continues."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.decoder = model.decoder
-        self.layers = model.config.decoder.decoder_layers
-
-    def forward(self, input_ids, encoder_hidden_states):
-        result = self.decoder(input_ids=input_ids, encoder_hidden_states=encoder_hidden_states, use_cache=True)
-        cache = result.past_key_values
-        present = []
-        for layer in range(self.layers):
-            own, cross = cache.self_attention_cache.layers[layer], cache.cross_attention_cache.layers[layer]
-            present += [own.keys, own.values, cross.keys, cross.values]
-        return (result.logits, *present)
-
-
-class Combined(torch.nn.Module):
-    """Encoder and one decoder step in one graph."""
-
-    def __init__(self, model):
-        super().__init__()
-        self.encoder = model.encoder
-        self.decode = Decoder(model)
-
-    def forward(self, pixel_values, decoder_input_ids):
-        hidden = self.encoder(pixel_values=pixel_values).last_hidden_state
-        return self.decode(decoder_input_ids, hidden)
-
-
-def past_names(layers, prefix, cross=True):
-    """Names of the cache tensors in the order that DecoderWithPast takes them."""
-    kinds = ("decoder", "encoder") if cross else ("decoder",)
-    return [f"{prefix}.{layer}.{kind}.{part}" for layer in range(layers) for kind in kinds for part in ("key", "value")]
-
-
 def encoder_run(seed, batch, height=16, width=24):
     """A batch of pictures."""
     return {"pixel_values": common.pixels(common.rng(seed), batch, 3, height, width)}
@@ -211,30 +120,6 @@ def past_run(seed, batch, past, tokens=8, layers=2, heads=2, size=8, vocab=90):
         length = tokens if ".encoder." in name else past
         run[name] = generator.standard_normal((batch, heads, length, size)).astype(np.float32)
     return run
-
-
-def decoder_axes(mask=False, tokens=False):
-    """Batch and prefix length dynamic; the number of encoder tokens where asked."""
-    table = {
-        "input_ids": {0: "batch", 1: "sequence"},
-        "encoder_hidden_states": {0: "batch"},
-        "logits": {0: "batch", 1: "sequence"},
-    }
-    if tokens:
-        table["encoder_hidden_states"][1] = "encoder_sequence"
-    if mask:
-        table["attention_mask"] = {0: "batch", 1: "sequence"}
-    return table
-
-
-def past_axes(layers):
-    """Batch, past length and encoder tokens dynamic."""
-    table = {"input_ids": {0: "batch"}, "logits": {0: "batch"}}
-    for name in past_names(layers, "past_key_values"):
-        table[name] = {0: "batch", 2: "encoder_sequence" if ".encoder." in name else "past_sequence"}
-    for name in past_names(layers, "present", cross=False):
-        table[name] = {0: "batch", 2: "total_sequence"}
-    return table
 
 
 def main():

@@ -2,42 +2,13 @@
 """Exports of small UniFormers built from the official code: classification, token labelling, light, detection."""
 
 import functools
-import importlib.util
-import sys
 
 import torch
 
 import common
+from export.official import load_uniformer as load
 
 LN = functools.partial(torch.nn.LayerNorm, eps=1e-6)
-
-
-def load(official, family):
-    """Import one of the four official files; what they need of timm's old layout and of mmcv is replaced by stubs."""
-    paths = {
-        "classification": "image_classification/models/uniformer.py",
-        "light": "image_classification/models/uniformer_light.py",
-        "labelling": "image_classification/token_labeling/tlt/models/uniformer.py",
-        "detection": "object_detection/mmdet/models/backbones/uniformer.py",
-    }
-    common.stub("mmcv_custom").load_checkpoint = None
-    common.stub("mmdet.utils").get_root_logger = None
-
-    class Registry:
-        """Stands for mmdet's registry."""
-
-        @staticmethod
-        def register_module():
-            return lambda cls: cls
-
-    common.stub("mmdet.models.builder").BACKBONES = Registry
-    common.stub("mmdet.models.backbones")
-    name = f"mmdet.models.backbones.{family}"  # the detection file imports ..builder
-    spec = importlib.util.spec_from_file_location(name, official / paths[family])
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def small(**changes):

@@ -1,57 +1,18 @@
 #!/usr/bin/env python3
 """Exports of a small ViLBERT built from the official code (multi-task, or the older beta release)."""
 
-import importlib.util
 import inspect
-import sys
 
 import numpy as np
 import torch
 
 import common
-
-INPUTS = ("question", "features", "spatials", "segment_ids", "input_mask", "image_mask")
-HEADS = (
-    "vil_prediction",
-    "vil_prediction_gqa",
-    "vil_logit",
-    "vil_binary_prediction",
-    "vil_tri_prediction",
-    "vision_prediction",
-    "vision_logit",
-    "linguisic_prediction",
-    "linguisic_logit",
-)
-BETA_HEADS = (
-    "vil_prediction",
-    "vil_logit",
-    "vil_binary_prediction",
-    "vision_prediction",
-    "vision_logit",
-    "linguisic_prediction",
-    "linguisic_logit",
-)
-
-
-def load(official):
-    """Import the official vilbert.py; packages that it needs for downloads and logs only are replaced by stubs."""
-    common.stub("boto3")
-    common.stub("botocore.exceptions").ClientError = Exception
-    common.stub("tensorboardX").SummaryWriter = None
-    common.stub("torch._six").inf = float("inf")
-    try:
-        import requests  # noqa: F401
-    except ImportError:
-        common.stub("requests")
-    package = common.stub("official_vilbert")
-    package.__path__ = [str(official / "vilbert")]
-    for part in ("utils", "vilbert"):
-        name = f"official_vilbert.{part}"
-        spec = importlib.util.spec_from_file_location(name, official / "vilbert" / f"{part}.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return module
+from export.official import VILBERT_BETA_HEADS as BETA_HEADS
+from export.official import VILBERT_HEADS as HEADS
+from export.official import VILBERT_INPUTS as INPUTS
+from export.official import AllHeads, Grounding, float_mask
+from export.official import load_vilbert as load
+from export.official import vilbert_axes as axes
 
 
 def config(module, **changes):
@@ -104,34 +65,6 @@ def build(official, seed=41, **changes):
     return common.scale(model, {"*embeddings.*_embeddings.*": 0.02})
 
 
-class Grounding(torch.nn.Module):
-    """RefCOCO+ scores only."""
-
-    variadic = 0  # all arguments are *tensors
-
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-
-    def result(self, question, features, spatials, segment_ids, input_mask, image_mask, task_ids=None):
-        names = inspect.signature(self.model.forward).parameters
-        extra = {"task_ids": task_ids} if task_ids is not None and "task_ids" in names else {}
-        return self.model(question, features, spatials, segment_ids, input_mask, image_mask, **extra)
-
-    def forward(self, *tensors):
-        scores = [
-            item for item in self.result(*tensors) if torch.is_tensor(item) and item.dim() == 3 and item.shape[-1] == 1
-        ]
-        return scores[0]  # vision_logit stands before linguisic_logit
-
-
-class AllHeads(Grounding):
-    """Every head; the batch must be even, since vil_binary_prediction takes pairs."""
-
-    def forward(self, *tensors):
-        return tuple(item for item in self.result(*tensors) if torch.is_tensor(item))
-
-
 def run(seed, batch, tokens, regions, vocab=60, features=20, task=False):
     """Padded phrases and region lists of different lengths; region 0 is the mean of the others, as in the reader."""
     generator = common.rng(seed)
@@ -158,24 +91,6 @@ def run(seed, batch, tokens, regions, vocab=60, features=20, task=False):
     if task:
         result["task_ids"] = np.full((batch, 1), 10, dtype=np.int64)
     return result
-
-
-def float_mask(runs):
-    """The same runs with image_mask in fp32: the dynamo exporter fails on 1.0 - integer mask."""
-    return [dict(run, image_mask=run["image_mask"].astype(np.float32)) for run in runs]
-
-
-def axes(outputs, sizes=False, task=False):
-    """Batch dynamic; tokens and regions where asked."""
-    table = {name: {0: "batch"} for name in (*INPUTS, *outputs)}
-    if task:
-        table["task_ids"] = {0: "batch"}
-    if sizes:
-        for name in ("question", "segment_ids", "input_mask"):
-            table[name][1] = "tokens"
-        for name in ("features", "spatials", "image_mask", "vision_logit"):
-            table[name][1] = "regions"
-    return table
 
 
 class Exports:
