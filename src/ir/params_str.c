@@ -49,6 +49,42 @@ static const Field fields_TnQuantizeParams[] = {F1(TnQuantizeParams, axis, FIELD
                                                 END};
 static const Field fields_TnReduceParams[] = {F1(TnReduceParams, fn, FIELD_REDUCE), F1(TnReduceParams, keepdims, FIELD_U32),
                                               FC(TnReduceParams, axes, FIELD_I32, TN_MAX_RANK, n_axes), END};
+static const Field fields_TnReduceAxesParams[] = {F1(TnReduceAxesParams, fn, FIELD_REDUCE), F1(TnReduceAxesParams, keepdims, FIELD_U32),
+                                                  F1(TnReduceAxesParams, noop, FIELD_U32), END};
+static const Field fields_TnDftParams[] = {F1(TnDftParams, axis, FIELD_I32), F1(TnDftParams, inverse, FIELD_U32),
+                                           F1(TnDftParams, onesided, FIELD_U32), END};
+static const Field fields_TnRecurrentParams[] = {F1(TnRecurrentParams, kind, FIELD_U32),
+                                                 F1(TnRecurrentParams, hidden, FIELD_U32),
+                                                 F1(TnRecurrentParams, directions, FIELD_U32),
+                                                 F1(TnRecurrentParams, reverse, FIELD_U32),
+                                                 F1(TnRecurrentParams, batch_first, FIELD_U32),
+                                                 F1(TnRecurrentParams, linear_before_reset, FIELD_U32),
+                                                 F1(TnRecurrentParams, input_forget, FIELD_U32),
+                                                 F1(TnRecurrentParams, clip, FIELD_F32),
+                                                 FN(TnRecurrentParams, act, FIELD_U32, 6),
+                                                 FN(TnRecurrentParams, alpha, FIELD_F32, 6),
+                                                 FN(TnRecurrentParams, beta, FIELD_F32, 6),
+                                                 END};
+static const Field fields_TnLinearAttentionParams[] = {
+    F1(TnLinearAttentionParams, q_heads, FIELD_U32), F1(TnLinearAttentionParams, kv_heads, FIELD_U32),
+    F1(TnLinearAttentionParams, rule, FIELD_U32), F1(TnLinearAttentionParams, scale, FIELD_F32), END};
+static const Field fields_TnDeformConvParams[] = {F1(TnDeformConvParams, group, FIELD_U32),
+                                                  F1(TnDeformConvParams, offset_groups, FIELD_U32),
+                                                  FN(TnDeformConvParams, stride, FIELD_I32, 2),
+                                                  FN(TnDeformConvParams, dilation, FIELD_I32, 2),
+                                                  FN(TnDeformConvParams, pads, FIELD_I32, 4),
+                                                  END};
+static const Field fields_TnRoiPoolParams[] = {F1(TnRoiPoolParams, height, FIELD_I32), F1(TnRoiPoolParams, width, FIELD_I32),
+                                               F1(TnRoiPoolParams, scale, FIELD_F32), END};
+static const Field fields_TnCol2ImParams[] = {FC(TnCol2ImParams, stride, FIELD_I32, 3, n_spatial),
+                                              FC(TnCol2ImParams, dilation, FIELD_I32, 3, n_spatial),
+                                              FN(TnCol2ImParams, pads, FIELD_I32, 6), END};
+static const Field fields_TnGridSampleParams[] = {F1(TnGridSampleParams, mode, FIELD_U32), F1(TnGridSampleParams, padding, FIELD_U32),
+                                                  F1(TnGridSampleParams, align_corners, FIELD_U32), END};
+static const Field fields_TnRandomParams[] = {F1(TnRandomParams, kind, FIELD_U32),      F1(TnRandomParams, dtype, FIELD_DTYPE),
+                                              F1(TnRandomParams, seed_low, FIELD_U32),  F1(TnRandomParams, seed_high, FIELD_U32),
+                                              F1(TnRandomParams, a, FIELD_F32),         F1(TnRandomParams, b, FIELD_F32),
+                                              END};
 static const Field fields_TnArgReduceParams[] = {F1(TnArgReduceParams, axis, FIELD_I32), F1(TnArgReduceParams, is_max, FIELD_U32),
                                                  F1(TnArgReduceParams, keepdims, FIELD_U32), F1(TnArgReduceParams, select_last, FIELD_U32),
                                                  END};

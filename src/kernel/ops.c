@@ -70,6 +70,11 @@ bool tni_op_find(const char *name, TnOp *out) {
 
 static const uint32_t host_inputs[TN_OP_COUNT] = {
     [TN_OP_cumsum] = 1u << 1,                                /* axis */
+    [TN_OP_cumprod] = 1u << 1,                               /* axis */
+    [TN_OP_reduce_axes] = 1u << 1,                           /* axes */
+    [TN_OP_dft] = 1u << 1 | 1u << 2,                         /* length, axis */
+    [TN_OP_col2im] = 1u << 1 | 1u << 2,                      /* image, block */
+    [TN_OP_random] = 1u << 0,                                /* shape */
     [TN_OP_resize] = 1u << 1 | 1u << 2 | 1u << 3,            /* roi, scales, sizes */
     [TN_OP_reshape] = 1u << 1,                               /* shape */
     [TN_OP_split] = 1u << 1,                                 /* sizes */

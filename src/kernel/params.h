@@ -63,6 +63,8 @@ typedef struct TnCastParams {
                         * largest finite number of the target become that number; infinities and NaN stay */
 } TnCastParams;
 
+/* bit_cast: the same bytes as another type of the same width (TnCastParams.to). */
+
 /* A chain of pointwise operators in one pass over memory; inputs and output have one type, f32, f16 or bf16. A register machine (registers
  * are f32 or wider): registers 0..n_in-1 hold the inputs, instruction i writes register code[i].dst; the last instruction's dst is the
  * output. Inputs broadcast against the output. A finite result beyond the largest finite number of an f16 or bf16 output becomes that number,
@@ -97,6 +99,13 @@ typedef struct TnReduceParams {
     int32_t axes[TN_MAX_RANK]; /* ascending, may be negative until shape inference has run */
 } TnReduceParams;
 
+/* reduce_axes: in x, axes [n] (integers, may be negative, read at run time). No axes: all of them, or with noop none. The rank of the result
+ * follows from n. */
+typedef struct TnReduceAxesParams {
+    uint32_t fn; /* TnReduceFn */
+    uint32_t keepdims, noop;
+} TnReduceAxesParams;
+
 typedef struct TnArgReduceParams {
     int32_t axis; /* may be negative */
     uint32_t is_max, keepdims, select_last;
@@ -104,7 +113,7 @@ typedef struct TnArgReduceParams {
 
 typedef struct TnCumsumParams {
     uint32_t exclusive, reverse; /* in: x, axis (scalar int) */
-} TnCumsumParams;
+} TnCumsumParams; /* cumsum and cumprod */
 
 typedef struct TnSoftmaxParams {
     int32_t axis;   /* may be negative */
@@ -200,6 +209,48 @@ typedef struct TnCacheAppendParams {
     uint32_t off, width;
 } TnCacheAppendParams;
 
+/* dft: discrete Fourier transform along one axis. in x [..., 1 or 2] (real, or real and imaginary parts), length (optional scalar integer: the
+ * signal is cut or padded with zeros to it), axis (optional scalar integer, in place of the parameter).
+ *   onesided: the first length / 2 + 1 bins of a transform of real numbers; with inverse (x holds these bins) the length real numbers, [..., 1].
+ *   inverse: divided by the length. Otherwise [..., 2]. */
+typedef struct TnDftParams {
+    int32_t axis; /* may be negative until shape inference has run */
+    uint32_t inverse, onesided;
+} TnDftParams;
+
+/* recurrent: ONNX RNN, GRU and LSTM (opset 22). S steps, B lines, I inputs, H hidden, D directions, G gates: 1, 3 (zrh), 4 (iofc).
+ * in: X [S, B, I], W [D, G*H, I], R [D, G*H, H], bias [D, 2*G*H] (optional), lengths [B] i32 (optional), h0 [D, B, H] (optional),
+ *     c0 [D, B, H] (optional, lstm), peepholes [D, 3*H] (iof; optional, lstm)
+ * out: Y [S, D, B, H], Y_h [D, B, H], Y_c [D, B, H] (lstm). Steps beyond a line's length give zeros in Y and keep the states.
+ * batch_first: X [B, S, I], h0 and c0 [B, D, H]; Y [B, S, D, H], Y_h and Y_c [B, D, H]. */
+typedef enum TnCellKind { TN_CELL_RNN, TN_CELL_GRU, TN_CELL_LSTM, TN_CELL_COUNT } TnCellKind;
+typedef enum TnCellAct {
+    TN_CELL_TANH, TN_CELL_SIGMOID, TN_CELL_RELU, TN_CELL_AFFINE, TN_CELL_LEAKY_RELU, TN_CELL_THRESHOLDED_RELU, TN_CELL_SCALED_TANH,
+    TN_CELL_HARD_SIGMOID, TN_CELL_ELU, TN_CELL_SOFTSIGN, TN_CELL_SOFTPLUS, TN_CELL_ACT_COUNT
+} TnCellAct;
+typedef struct TnRecurrentParams {
+    uint32_t kind; /* TnCellKind */
+    uint32_t hidden, directions;
+    uint32_t reverse; /* of the only direction; two: forward, then reverse */
+    uint32_t batch_first, linear_before_reset, input_forget;
+    float clip;        /* of what goes into activations; 0: none */
+    uint32_t act[6];   /* TnCellAct: f, g, h of the first direction, then of the second */
+    float alpha[6], beta[6];
+} TnRecurrentParams;
+
+/* linear_attention: a state matrix S [d_k, d_v] for each line and k/v head, updated token by token (ONNX LinearAttention-27):
+ *   linear: S += k v^T      gated: S = exp(g) S + k v^T      delta: S += b k (v - S^T k)^T
+ *   gated_delta: S = exp(g) S, then as delta                 y = scale * S^T q for each query head of the group
+ * in: q [B, T, Hq*d_k], k [B, T, Hkv*d_k], v [B, T, Hkv*d_v], state [B, Hkv, d_k, d_v] (optional: zeros),
+ *     decay g [B, T, Hkv*d_k] or [B, T, Hkv] (gated rules), b [B, T, Hkv] or [B, T, 1] (delta rules)
+ * out: y [B, T, Hq*d_v], the last state [B, Hkv, d_k, d_v] (optional) */
+typedef enum TnLinearRule { TN_LINEAR_PLAIN, TN_LINEAR_GATED, TN_LINEAR_DELTA, TN_LINEAR_GATED_DELTA, TN_LINEAR_COUNT } TnLinearRule;
+typedef struct TnLinearAttentionParams {
+    uint32_t q_heads, kv_heads;
+    uint32_t rule; /* TnLinearRule */
+    float scale;   /* 0: 1 / sqrt(d_k) */
+} TnLinearAttentionParams;
+
 /* conv: in x, w, bias (optional [M]), residual (optional, same shape as y): y = act(conv(x, w) + bias) + residual.
  *   NCHW: x [B, C, spatial...], w [M, C/group, kernel...] (ONNX); channels_last: x [B, spatial..., C], w unchanged.
  *   1 to 3 spatial dims. pads: begin then end, resolved at run when auto_pad is SAME.
@@ -216,6 +267,33 @@ typedef struct TnConvParams {
     uint32_t act; /* TnAct */
     float act_alpha, act_beta;
 } TnConvParams;
+
+/* deform_conv: in x [B, C, H, W], w [M, C/group, kh, kw], offset [B, offset_groups*kh*kw*2, h, w] (pairs y, x), bias [M] (optional),
+ * mask [B, offset_groups*kh*kw, h, w] (optional): a convolution whose samples are taken at shifted places, bilinearly, zeros outside. */
+typedef struct TnDeformConvParams {
+    uint32_t group, offset_groups;
+    int32_t stride[2], dilation[2], pads[4];
+} TnDeformConvParams;
+
+/* roi_pool: in x [B, C, H, W], rois [n, 5] = (batch, x1, y1, x2, y2): ONNX MaxRoiPool. */
+typedef struct TnRoiPoolParams {
+    int32_t height, width;
+    float scale;
+    uint32_t pad;
+} TnRoiPoolParams;
+
+/* col2im: in x [B, C * prod(block), L], image [n] and block [n] (int64): blocks are added where they overlap. y [B, C, image...]. */
+typedef struct TnCol2ImParams {
+    uint32_t n_spatial; /* 1..3 */
+    int32_t stride[3], dilation[3], pads[6];
+} TnCol2ImParams;
+
+/* grid_sample: in x [B, C, spatial...], grid [B, out..., n] with coordinates -1..1, last spatial axis first; n = 1..3. */
+typedef enum TnGridMode { TN_GRID_LINEAR, TN_GRID_NEAREST, TN_GRID_CUBIC } TnGridMode;
+typedef enum TnGridPadding { TN_GRID_ZEROS, TN_GRID_BORDER, TN_GRID_REFLECTION } TnGridPadding;
+typedef struct TnGridSampleParams {
+    uint32_t mode, padding, align_corners;
+} TnGridSampleParams;
 
 typedef enum TnPoolKind { TN_POOL_MAX, TN_POOL_AVG, TN_POOL_LP } TnPoolKind;
 typedef struct TnPoolParams {
@@ -333,6 +411,16 @@ typedef struct TnFillParams {
     uint32_t pad;
     uint8_t value[8]; /* one element, in its own type */
 } TnFillParams;
+
+/* random: in shape [n] (int64). Element i is a function of the seed and i alone (counter-based, see backend/ref/random.c), so that the same
+ * plan always gives the same numbers, on any number of threads. uniform: a <= x < b. normal: mean a, deviation b. */
+typedef enum TnRandomKind { TN_RANDOM_UNIFORM, TN_RANDOM_NORMAL } TnRandomKind;
+typedef struct TnRandomParams {
+    uint32_t kind;  /* TnRandomKind */
+    uint32_t dtype; /* TnDtype, a float */
+    uint32_t seed_low, seed_high;
+    float a, b;
+} TnRandomParams;
 
 /* dims: an int64 (or int32) tensor whose elements are symbolic dimensions. Made by shape propagation from Shape, Gather, Concat, Mul, ... */
 #define TN_DIMS_MAX 16

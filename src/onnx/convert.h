@@ -60,6 +60,9 @@ TnStatus tni_onnx_emit_n(OnnxCall *c, TnOp op, const void *params, const IrValue
 TnStatus tni_onnx_emit_out(OnnxCall *c, uint32_t i, TnOp op, const void *params, const IrValueId *in, uint32_t n_in);
 /* A node with one output for further use, named "NODE/suffix". */
 TnStatus tni_onnx_temp(OnnxCall *c, const char *suffix, TnOp op, const void *params, const IrValueId *in, uint32_t n_in, IrValueId *out);
+/* The same with the first n_out outputs. */
+TnStatus tni_onnx_temp_n(OnnxCall *c, const char *suffix, TnOp op, const void *params, const IrValueId *in, uint32_t n_in, uint32_t n_out,
+                         IrValueId *out);
 /* Constants, copied, named "NODE/suffix"; c as a vector or (n 0 in the scalar form) a scalar. */
 TnStatus tni_onnx_const(OnnxCall *c, const char *suffix, TnDtype t, int32_t rank, const int64_t *dims, const void *data, IrValueId *out);
 TnStatus tni_onnx_const_i64s(OnnxCall *c, const char *suffix, const int64_t *v, uint32_t n, IrValueId *out);

@@ -1,19 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Converters of convolution and pooling. */
-#include "onnx/convert.h"
+#include "onnx/window.h"
 
-#define MAX_SPATIAL 3
-
-/* What convolutions and pools share. */
-typedef struct Window {
-    uint32_t n; /* spatial dims */
-    int32_t kernel[3], stride[3], dilation[3], pads[6];
-    uint32_t auto_pad;
-} Window;
+#define MAX_SPATIAL ONNX_MAX_SPATIAL
 
 /* An attribute of n numbers in lo..INT32_MAX, or of none. */
-static TnStatus spatial_attr(OnnxCall *c, const char *name, int64_t lo, uint32_t want, int32_t *out) {
+TnStatus tni_onnx_spatial_attr(OnnxCall *c, const char *name, int64_t lo, uint32_t want, int32_t *out) {
     uint32_t n = 0;
     TN_TRY(tni_onnx_attr_i32s(c, name, lo, INT32_MAX, out, 2 * MAX_SPATIAL, &n));
     if (n != 0 && n != want)
@@ -22,7 +15,7 @@ static TnStatus spatial_attr(OnnxCall *c, const char *name, int64_t lo, uint32_t
 }
 
 /* n spatial dims must be known; kernel may be filled in from the weights before. */
-static TnStatus window_attrs(OnnxCall *c, Window *w) {
+TnStatus tni_onnx_window_attrs(OnnxCall *c, OnnxWindow *w) {
     static const char *const words[] = {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"};
     if (w->n < 1 || w->n > MAX_SPATIAL)
         return ONNX_UNSUPPORTED(c, "has %u spatial dimensions; 1 to %d are supported", w->n, MAX_SPATIAL);
@@ -31,20 +24,20 @@ static TnStatus window_attrs(OnnxCall *c, Window *w) {
     int32_t tmp[6] = {0};
     for (uint32_t i = 0; i < MAX_SPATIAL; i++)
         tmp[i] = w->kernel[i];
-    TN_TRY(spatial_attr(c, "kernel_shape", 1, w->n, tmp));
+    TN_TRY(tni_onnx_spatial_attr(c, "kernel_shape", 1, w->n, tmp));
     for (uint32_t i = 0; i < MAX_SPATIAL; i++) {
         w->kernel[i] = tmp[i];
         tmp[i] = 1;
     }
-    TN_TRY(spatial_attr(c, "strides", 1, w->n, tmp));
+    TN_TRY(tni_onnx_spatial_attr(c, "strides", 1, w->n, tmp));
     for (uint32_t i = 0; i < MAX_SPATIAL; i++) {
         w->stride[i] = tmp[i];
         tmp[i] = 1;
     }
-    TN_TRY(spatial_attr(c, "dilations", 1, w->n, tmp));
+    TN_TRY(tni_onnx_spatial_attr(c, "dilations", 1, w->n, tmp));
     for (uint32_t i = 0; i < MAX_SPATIAL; i++)
         w->dilation[i] = tmp[i];
-    TN_TRY(spatial_attr(c, "pads", 0, 2 * w->n, w->pads));
+    TN_TRY(tni_onnx_spatial_attr(c, "pads", 0, 2 * w->n, w->pads));
     TN_TRY(tni_onnx_attr_word(c, "auto_pad", words, TN_COUNT(words), &w->auto_pad));
     if (w->auto_pad != TN_PAD_EXPLICIT)
         for (uint32_t i = 0; i < 6; i++)
@@ -59,11 +52,11 @@ static TnStatus attr_count(OnnxCall *c, const char *name, uint32_t *n) {
 }
 
 /* Spatial dims and kernel of a convolution: from the attribute, else from the weights, whose dims must be numbers then. */
-static TnStatus conv_window(OnnxCall *c, Window *w) {
+static TnStatus conv_window(OnnxCall *c, uint32_t operand, OnnxWindow *w) {
     int64_t dims[TN_MAX_RANK];
-    const IrValue *weights = &c->scope->target->g->values[c->in[1]];
+    const IrValue *weights = &c->scope->target->g->values[c->in[operand]];
     int32_t rank = weights->rank;
-    bool known = tni_ir_static_dims(c->imp->m, c->scope->target->g, c->in[1], dims);
+    bool known = tni_ir_static_dims(c->imp->m, c->scope->target->g, c->in[operand], dims);
     memset(w, 0, sizeof *w);
     TN_TRY(attr_count(c, "kernel_shape", &w->n));
     if (known && (rank < 3 || (w->n != 0 && rank != (int32_t)w->n + 2)))
@@ -76,19 +69,19 @@ static TnStatus conv_window(OnnxCall *c, Window *w) {
     if (w->n == 0 && !known)
         return ONNX_UNSUPPORTED(c, "the size of the weights is not known at import and there is no attribute 'kernel_shape'");
     w->n = w->n == 0 ? (uint32_t)rank - 2 : w->n;
-    Window from_weights = *w;
-    TN_TRY(window_attrs(c, w));
+    OnnxWindow from_weights = *w;
+    TN_TRY(tni_onnx_window_attrs(c, w));
     for (uint32_t i = 0; known && i < w->n; i++)
         if (w->kernel[i] != from_weights.kernel[i])
             return ONNX_BAD(c, "kernel_shape says %d in dimension %u, the weights have %d", w->kernel[i], i, from_weights.kernel[i]);
     return TN_OK;
 }
 
-static TnStatus conv_params(OnnxCall *c, TnConvParams *p) {
-    Window w;
+TnStatus tni_onnx_conv_params(OnnxCall *c, uint32_t weights, TnConvParams *p) {
+    OnnxWindow w;
     int32_t group = 1;
     memset(p, 0, sizeof *p);
-    TN_TRY(conv_window(c, &w));
+    TN_TRY(conv_window(c, weights, &w));
     TN_TRY(tni_onnx_attr_i32(c, "group", 1, INT32_MAX, &group));
     p->n_spatial = w.n;
     p->group = (uint32_t)group;
@@ -102,16 +95,16 @@ static TnStatus conv_params(OnnxCall *c, TnConvParams *p) {
 
 TnStatus tni_onnx_convert_conv(OnnxCall *c) {
     TnConvParams p;
-    TN_TRY(conv_params(c, &p));
+    TN_TRY(tni_onnx_conv_params(c, 1, &p));
     return tni_onnx_emit(c, TN_OP_conv, &p, c->in, c->n_in);
 }
 
 TnStatus tni_onnx_convert_conv_transpose(OnnxCall *c) {
     TnConvParams p;
     int32_t tmp[6] = {0}, shape[6] = {0};
-    TN_TRY(conv_params(c, &p));
-    TN_TRY(spatial_attr(c, "output_padding", 0, p.n_spatial, tmp));
-    TN_TRY(spatial_attr(c, "output_shape", 1, p.n_spatial, shape));
+    TN_TRY(tni_onnx_conv_params(c, 1, &p));
+    TN_TRY(tni_onnx_spatial_attr(c, "output_padding", 0, p.n_spatial, tmp));
+    TN_TRY(tni_onnx_spatial_attr(c, "output_shape", 1, p.n_spatial, shape));
     memcpy(p.output_pads, tmp, sizeof p.output_pads);
     memcpy(p.output_shape, shape, sizeof p.output_shape);
     return tni_onnx_emit(c, TN_OP_conv_transpose, &p, c->in, c->n_in);
@@ -119,14 +112,14 @@ TnStatus tni_onnx_convert_conv_transpose(OnnxCall *c) {
 
 /* c->arg: TnPoolKind. */
 TnStatus tni_onnx_convert_pool(OnnxCall *c) {
-    Window w;
+    OnnxWindow w;
     TnPoolParams p;
     memset(&w, 0, sizeof w);
     memset(&p, 0, sizeof p);
     TN_TRY(attr_count(c, "kernel_shape", &w.n));
     if (w.n == 0)
         return ONNX_BAD(c, "attribute 'kernel_shape' is required");
-    TN_TRY(window_attrs(c, &w));
+    TN_TRY(tni_onnx_window_attrs(c, &w));
     p.kind = c->arg;
     p.n_spatial = w.n;
     p.p = 2;

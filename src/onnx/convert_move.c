@@ -2,7 +2,8 @@
  *
  * Converters of operators that move or reshape data. */
 #include "base/dtype.h"
-#include "onnx/convert.h"
+#include "onnx/dynamic.h"
+#include "onnx/express.h"
 
 TnStatus tni_onnx_convert_identity(OnnxCall *c) {
     return tni_onnx_emit(c, TN_OP_identity, NULL, c->in, 1);
@@ -51,6 +52,8 @@ TnStatus tni_onnx_convert_squeeze(OnnxCall *c) {
     memset(&p, 0, sizeof p);
     bool given = false;
     p.kind = c->arg;
+    if (tni_onnx_axes_computed(c, 1))
+        return p.kind == TN_RESHAPE_SQUEEZE ? tni_onnx_dynamic_squeeze(c) : tni_onnx_dynamic_unsqueeze(c);
     TN_TRY(tni_onnx_axes(c, 1, p.axes, &p.n_axes, &given));
     if (!given && p.kind == TN_RESHAPE_UNSQUEEZE)
         return ONNX_BAD(c, "axes are required");
@@ -138,6 +141,8 @@ TnStatus tni_onnx_convert_split(OnnxCall *c) {
 }
 
 TnStatus tni_onnx_convert_slice(OnnxCall *c) {
+    if (tni_onnx_axes_computed(c, 3))
+        return tni_onnx_dynamic_slice(c);
     return tni_onnx_emit(c, TN_OP_slice, NULL, c->in, c->n_in);
 }
 
@@ -169,6 +174,8 @@ static TnStatus pad_mode(OnnxCall *c, TnPadParams *p) {
 TnStatus tni_onnx_convert_pad(OnnxCall *c) {
     TnPadParams p;
     TN_TRY(pad_mode(c, &p));
+    if (tni_onnx_axes_computed(c, 3))
+        return tni_onnx_dynamic_pad(c, &p);
     return tni_onnx_emit(c, TN_OP_pad, &p, c->in, c->n_in);
 }
 
@@ -216,7 +223,22 @@ TnStatus tni_onnx_convert_depth_to_space(OnnxCall *c) {
 }
 
 TnStatus tni_onnx_convert_space_to_depth(OnnxCall *c) {
+    static const char *const modes[] = {"DCR", "CRD"};
     TnSpaceDepthParams p = {.block = 0, .crd = 0};
     TN_TRY(block_size(c, &p.block));
-    return tni_onnx_emit(c, TN_OP_space_to_depth, &p, c->in, 1);
+    TN_TRY(tni_onnx_attr_word(c, "mode", modes, TN_COUNT(modes), &p.crd));
+    if (p.crd == 0)
+        return tni_onnx_emit(c, TN_OP_space_to_depth, &p, c->in, 1);
+    /* [B, C, h*n, w*n] -> [B, C, h, n, w, n] -> [B, C, n, n, h, w] -> [B, C * n * n, h, w] */
+    OnnxX x = {.c = c};
+    const uint8_t perm[6] = {0, 1, 3, 5, 2, 4};
+    int64_t n = p.block;
+    IrValueId block = tni_x_ints(&x, &n, 1), s = tni_x_shape(&x, c->in[0]);
+    IrValueId h = tni_x_binary(&x, TN_BINARY_div, tni_x_dim(&x, c->in[0], 2), block);
+    IrValueId w = tni_x_binary(&x, TN_BINARY_div, tni_x_dim(&x, c->in[0], 3), block);
+    IrValueId split[5] = {tni_x_cut(&x, s, 0, 0, 2), h, block, w, block};
+    IrValueId v = tni_x_transpose(&x, tni_x_reshape(&x, c->in[0], tni_x_concat(&x, split, 5, 0)), perm, 6);
+    IrValueId channels = tni_x_binary(&x, TN_BINARY_mul, tni_x_dim(&x, c->in[0], 1), tni_x_binary(&x, TN_BINARY_mul, block, block));
+    IrValueId merged[4] = {tni_x_dim(&x, c->in[0], 0), channels, h, w};
+    return tni_x_finish(&x, 0, tni_x_reshape(&x, v, tni_x_concat(&x, merged, 4, 0)));
 }

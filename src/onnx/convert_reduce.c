@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Converters of reductions and of softmax. */
-#include "onnx/convert.h"
+#include "onnx/dynamic.h"
+#include "onnx/express.h"
 
 static void sort_axes(int32_t *axes, uint32_t n) {
     for (uint32_t i = 1; i < n; i++)
@@ -64,6 +65,8 @@ TnStatus tni_onnx_convert_reduce(OnnxCall *c) {
     bool given = false;
     TN_TRY(tni_onnx_attr_bool(c, "keepdims", &p.keepdims));
     TN_TRY(tni_onnx_attr_bool(c, "noop_with_empty_axes", &noop));
+    if (tni_onnx_axes_computed(c, 1))
+        return tni_onnx_dynamic_reduce(c, p.fn, p.keepdims != 0, noop != 0);
     TN_TRY(tni_onnx_axes(c, 1, p.axes, &p.n_axes, &given));
     int32_t rank = tni_onnx_in_known(c, 0).rank;
     if (p.n_axes == 0 && !noop) {

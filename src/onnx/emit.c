@@ -127,6 +127,16 @@ TnStatus tni_onnx_temp(OnnxCall *c, const char *suffix, TnOp op, const void *par
     return add_node(c, name, op, params, in, n_in, &name, 1, out);
 }
 
+TnStatus tni_onnx_temp_n(OnnxCall *c, const char *suffix, TnOp op, const void *params, const IrValueId *in, uint32_t n_in, uint32_t n_out,
+                         IrValueId *out) {
+    const char *names[8] = {NULL};
+    if (n_out > TN_COUNT(names))
+        return tni_onnx_fail(c, TN_ERR_INTERNAL, "%u outputs", n_out);
+    for (uint32_t i = 0; i < n_out; i++)
+        TN_TRY(temp_name(c, suffix, &names[i]));
+    return add_node(c, names[0], op, params, in, n_in, names, n_out, out);
+}
+
 TnStatus tni_onnx_const(OnnxCall *c, const char *suffix, TnDtype t, int32_t rank, const int64_t *dims, const void *data, IrValueId *out) {
     const char *name = NULL;
     TN_TRY(temp_name(c, suffix, &name));

@@ -15,10 +15,10 @@
 #include "onnx/onnx.h"
 #include "onnx/tensor.h"
 
-#define ONNX_MIN_OPSET 7
-#define ONNX_MAX_OPSET 26
+#define ONNX_MIN_OPSET 1
+#define ONNX_MAX_OPSET 28
 #define ONNX_MIN_IR 3
-#define ONNX_MAX_IR 13
+#define ONNX_MAX_IR 14
 
 /* What the importer knows of a value before shape inference; enough to translate old operators. */
 typedef struct OnnxKnown {

@@ -86,6 +86,27 @@ static void reduce(Facts *f) {
         f->out.rank = f->out.rank >= (int32_t)p->n_axes ? f->out.rank - (int32_t)p->n_axes : -1;
 }
 
+static void reduce_axes(Facts *f) {
+    const TnReduceAxesParams *p = f->params;
+    int32_t n = f->in[1].len;
+    if (!p->keepdims)
+        f->out.rank = f->out.rank < 0 || n < 0 || n > f->out.rank ? -1 : n == 0 && !p->noop ? 0 : f->out.rank - n;
+}
+
+static void cast_type(Facts *f) {
+    same_shape(f);
+    f->out.dtype = (TnDtype)((const TnCastParams *)f->params)->to;
+}
+
+static void random_numbers(Facts *f) {
+    f->out.dtype = (TnDtype)((const TnRandomParams *)f->params)->dtype;
+    f->out.rank = f->in[0].len;
+}
+
+static void recurrent(Facts *f) {
+    f->out.rank = 4; /* the states have 3 */
+}
+
 static void arg_reduce(Facts *f) {
     const TnArgReduceParams *p = f->params;
     f->out.dtype = TN_I64;
@@ -243,6 +264,18 @@ static const RuleFn rules[TN_OP_COUNT] = {
     [TN_OP_quantize_linear] = quantize,
     [TN_OP_dequantize_linear] = dequantize,
     [TN_OP_reduce] = reduce,
+    [TN_OP_reduce_axes] = reduce_axes,
+    [TN_OP_bit_cast] = cast_type,
+    [TN_OP_cumprod] = same_shape,
+    [TN_OP_det] = unknown_rank,
+    [TN_OP_dft] = same_shape_only,
+    [TN_OP_random] = random_numbers,
+    [TN_OP_recurrent] = recurrent,
+    [TN_OP_linear_attention] = same_shape_only,
+    [TN_OP_deform_conv] = same_shape_only,
+    [TN_OP_roi_pool] = roi_align,
+    [TN_OP_col2im] = unknown_rank,
+    [TN_OP_grid_sample] = same_shape_only,
     [TN_OP_arg_reduce] = arg_reduce,
     [TN_OP_cumsum] = same_shape,
     [TN_OP_softmax] = same_shape,
@@ -341,6 +374,10 @@ TnStatus tni_onnx_known_node(OnnxImport *imp, OnnxTarget *t, TnOp op, const void
         OnnxKnown k = f.out;
         if (i > 0 && (op == TN_OP_topk || op == TN_OP_pool || op == TN_OP_unique))
             k.dtype = TN_I64;
+        if (i > 0 && op == TN_OP_recurrent)
+            k.rank = 3;
+        if (i > 0 && op == TN_OP_linear_attention)
+            k.rank = 4;
         TN_TRY(tni_onnx_known_set(imp, t, out[i], k, err));
     }
     return TN_OK;

@@ -162,8 +162,9 @@ static TnStatus parse_attr_field(Parser *p, const OnnxField *f, OnnxAttr *a, int
         ALLOC(p, a->g, 1);
         return parse_graph(p, f->bytes, a->g);
     case 9:
-        a->n_strings++;
-        return message_of(p, f, "AttributeProto.strings");
+        TN_TRY(message_of(p, f, "AttributeProto.strings"));
+        a->strings[a->n_strings++] = f->bytes;
+        return TN_OK;
     case 20:
         return int32_of(p, f, "AttributeProto.type", kind);
     case 21:
@@ -180,6 +181,8 @@ static TnStatus parse_attr(Parser *p, TnSpan s, OnnxAttr *a) {
     if (counts[5] > 1 || counts[6] > 1)
         return tni_raise_at(p->err, TN_ERR_PARSE, s.base, "an attribute holds more than one tensor or graph");
     int32_t kind = 0;
+    if (counts[9] > 0)
+        ALLOC(p, a->strings, counts[9]);
     OnnxWire w = tni_onnx_wire(s);
     OnnxField f = {0};
     TnStatus st = TN_OK;

@@ -67,6 +67,7 @@ typedef struct OnnxAttr {
     struct OnnxGraph *g;
     float *floats;
     int64_t *ints;
+    TnSpan *strings; /* [n_strings] */
     uint32_t n_floats, n_ints, n_strings;
     uint64_t at;
 } OnnxAttr;

@@ -28,6 +28,11 @@ static const struct {
     uint32_t mask;
 } data_operands[] = {
     {TN_OP_cumsum, 1u << 1},
+    {TN_OP_cumprod, 1u << 1},
+    {TN_OP_reduce_axes, 1u << 1},
+    {TN_OP_dft, 1u << 1 | 1u << 2},
+    {TN_OP_col2im, 1u << 1 | 1u << 2},
+    {TN_OP_random, 1u << 0},
     {TN_OP_attention_step, 1u << 3 | 1u << 4},
     {TN_OP_cache_append, 1u << 2},
     {TN_OP_resize, 1u << 1 | 1u << 2 | 1u << 3},

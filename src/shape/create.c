@@ -119,7 +119,7 @@ TnStatus tni_shape_range(ShapeRule *r) {
     TnDim n = TN_DIM_NONE;
     ShapeNum v[3];
     bool known = true;
-    TN_TRY(tni_shape_rule_type(r, 0, T_BIT(TN_F32) | T_BIT(TN_F64) | T_BIT(TN_I16) | T_BIT(TN_I32) | T_BIT(TN_I64)));
+    TN_TRY(tni_shape_rule_type(r, 0, T_FLOAT | T_BIT(TN_I16) | T_BIT(TN_I32) | T_BIT(TN_I64)));
     for (uint32_t i = 0; i < 3; i++) {
         ShapeKnown k;
         TN_TRY(tni_shape_rule_same_type(r, i, 0));
