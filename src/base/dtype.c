@@ -295,7 +295,9 @@ static float round_to_odd(double v) {
 
 static void store_f4(void *data, int64_t i, double v) {
     uint32_t sign = signbit(v) ? 8u : 0u, best = 0;
-    double a = v != v ? 6.0 : fabs(v);
+    if (v != v)
+        sign = 8u; /* there is no NaN: minus zero, as ml_dtypes and with it the tools of ONNX do */
+    double a = v != v ? 0.0 : fabs(v);
     for (uint32_t k = 1; k < 8; k++) {
         double mid = ((double)f4_values[k - 1] + (double)f4_values[k]) / 2;
         if (a > mid || (a == mid && k % 2 == 0))

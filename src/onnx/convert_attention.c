@@ -3,11 +3,11 @@
  * ONNX Attention (opset 23 and newer) in primitive operators, which the passes fuse again:
  *
  *     Q, K, V --(rank 3: reshape [0, 0, heads, -1], transpose)--> [B, H, S, D]    K, V = concat(past, K | V) -> present
- *     p = softmax(softcap(scale * Q K^T) + mask [+ causal]),  rows with nothing to attend to are zero
+ *     p = softmax(softcap(scale * Q K^T) + mask [+ causal, window, padding]),  rows with nothing to attend to are zero
  *     Y = p V --(rank 3: transpose, reshape)--> [B, S, H * D]
  *
  * Grouped queries (kv heads < q heads) repeat K and V along the heads. */
-#include "onnx/convert.h"
+#include "onnx/express.h"
 
 #include <math.h>
 
@@ -17,6 +17,8 @@ typedef struct Attention {
     float scale, softcap;
     bool has_scale;
     uint32_t causal;
+    int64_t left, right; /* keys j with p - left <= j <= p + right are visible to the query at position p; -1: no bound */
+    uint32_t output;     /* what output 3 shows: 0, 1 scores, 2 with mask, 3 probabilities */
     TnDtype dtype;
 } Attention;
 
@@ -40,20 +42,23 @@ static TnStatus find_groups(OnnxCall *c, Attention *a) {
 }
 
 static TnStatus attributes(OnnxCall *c, Attention *a) {
-    int64_t left = -1, right = -1, mode = 0;
+    int64_t mode = 0;
     memset(a, 0, sizeof *a);
+    a->left = a->right = -1;
     TN_TRY(tni_onnx_attr_i32(c, "q_num_heads", 0, 65536, &a->q_heads));
     TN_TRY(tni_onnx_attr_i32(c, "kv_num_heads", 0, 65536, &a->kv_heads));
     a->has_scale = tni_onnx_has_attr(c, "scale");
     TN_TRY(tni_onnx_attr_f32(c, "scale", &a->scale));
     TN_TRY(tni_onnx_attr_f32(c, "softcap", &a->softcap));
     TN_TRY(tni_onnx_attr_bool(c, "is_causal", &a->causal));
-    TN_TRY(tni_onnx_attr_i64(c, "left_window_size", &left));
-    TN_TRY(tni_onnx_attr_i64(c, "right_window_size", &right));
+    TN_TRY(tni_onnx_attr_i64(c, "left_window_size", &a->left));
+    TN_TRY(tni_onnx_attr_i64(c, "right_window_size", &a->right));
     TN_TRY(tni_onnx_attr_i64(c, "qk_matmul_output_mode", &mode));
     (void)tni_onnx_attr(c, "softmax_precision"); /* sums are float32 or wider anyway */
-    if (left >= 0 || right >= 0)
-        return ONNX_UNSUPPORTED(c, "attention windows are not supported");
+    if (a->left < -1 || a->right < -1 || mode < 0 || mode > 3)
+        return ONNX_BAD(c, "left_window_size is %lld, right_window_size %lld, qk_matmul_output_mode %lld; expected -1 or more, and 0..3",
+                        (long long)a->left, (long long)a->right, (long long)mode);
+    a->output = (uint32_t)mode;
     if ((a->q_heads == 0) != (a->kv_heads == 0) || (a->kv_heads != 0 && a->q_heads % a->kv_heads != 0))
         return ONNX_BAD(c, "q_num_heads is %d and kv_num_heads %d; the first must be a multiple of the second", a->q_heads, a->kv_heads);
     int32_t rank = tni_onnx_in_known(c, 0).rank;
@@ -62,8 +67,8 @@ static TnStatus attributes(OnnxCall *c, Attention *a) {
     if (rank == 4)
         a->q_heads = a->kv_heads = 0;
     TN_TRY(find_groups(c, a));
-    if (tni_onnx_has(c, 6))
-        return ONNX_UNSUPPORTED(c, "operand 6 (nonpad_kv_seqlen) is not supported");
+    if (tni_onnx_has(c, 6) && tni_onnx_has(c, 4))
+        return ONNX_BAD(c, "nonpad_kv_seqlen and past_key exclude each other");
     if (tni_onnx_has(c, 4) != tni_onnx_has(c, 5))
         return ONNX_BAD(c, "past_key and past_value must be given together");
     a->dtype = tni_onnx_dtype_or(c, 0, tni_onnx_dtype_or(c, 1, tni_onnx_dtype_or(c, 2, TN_F32)));
@@ -163,36 +168,69 @@ static TnStatus keep_where(OnnxCall *c, const Attention *a, const char *suffix, 
     return tni_onnx_temp(c, suffix, TN_OP_where, NULL, in, 3, s);
 }
 
-/* Dimension `axis` of x as a scalar. */
-static TnStatus dim_scalar(OnnxCall *c, IrValueId x, int32_t axis, IrValueId *out) {
-    TnShapeParams p = {.start = axis, .end = axis + 1};
-    TnReshapeParams squeeze;
-    memset(&squeeze, 0, sizeof squeeze);
-    squeeze.kind = TN_RESHAPE_SQUEEZE;
-    squeeze.n_axes = 1;
-    TN_TRY(tni_onnx_temp(c, "dim", TN_OP_shape, &p, &x, 1, out));
-    return tni_onnx_temp(c, "dim_scalar", TN_OP_reshape, &squeeze, out, 1, out);
+/* Position p of query i: i + length of the past, or, with a padded cache, i + valid keys of the line - queries: [q, 1] or [B, 1, q, 1]. */
+static IrValueId positions(OnnxX *x, IrValueId q) {
+    OnnxCall *c = x->c;
+    IrValueId n = tni_x_dim_scalar(x, q, 2), rows = tni_x_unsqueeze(x, tni_x_count(x, n), 1);
+    if (tni_onnx_has(c, 4))
+        return tni_x_binary(x, TN_BINARY_add, rows, tni_x_dim_scalar(x, c->in[4], 2));
+    if (!tni_onnx_has(c, 6))
+        return rows;
+    const int64_t shape[4] = {-1, 1, 1, 1};
+    IrValueId offset = tni_x_binary(x, TN_BINARY_sub, tni_x_cast(x, c->in[6], TN_I64), n);
+    return tni_x_binary(x, TN_BINARY_add, rows, tni_x_reshape_to(x, offset, shape, 4));
 }
 
-/* keep[i, j] = j <= i + past. */
-static TnStatus causal(OnnxCall *c, const Attention *a, IrValueId q, IrValueId k, IrValueId *s) {
-    int64_t column[2] = {-1, 1};
-    int64_t zero = 0, one = 1;
-    IrValueId in[3], rows = 0, cols = 0, past = 0, shape = 0, keep = 0;
-    TN_TRY(tni_onnx_const(c, "zero", TN_I64, 0, NULL, &zero, &in[0]));
-    TN_TRY(tni_onnx_const(c, "one", TN_I64, 0, NULL, &one, &in[2]));
-    TN_TRY(dim_scalar(c, q, 2, &in[1]));
-    TN_TRY(tni_onnx_temp(c, "rows", TN_OP_range, NULL, in, 3, &rows));
-    TN_TRY(dim_scalar(c, k, 2, &in[1]));
-    TN_TRY(tni_onnx_temp(c, "columns", TN_OP_range, NULL, in, 3, &cols));
-    if (tni_onnx_has(c, 4)) {
-        TN_TRY(dim_scalar(c, c->in[4], 2, &past));
-        TN_TRY(tni_onnx_binary(c, "rows_after_past", TN_BINARY_add, rows, past, &rows));
+/* Keys that position, window and padding hide. */
+static TnStatus visibility(OnnxCall *c, const Attention *a, IrValueId q, IrValueId k, IrValueId *s) {
+    OnnxX xs = {.c = c}, *x = &xs;
+    bool window = a->left >= 0 || a->right >= 0;
+    if (!a->causal && !window && !tni_onnx_has(c, 6))
+        return TN_OK;
+    IrValueId column = tni_x_count(x, tni_x_dim_scalar(x, k, 2)), row = TN_NO_VALUE;
+    if (a->causal || window)
+        row = positions(x, q);
+    TN_TRY(x->st);
+    if (a->causal)
+        TN_TRY(keep_where(c, a, "causal", tni_x_binary(x, TN_BINARY_less_equal, column, row), s));
+    if (a->left >= 0) {
+        IrValueId first = tni_x_binary(x, TN_BINARY_sub, row, tni_x_int(x, a->left));
+        TN_TRY(keep_where(c, a, "window", tni_x_binary(x, TN_BINARY_greater_equal, column, first), s));
     }
-    TN_TRY(tni_onnx_const_i64s(c, "column", column, 2, &shape));
-    TN_TRY(tni_onnx_reshape_to(c, "rows_down", rows, shape, &rows));
-    TN_TRY(tni_onnx_binary(c, "visible", TN_BINARY_less_equal, cols, rows, &keep));
-    return keep_where(c, a, "causal", keep, s);
+    if (a->right >= 0) {
+        IrValueId last = tni_x_binary(x, TN_BINARY_add, row, tni_x_int(x, a->right));
+        TN_TRY(keep_where(c, a, "window", tni_x_binary(x, TN_BINARY_less_equal, column, last), s));
+    }
+    if (tni_onnx_has(c, 6)) {
+        const int64_t shape[4] = {-1, 1, 1, 1};
+        IrValueId valid = tni_x_reshape_to(x, tni_x_cast(x, c->in[6], TN_I64), shape, 4);
+        TN_TRY(keep_where(c, a, "padding", tni_x_binary(x, TN_BINARY_less, column, valid), s));
+    }
+    return x->st;
+}
+
+/* Dimension of an operand that is a number at import. */
+static bool number(const OnnxCall *c, uint32_t i, int32_t axis, int64_t *out) {
+    if (!tni_onnx_has(c, i))
+        return false;
+    const IrValue *v = &c->scope->target->g->values[c->in[i]];
+    axis += axis < 0 ? v->rank : 0;
+    return v->rank > 0 && axis >= 0 && axis < v->rank && tni_ir_dim_is_const(c->imp->m, v->dims[axis], out);
+}
+
+/* A mask that is shorter than the keys hides the rest of them. */
+static TnStatus lengthen_mask(OnnxCall *c, TnDtype t, IrValueId *m) {
+    int64_t have = 0, keys = 0, past = 0;
+    const int32_t axis = tni_onnx_in_known(c, 1).rank == 3 ? 1 : 2, rank = tni_onnx_in_known(c, 3).rank;
+    if (!number(c, 3, -1, &have) || !number(c, 1, axis, &keys) || (tni_onnx_has(c, 4) && !number(c, 4, 2, &past)) || have >= keys + past || have == 1)
+        return TN_OK;
+    OnnxX x = {.c = c};
+    int64_t pads[2 * TN_MAX_RANK] = {0};
+    pads[2 * rank - 1] = keys + past - have;
+    TnPadParams p = {.mode = TN_PADDING_CONSTANT};
+    IrValueId in[3] = {*m, tni_x_ints(&x, pads, 2 * (uint32_t)rank), tni_x_number(&x, t, t == TN_BOOL ? 0 : -INFINITY)};
+    *m = tni_x_op(&x, TN_OP_pad, &p, in, 3);
+    return x.st;
 }
 
 static TnStatus mask(OnnxCall *c, const Attention *a, IrValueId *s) {
@@ -201,16 +239,18 @@ static TnStatus mask(OnnxCall *c, const Attention *a, IrValueId *s) {
     TnDtype t = tni_onnx_in_known(c, 3).dtype;
     if (t == TN_UNDEFINED)
         return ONNX_UNSUPPORTED(c, "the type of operand 3 (attn_mask) is not known at import");
+    IrValueId m = c->in[3];
+    TN_TRY(lengthen_mask(c, t, &m));
     if (t == TN_BOOL)
-        return keep_where(c, a, "masked", c->in[3], s);
-    return tni_onnx_binary(c, "masked", TN_BINARY_add, *s, c->in[3], s);
+        return keep_where(c, a, "masked", m, s);
+    return tni_onnx_binary(c, "masked", TN_BINARY_add, *s, m, s);
 }
 
 /* Softmax; a row of nothing but -inf gives zeros. */
 static TnStatus probabilities(OnnxCall *c, const Attention *a, IrValueId *s) {
     TnSoftmaxParams p = {.axis = -1, .log = 0, .scale = 1};
     TN_TRY(tni_onnx_temp(c, "softmax", TN_OP_softmax, &p, s, 1, s));
-    if (!tni_onnx_has(c, 3))
+    if (!tni_onnx_has(c, 3) && !tni_onnx_has(c, 6) && a->left < 0 && a->right < 0)
         return TN_OK;
     TnUnaryParams is_nan = {.fn = TN_UNARY_isnan};
     IrValueId in[3] = {0, 0, *s};
@@ -222,8 +262,6 @@ static TnStatus probabilities(OnnxCall *c, const Attention *a, IrValueId *s) {
 TnStatus tni_onnx_convert_attention(OnnxCall *c) {
     Attention a;
     TN_TRY(attributes(c, &a));
-    if (tni_onnx_wants(c, 3))
-        return ONNX_UNSUPPORTED(c, "output 3 (qk_matmul_output) is not supported");
     IrValueId q = c->in[0], k = c->in[1], v = c->in[2], s = 0;
     TN_TRY(split_heads(c, "q", a.q_heads, &q));
     TN_TRY(split_heads(c, "k", a.kv_heads, &k));
@@ -234,10 +272,16 @@ TnStatus tni_onnx_convert_attention(OnnxCall *c) {
     TN_TRY(repeat_heads(c, &a, &v));
     TN_TRY(scores(c, &a, q, k, &s));
     TN_TRY(cap(c, &a, &s));
+    OnnxX x = {.c = c};
+    if (a.output < 2)
+        TN_TRY(tni_x_finish(&x, 3, s));
     TN_TRY(mask(c, &a, &s));
-    if (a.causal)
-        TN_TRY(causal(c, &a, q, k, &s));
+    TN_TRY(visibility(c, &a, q, k, &s));
+    if (a.output == 2)
+        TN_TRY(tni_x_finish(&x, 3, s));
     TN_TRY(probabilities(c, &a, &s));
+    if (a.output == 3)
+        TN_TRY(tni_x_finish(&x, 3, s));
     IrValueId in[2] = {s, v}, y = 0;
     if (a.q_heads == 0)
         return tni_onnx_emit_out(c, 0, TN_OP_matmul, NULL, in, 2);

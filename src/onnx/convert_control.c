@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * If and Loop: their bodies become IR graphs of their own. What a body reads from outside is made explicit: constants are added to the
+ * If, Loop and Scan: their bodies become IR graphs of their own. What a body reads from outside is made explicit: constants are added to the
  * body's graph (they share the data), everything else becomes an extra operand of the node and an extra input of the body. */
-#include "onnx/convert.h"
+#include "onnx/express.h"
 
 static const char *text_of(const OnnxCall *c, OnnxName name) {
     return tni_onnx_text(&c->imp->model.names, name);
@@ -25,6 +25,9 @@ static TnStatus collect(OnnxCall *c, const OnnxGraph *body, Captures *out) {
         OnnxBind *b = tni_onnx_scope_find(s, name);
         if (b == NULL || b->kind == ONNX_BIND_PENDING)
             return ONNX_BAD(c, "its subgraph reads '%.200s' before it is made", text_of(c, name));
+        if (b->kind == ONNX_BIND_SEQUENCE)
+            return ONNX_UNSUPPORTED(c, "its subgraph reads '%.200s', a sequence; sequences in branches and loops are not supported",
+                                    text_of(c, name));
         if (b->kind != ONNX_BIND_VALUE || b->value == TN_NO_VALUE || g->values[b->value].kind == IR_CONST ||
             tni_onnx_map_get(&out->seen, name, &unused))
             continue;
@@ -149,7 +152,15 @@ TnStatus tni_onnx_convert_if(OnnxCall *c) {
         TN_TRY(tni_onnx_scope_begin(&body[i].scope, c->err));
         TN_TRY(run_body(c, &body[i]));
     }
-    return emit_control(c, TN_OP_if_, &p, c->in, 1, &captures);
+    TN_TRY(emit_control(c, TN_OP_if_, &p, c->in, 1, &captures));
+    /* What both branches agree on. */
+    for (uint32_t i = 0; i < c->n_out; i++) {
+        const OnnxTarget *a = body[0].scope.target, *b = body[1].scope.target;
+        OnnxKnown k = tni_onnx_known(a, a->g->outputs[i]), other = tni_onnx_known(b, b->g->outputs[i]);
+        k = (OnnxKnown){k.dtype == other.dtype ? k.dtype : TN_UNDEFINED, k.rank == other.rank ? k.rank : -1, k.len == other.len ? k.len : -1, -1};
+        TN_TRY(tni_onnx_known_set(c->imp, c->scope->target, c->out[i], k, c->err));
+    }
+    return TN_OK;
 }
 
 /* Body inputs: iteration, condition, carried... */
@@ -205,5 +216,182 @@ TnStatus tni_onnx_convert_loop(OnnxCall *c) {
         b->ir_name = body.scope.target->g->values[inputs[i]].name;
     }
     TN_TRY(run_body(c, &body));
-    return emit_control(c, TN_OP_loop, &p, own, n_in, &captures);
+    TN_TRY(emit_control(c, TN_OP_loop, &p, own, n_in, &captures));
+    for (uint32_t i = 0; i < c->n_out; i++) {
+        OnnxKnown k = tni_onnx_known(body.scope.target, body.scope.target->g->outputs[1 + i]);
+        k.rank = i < p.n_carried || k.rank < 0 ? -1 : k.rank + 1;
+        k.len = k.value = -1;
+        TN_TRY(tni_onnx_known_set(c->imp, c->scope->target, c->out[i], k, c->err));
+    }
+    return TN_OK;
+}
+
+/* ---- Scan (opset 9 and newer) as a loop over the length of its scan inputs ----
+ *
+ *     body(i, go, states..., captures..., whole scan inputs...):
+ *         element k = gather(scan input k, i or length - 1 - i, axis k)          outputs: go, states..., elements of the scan outputs...
+ *     scan output k: stacked along axis 0, then turned around and moved to its axis. */
+
+typedef struct Scan {
+    OnnxCall *c;
+    uint32_t n_states, n_scan, n_out; /* n_out: scan outputs */
+    int32_t *in_axis, *in_back, *out_axis, *out_back;
+} Scan;
+
+static TnStatus scan_numbers(const Scan *s, const char *name, int64_t lo, int64_t hi, uint32_t n, int32_t **out) {
+    OnnxCall *c = s->c;
+    uint32_t given = 0;
+    *out = tni_arena_calloc(c->imp->scratch, n, sizeof **out);
+    if (*out == NULL)
+        return TN_OOM(c->err, n * sizeof **out);
+    TN_TRY(tni_onnx_attr_i32s(c, name, lo, hi, *out, n, &given));
+    return given == 0 || given == n ? TN_OK : ONNX_BAD(c, "attribute '%s' has %u numbers, expected %u", name, given, n);
+}
+
+static TnStatus scan_attributes(Scan *s, const OnnxGraph *g) {
+    OnnxCall *c = s->c;
+    int32_t n_scan = 0;
+    TN_TRY(tni_onnx_attr_i32(c, "num_scan_inputs", 1, INT32_MAX, &n_scan));
+    if (n_scan == 0 || (uint32_t)n_scan > c->n_in || g->n_inputs != c->n_in || g->n_outputs != c->n_out || g->n_outputs < c->n_in - (uint32_t)n_scan)
+        return ONNX_BAD(c, "the body has %u inputs and %u outputs, the node %u operands, %d of them scanned, and %u outputs", g->n_inputs,
+                        g->n_outputs, c->n_in, n_scan, c->n_out);
+    s->n_scan = (uint32_t)n_scan;
+    s->n_states = c->n_in - s->n_scan;
+    s->n_out = c->n_out - s->n_states;
+    TN_TRY(scan_numbers(s, "scan_input_axes", -TN_MAX_RANK, TN_MAX_RANK - 1, s->n_scan, &s->in_axis));
+    TN_TRY(scan_numbers(s, "scan_input_directions", 0, 1, s->n_scan, &s->in_back));
+    TN_TRY(scan_numbers(s, "scan_output_axes", -TN_MAX_RANK, TN_MAX_RANK - 1, s->n_out, &s->out_axis));
+    return scan_numbers(s, "scan_output_directions", 0, 1, s->n_out, &s->out_back);
+}
+
+/* An input of the body's graph under the name of body input i. */
+static TnStatus scan_input(OnnxCall *c, Body *b, const char *base, OnnxKnown k, IrValueId *out) {
+    const char *name = NULL;
+    TN_TRY(tni_onnx_unique(c->imp, b->scope.target, base, &name, c->err));
+    return tni_onnx_target_input(c->imp, b->scope.target, name, k, out, c->err);
+}
+
+/* Binds the body's inputs: states to loop-carried values, the others to elements of the whole scan inputs. */
+static TnStatus scan_bind(const Scan *s, Body *b, const IrValueId *head, const IrValueId *whole) {
+    OnnxCall inner = *s->c, *c = &inner;
+    inner.scope = &b->scope;
+    OnnxX x = {.c = c};
+    const OnnxGraph *g = b->scope.graph;
+    for (uint32_t i = 0; i < g->n_inputs; i++) {
+        OnnxBind *bind = tni_onnx_scope_find(&b->scope, g->inputs[i].name);
+        IrValueId v = head[2 + i];
+        if (i >= s->n_states) {
+            const uint32_t k = i - s->n_states;
+            IrValueId at = head[0];
+            if (s->in_back[k]) {
+                IrValueId last = tni_x_binary(&x, TN_BINARY_sub, tni_x_dim_scalar(&x, whole[k], s->in_axis[k]), tni_x_int(&x, 1));
+                at = tni_x_binary(&x, TN_BINARY_sub, last, at);
+            }
+            v = tni_x_gather(&x, whole[k], at, s->in_axis[k]);
+            TN_TRY(x.st);
+        }
+        bind->kind = ONNX_BIND_VALUE;
+        bind->value = v;
+        bind->ir_name = b->scope.target->g->values[v].name;
+    }
+    return TN_OK;
+}
+
+/* The stacked scan output k as the node's output. */
+static TnStatus scan_output(const Scan *s, uint32_t k, IrValueId v) {
+    OnnxX x = {.c = s->c};
+    int32_t axis = s->out_axis[k];
+    if (s->out_back[k])
+        v = tni_x_flip(&x, v, 0);
+    if (axis != 0) {
+        uint8_t perm[TN_MAX_RANK];
+        int32_t rank = tni_x_rank(&x, v);
+        if (x.st == TN_OK && (rank < 0 || axis < -rank || axis >= rank))
+            return tni_onnx_fail(s->c, TN_ERR_UNSUPPORTED, "scan output %u is to be stacked along axis %d, but has rank %d", k, axis, rank);
+        axis += axis < 0 ? rank : 0;
+        for (int32_t i = 0; i < rank; i++)
+            perm[i] = (uint8_t)(i < axis ? i + 1 : i == axis ? 0 : i);
+        v = tni_x_transpose(&x, v, perm, (uint32_t)rank);
+    }
+    return tni_x_finish(&x, s->n_states + k, v);
+}
+
+/* The loop with its outputs under names of their own. */
+static TnStatus scan_emit(const Scan *s, const Body *body, const Captures *captures) {
+    OnnxCall *c = s->c;
+    OnnxTarget *t = c->scope->target;
+    const uint32_t n_own = 2 + s->n_states, n = n_own + captures->n + s->n_scan;
+    TnControlParams p;
+    memset(&p, 0, sizeof p);
+    p.graph[0] = body->scope.target->id;
+    p.n_carried = s->n_states;
+    p.n_scan = s->n_out;
+    OnnxX x = {.c = c};
+    IrValueId *in = tni_arena_calloc(c->imp->scratch, n, sizeof *in), *out = tni_arena_calloc(c->imp->scratch, c->n_out + 1u, sizeof *out);
+    const char **names = tni_arena_calloc(c->imp->scratch, c->n_out + 1u, sizeof *names);
+    if (in == NULL || out == NULL || names == NULL)
+        return TN_OOM(c->err, n * sizeof *in);
+    in[0] = tni_x_dim_scalar(&x, c->in[s->n_states], s->in_axis[0]);
+    in[1] = TN_NO_VALUE;
+    TN_TRY(x.st);
+    for (uint32_t i = 2; i < n; i++)
+        in[i] = i < n_own ? c->in[i - 2] : i < n_own + captures->n ? captures->values[i - n_own] : c->in[s->n_states + i - n_own - captures->n];
+    const TnOpInfo *info = tni_op_info(TN_OP_loop);
+    if (n > info->max_in || c->n_out > info->max_out)
+        return tni_onnx_fail(c, TN_ERR_LIMIT, "has %u operands with what its body reads; the most is %u", n, info->max_in);
+    for (uint32_t i = 0; i < c->n_out; i++) {
+        char *text = tni_arena_printf(c->imp->scratch, "%s/scan", c->name);
+        if (text == NULL)
+            return TN_OOM(c->err, strlen(c->name) + 8);
+        TN_TRY(tni_onnx_unique(c->imp, t, text, &names[i], c->err));
+    }
+    TN_TRY(tni_ir_node_add(c->imp->m, t->g, TN_OP_loop, c->name, &p, in, n, names, c->n_out, out, c->err));
+    for (uint32_t i = 0; i < c->n_out; i++) {
+        OnnxKnown k = tni_onnx_known(body->scope.target, body->scope.target->g->outputs[1 + i]);
+        k.rank = i < s->n_states || k.rank < 0 ? -1 : k.rank + 1;
+        k.len = k.value = -1;
+        TN_TRY(tni_onnx_known_set(c->imp, t, out[i], k, c->err));
+        TN_TRY(i < s->n_states ? tni_x_finish(&x, i, out[i]) : scan_output(s, i - s->n_states, out[i]));
+    }
+    return TN_OK;
+}
+
+TnStatus tni_onnx_convert_scan(OnnxCall *c) {
+    static const OnnxKnown own[2] = {{TN_I64, 0, -1, -1}, {TN_BOOL, 0, -1, -1}};
+    Body body;
+    const OnnxGraph *g = NULL;
+    Captures captures = {.seen = {.arena = c->imp->scratch}};
+    Scan s = {.c = c};
+    TN_TRY(open_body(c, "body", &g, &body));
+    TN_TRY(scan_attributes(&s, g));
+    for (uint32_t i = 0; i < c->n_in; i++)
+        if (c->in[i] == TN_NO_VALUE)
+            return ONNX_BAD(c, "operand %u is missing", i);
+    IrValueId *head = tni_arena_calloc(c->imp->scratch, 2 + c->n_in, sizeof *head), *whole = tni_arena_calloc(c->imp->scratch, s.n_scan, sizeof *whole);
+    if (head == NULL || whole == NULL)
+        return TN_OOM(c->err, (2 + c->n_in) * sizeof *head);
+    TN_TRY(collect(c, g, &captures));
+    for (uint32_t i = 0; i < 2 + s.n_states; i++) {
+        OnnxKnown k = i < 2 ? own[i] : tni_onnx_in_known(c, i - 2);
+        k.len = k.value = -1;
+        TN_TRY(scan_input(c, &body, i == 0 ? "iteration" : i == 1 ? "go" : text_of(c, g->inputs[i - 2].name), k, &head[i]));
+    }
+    TN_TRY(bind_constants(c, &body));
+    TN_TRY(bind_captures(c, &body, &captures));
+    for (uint32_t i = 0; i < s.n_scan; i++) {
+        OnnxKnown k = tni_onnx_in_known(c, s.n_states + i);
+        k.value = -1;
+        TN_TRY(scan_input(c, &body, "scanned", k, &whole[i]));
+    }
+    TN_TRY(tni_onnx_scope_begin(&body.scope, c->err));
+    TN_TRY(scan_bind(&s, &body, head, whole));
+    TN_TRY(tni_onnx_scope_run(&body.scope, c->err));
+    OnnxTarget *t = body.scope.target;
+    const char *go = NULL;
+    IrValueId condition = 0;
+    TN_TRY(tni_onnx_unique(c->imp, t, "go_on", &go, c->err));
+    TN_TRY(tni_ir_node_add(c->imp->m, t->g, TN_OP_identity, go, NULL, &head[1], 1, &go, 1, &condition, c->err));
+    TN_TRY(tni_ir_output_add(c->imp->m, t->g, condition, c->err));
+    TN_TRY(tni_onnx_scope_outputs(&body.scope, c->err));
+    return scan_emit(&s, &body, &captures);
 }

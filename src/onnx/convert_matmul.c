@@ -16,6 +16,8 @@ TnStatus tni_onnx_convert_gemm(OnnxCall *c) {
     TN_TRY(tni_onnx_attr_f32(c, "beta", &p.beta));
     TN_TRY(tni_onnx_attr_bool(c, "transA", &p.trans_a));
     TN_TRY(tni_onnx_attr_bool(c, "transB", &p.trans_b));
+    if (c->opset < 7)
+        (void)tni_onnx_attr(c, "broadcast"); /* allows what is always allowed since */
     return tni_onnx_emit(c, TN_OP_gemm, &p, c->in, c->n_in);
 }
 

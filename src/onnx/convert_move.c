@@ -9,24 +9,36 @@ TnStatus tni_onnx_convert_identity(OnnxCall *c) {
     return tni_onnx_emit(c, TN_OP_identity, NULL, c->in, 1);
 }
 
+/* Training: mask = uniform >= ratio, y = mask ? x / (1 - ratio) : 0, as far as training_mode is true at run time. */
+static TnStatus dropout_training(OnnxCall *c) {
+    OnnxX x = {.c = c};
+    TnDtype t = tni_x_need_dtype(&x, 0);
+    int64_t seed = (int64_t)tni_hash(c->name, strlen(c->name), 0x7465);
+    TN_TRY(tni_onnx_attr_i64(c, "seed", &seed));
+    TnRandomParams p = {.kind = TN_RANDOM_UNIFORM, .dtype = TN_F32, .seed_low = (uint32_t)seed, .a = 0, .b = 1};
+    p.seed_high = (uint32_t)((uint64_t)seed >> 32);
+    IrValueId shape = tni_x_shape(&x, c->in[0]), off = tni_x_unary(&x, TN_UNARY_not_, c->in[2]);
+    IrValueId ratio = tni_onnx_has(c, 1) ? tni_x_cast(&x, c->in[1], TN_F32) : tni_x_number(&x, TN_F32, 0.5);
+    IrValueId kept = tni_x_binary(&x, TN_BINARY_greater_equal, tni_x_op(&x, TN_OP_random, &p, &shape, 1), ratio);
+    IrValueId mask = tni_x_binary(&x, TN_BINARY_or_, kept, off), one = tni_x_number(&x, TN_F32, 1);
+    IrValueId left = tni_x_where(&x, off, one, tni_x_binary(&x, TN_BINARY_sub, one, ratio));
+    IrValueId y = tni_x_binary(&x, TN_BINARY_div, c->in[0], tni_x_cast(&x, left, t));
+    TN_TRY(tni_x_finish(&x, 0, tni_x_where(&x, mask, y, tni_x_number(&x, t, 0))));
+    return tni_x_finish(&x, 1, mask);
+}
+
 /* Inference: the data pass; the mask is all true. */
 TnStatus tni_onnx_convert_dropout(OnnxCall *c) {
     TnTensor t;
     if (tni_onnx_has(c, 2) && (!tni_onnx_in_const(c, 2, &t) || tn_tensor_numel(&t) != 1 || tni_load_i64(t.dtype, t.data, 0) != 0))
-        return ONNX_UNSUPPORTED(c, "operand 2 (training_mode) must be the constant false; export the model for inference");
+        return dropout_training(c);
     (void)tni_onnx_attr(c, "ratio");
     (void)tni_onnx_attr(c, "seed");
+    if (c->opset < 7)
+        (void)tni_onnx_attr(c, "is_test");
     TN_TRY(tni_onnx_emit_identity(c, c->in[0]));
-    if (!tni_onnx_wants(c, 1))
-        return TN_OK;
-    TnShapeParams all = {.start = 0, .end = INT32_MAX};
-    TnFillParams ones;
-    memset(&ones, 0, sizeof ones);
-    ones.dtype = TN_BOOL;
-    ones.value[0] = 1;
-    IrValueId shape = 0;
-    TN_TRY(tni_onnx_temp(c, "shape", TN_OP_shape, &all, c->in, 1, &shape));
-    return tni_onnx_emit_out(c, 1, TN_OP_constant_of_shape, &ones, &shape, 1);
+    OnnxX x = {.c = c};
+    return tni_onnx_wants(c, 1) ? tni_x_finish(&x, 1, tni_x_fill(&x, tni_x_shape(&x, c->in[0]), TN_BOOL, 1)) : TN_OK;
 }
 
 TnStatus tni_onnx_convert_reshape(OnnxCall *c) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Converters of normalisations. Statistics are computed in float32 or wider whatever stash_type says. */
-#include "onnx/convert.h"
+#include "onnx/express.h"
 
 #define DEFAULT_EPSILON 1e-5f
 
@@ -13,12 +13,28 @@ static TnStatus norm_params(OnnxCall *c, TnNormParams *p) {
     return tni_onnx_attr_f32(c, "epsilon", &p->epsilon);
 }
 
+/* Outputs 1 and 2 of LayerNormalization: mean and 1 / sqrt(variance + epsilon) of every row, in float32 (a float64 input: float64). */
+static TnStatus row_statistics(OnnxCall *c, const TnNormParams *p) {
+    OnnxX x = {.c = c};
+    int32_t rank = tni_x_need_rank(&x, 0), axes[TN_MAX_RANK];
+    uint32_t n = 0;
+    for (int32_t a = p->axis < 0 ? p->axis + rank : p->axis; a >= 0 && a < rank; a++)
+        axes[n++] = a;
+    TnDtype t = tni_x_need_dtype(&x, 0) == TN_F64 ? TN_F64 : TN_F32;
+    IrValueId v = tni_x_cast(&x, c->in[0], t), mean = tni_x_reduce(&x, TN_REDUCE_mean, v, axes, n, true);
+    TN_TRY(tni_x_finish(&x, 1, mean));
+    IrValueId square = tni_x_unary(&x, TN_UNARY_square, tni_x_binary(&x, TN_BINARY_sub, v, mean));
+    IrValueId variance = tni_x_reduce(&x, TN_REDUCE_mean, square, axes, n, true);
+    variance = tni_x_binary(&x, TN_BINARY_add, variance, tni_x_number(&x, t, (double)p->epsilon));
+    return tni_x_finish(&x, 2, tni_x_unary(&x, TN_UNARY_rsqrt, variance));
+}
+
 TnStatus tni_onnx_convert_layer_norm(OnnxCall *c) {
     TnNormParams p;
     TN_TRY(norm_params(c, &p));
     TN_TRY(tni_onnx_attr_axis(c, "axis", &p.axis));
-    TN_TRY(tni_onnx_only_outputs(c, 1));
-    return tni_onnx_emit_n(c, TN_OP_layer_norm, &p, c->in, c->n_in, 1);
+    TN_TRY(tni_onnx_emit_n(c, TN_OP_layer_norm, &p, c->in, c->n_in, 1));
+    return tni_onnx_wants(c, 1) || tni_onnx_wants(c, 2) ? row_statistics(c, &p) : TN_OK;
 }
 
 TnStatus tni_onnx_convert_rms_norm(OnnxCall *c) {
@@ -28,16 +44,49 @@ TnStatus tni_onnx_convert_rms_norm(OnnxCall *c) {
     return tni_onnx_emit(c, TN_OP_rms_norm, &p, c->in, 2);
 }
 
+/* Statistics of this batch normalise it; outputs 1 and 2 are the operands 3 and 4 (running statistics) moved towards them. */
+static TnStatus batch_norm_training(OnnxCall *c, const TnNormParams *p) {
+    OnnxX x = {.c = c};
+    float momentum = 0.9f;
+    TN_TRY(tni_onnx_attr_f32(c, "momentum", &momentum));
+    int32_t rank = tni_x_need_rank(&x, 0), axes[TN_MAX_RANK];
+    uint32_t n = 0;
+    for (int32_t a = 0; a < rank; a++)
+        if (a != 1)
+            axes[n++] = a;
+    TnDtype t = tni_onnx_dtype_or(c, 3, TN_F32);
+    IrValueId v = tni_x_cast(&x, c->in[0], t), mean = tni_x_reduce(&x, TN_REDUCE_mean, v, axes, n, true), stats[2];
+    IrValueId square = tni_x_unary(&x, TN_UNARY_square, tni_x_binary(&x, TN_BINARY_sub, v, mean));
+    const int64_t flat = -1;
+    stats[0] = tni_x_reshape_to(&x, mean, &flat, 1);
+    stats[1] = tni_x_reduce(&x, TN_REDUCE_mean, square, axes, n, false);
+    IrValueId in[5] = {c->in[0], c->in[1], c->in[2], stats[0], stats[1]};
+    TN_TRY(tni_x_finish(&x, 0, tni_x_op(&x, TN_OP_batch_norm, p, in, 5)));
+    for (uint32_t i = 0; i < 2; i++) {
+        IrValueId old = tni_x_binary(&x, TN_BINARY_mul, c->in[3 + i], tni_x_number(&x, t, (double)momentum));
+        IrValueId now = tni_x_binary(&x, TN_BINARY_mul, stats[i], tni_x_number(&x, t, 1.0 - (double)momentum));
+        TN_TRY(tni_x_finish(&x, 1 + i, tni_x_binary(&x, TN_BINARY_add, old, now)));
+    }
+    return x.st;
+}
+
 TnStatus tni_onnx_convert_batch_norm(OnnxCall *c) {
     TnNormParams p;
     uint32_t training = 0, spatial = 1;
     TN_TRY(norm_params(c, &p));
     (void)tni_onnx_attr(c, "momentum"); /* training only */
+    if (c->opset < 7) {
+        uint32_t is_test = 0;
+        TN_TRY(tni_onnx_attr_bool(c, "is_test", &is_test));
+        training = !is_test;
+    }
     TN_TRY(tni_onnx_attr_bool(c, "training_mode", &training));
     TN_TRY(tni_onnx_attr_bool(c, "spatial", &spatial));
-    if (training || !spatial)
-        return ONNX_UNSUPPORTED(c, "%s is not supported; export the model for inference", training ? "training_mode = 1" : "spatial = 0");
+    if (!spatial || (training && c->opset < 14))
+        return ONNX_UNSUPPORTED(c, "%s is not supported; export the model for inference", !training ? "spatial = 0" : c->opset < 7 ? "is_test = 0" : "training_mode = 1 before opset 14");
     p.axis = 1;
+    if (training)
+        return batch_norm_training(c, &p);
     TN_TRY(tni_onnx_only_outputs(c, 1));
     return tni_onnx_emit_n(c, TN_OP_batch_norm, &p, c->in, 5, 1);
 }

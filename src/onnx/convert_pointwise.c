@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Converters of element-by-element operators. */
-#include "onnx/convert.h"
+#include "onnx/express.h"
 
 static TnStatus emit_unary(OnnxCall *c, TnUnaryFn fn, float alpha, float beta) {
     TnUnaryParams p = {.fn = fn, .alpha = alpha, .beta = beta};
@@ -58,8 +58,33 @@ TnStatus tni_onnx_convert_isinf(OnnxCall *c) {
     return emit_unary(c, TN_UNARY_isinf, (float)negative, (float)positive);
 }
 
+/* Before opset 7 operand 1 stands for the dimensions of operand 0 from attribute `axis` on, when `broadcast` is set. */
+static TnStatus old_broadcast(OnnxCall *c, IrValueId *b) {
+    uint32_t broadcast = 0;
+    int32_t axis = 0;
+    TN_TRY(tni_onnx_attr_bool(c, "broadcast", &broadcast));
+    TN_TRY(tni_onnx_attr_axis(c, "axis", &axis));
+    if (broadcast == 0 || !tni_onnx_has_attr(c, "axis"))
+        return TN_OK;
+    OnnxX x = {.c = c};
+    int32_t ra = tni_x_need_rank(&x, 0), rb = tni_x_need_rank(&x, 1);
+    for (int32_t i = (axis < 0 ? axis + ra : axis) + rb; i < ra; i++)
+        *b = tni_x_unsqueeze(&x, *b, -1);
+    return x.st;
+}
+
 static TnStatus emit_binary(OnnxCall *c, TnBinaryFn fn) {
     TnBinaryParams p = {.fn = fn};
+    if (c->opset < 7 && fn == TN_BINARY_prelu) { /* a slope for each channel */
+        OnnxX x = {.c = c};
+        int32_t rank = tni_x_need_rank(&x, 0);
+        const OnnxKnown slope = tni_onnx_in_known(c, 1);
+        for (int32_t i = 2; i < rank && slope.rank == 1 && slope.len != 1; i++)
+            c->in[1] = tni_x_unsqueeze(&x, c->in[1], -1);
+        TN_TRY(x.st);
+    } else if (c->opset < 7) {
+        TN_TRY(old_broadcast(c, &c->in[1]));
+    }
     return tni_onnx_emit(c, TN_OP_binary, &p, c->in, 2);
 }
 

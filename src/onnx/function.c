@@ -57,7 +57,8 @@ TnStatus tni_onnx_call_function(OnnxCall *c, const OnnxFunction *fn) {
     for (uint32_t i = 0; i < body->n_inputs; i++) {
         OnnxBind *b = tni_onnx_scope_find(s, body->inputs[i].name);
         if (b != NULL) {
-            b->kind = ONNX_BIND_VALUE;
+            b->sequence = tni_onnx_in_sequence(c, i);
+            b->kind = b->sequence != NULL ? ONNX_BIND_SEQUENCE : ONNX_BIND_VALUE;
             b->value = tni_onnx_in(c, i);
         }
     }
@@ -71,7 +72,11 @@ TnStatus tni_onnx_call_function(OnnxCall *c, const OnnxFunction *fn) {
         OnnxBind *b = tni_onnx_scope_find(s, body->outputs[i].name);
         if (b != NULL && b->kind == ONNX_BIND_STRING && tni_onnx_wants(c, i))
             return ONNX_UNSUPPORTED(c, "output %u is a tensor of strings; these are not supported", i);
-        if (b != NULL && b->kind != ONNX_BIND_STRING)
+        OnnxBind *to = c->node->out[i] == 0 ? NULL : tni_onnx_scope_find(c->scope, c->node->out[i]);
+        if (b != NULL && b->kind == ONNX_BIND_SEQUENCE && to != NULL) {
+            to->kind = ONNX_BIND_SEQUENCE;
+            to->sequence = b->sequence;
+        } else if (b != NULL && b->kind != ONNX_BIND_STRING)
             TN_TRY(tni_onnx_scope_value(s, body->outputs[i].name, c->name, &c->out[i], c->err));
     }
     return TN_OK;

@@ -48,7 +48,14 @@ typedef struct OnnxImport {
     uint64_t max_nodes;
 } OnnxImport;
 
-typedef enum OnnxBindKind { ONNX_BIND_PENDING, ONNX_BIND_VALUE, ONNX_BIND_TENSOR, ONNX_BIND_STRING } OnnxBindKind;
+typedef enum OnnxBindKind { ONNX_BIND_PENDING, ONNX_BIND_VALUE, ONNX_BIND_TENSOR, ONNX_BIND_STRING, ONNX_BIND_SEQUENCE } OnnxBindKind;
+
+/* A sequence whose elements are known at import, or an empty optional. */
+typedef struct OnnxSequence {
+    IrValueId *items;
+    uint32_t n;
+    bool none; /* an optional without a value */
+} OnnxSequence;
 
 /* What a name stands for in a scope. */
 typedef struct OnnxBind {
@@ -59,6 +66,7 @@ typedef struct OnnxBind {
     IrValueId value;     /* ONNX_BIND_VALUE; TN_NO_VALUE: an absent optional function input */
     OnnxTensor *tensor;  /* ONNX_BIND_TENSOR: an initializer that nobody has used yet */
     const char *ir_name; /* of the value in the target */
+    const OnnxSequence *sequence; /* ONNX_BIND_SEQUENCE */
 } OnnxBind;
 
 typedef struct OnnxScope {
@@ -123,6 +131,8 @@ TnStatus tni_onnx_scope_begin(OnnxScope *s, TnError *err);
 TnStatus tni_onnx_scope_bind(OnnxScope *s, OnnxName name, const OnnxBind *from, TnError *err);
 /* Converts all nodes of the scope, in order. */
 TnStatus tni_onnx_scope_run(OnnxScope *s, TnError *err);
+/* Operand i of a node as a sequence; NULL: it is none. */
+const OnnxSequence *tni_onnx_in_sequence(const OnnxCall *c, uint32_t i);
 OnnxBind *tni_onnx_scope_find(OnnxScope *s, OnnxName name); /* NULL: unknown here */
 /* The value that a name stands for (an initializer becomes a constant); `what` and `who` are for the message. */
 TnStatus tni_onnx_scope_value(OnnxScope *s, OnnxName name, const char *who, IrValueId *out, TnError *err);

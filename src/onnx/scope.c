@@ -234,6 +234,9 @@ TnStatus tni_onnx_scope_value(OnnxScope *s, OnnxName name, const char *who, IrVa
     if (b->kind == ONNX_BIND_STRING)
         return tni_raise_node(err, TN_ERR_UNSUPPORTED, who, "value '%.200s' is a tensor of strings; these are not supported",
                               text_of(s, name));
+    if (b->kind == ONNX_BIND_SEQUENCE)
+        return tni_raise_node(err, TN_ERR_UNSUPPORTED, who, "value '%.200s' is a sequence or an empty optional; only tensors are supported here",
+                              text_of(s, name));
     if (b->kind == ONNX_BIND_TENSOR) {
         TN_TRY(take_name(s, b, err));
         TN_TRY(tni_onnx_target_tensor(s->imp, s->target, b->tensor, b->ir_name, &b->value, err));
@@ -303,6 +306,15 @@ static TnStatus resolve_attrs(OnnxScope *s, OnnxCall *c, TnError *err) {
     return TN_OK;
 }
 
+const OnnxSequence *tni_onnx_in_sequence(const OnnxCall *c, uint32_t i) {
+    const OnnxBind *b = i >= c->node->n_in || c->node->in[i] == 0 ? NULL : tni_onnx_scope_find(c->scope, c->node->in[i]);
+    return b != NULL && b->kind == ONNX_BIND_SEQUENCE ? b->sequence : NULL;
+}
+
+static bool takes_sequences(const char *op) {
+    return strncmp(op, "Sequence", 8) == 0 || strncmp(op, "Optional", 8) == 0 || strcmp(op, "ConcatFromSequence") == 0;
+}
+
 static TnStatus open_call(OnnxScope *s, uint32_t index, OnnxCall *c, TnError *err) {
     const OnnxNode *n = &s->graph->nodes[index];
     memset(c, 0, sizeof *c);
@@ -318,11 +330,13 @@ static TnStatus open_call(OnnxScope *s, uint32_t index, OnnxCall *c, TnError *er
     c->out_names = tni_arena_calloc(s->imp->scratch, room, sizeof *c->out_names);
     if (c->in == NULL || c->out == NULL || c->out_names == NULL)
         return TN_OOM(err, n->n_in * sizeof *c->in + room * (sizeof *c->out + sizeof *c->out_names));
+    const bool function = tni_onnx_function_find(&s->imp->model, n->domain, n->op_type, n->overload) != UINT32_MAX;
     for (uint32_t i = 0; i < n->n_in; i++) {
         c->in[i] = TN_NO_VALUE;
-        if (n->in[i] != 0)
+        const bool sequence = tni_onnx_in_sequence(c, i) != NULL && (takes_sequences(c->op) || function);
+        if (n->in[i] != 0 && !sequence)
             TN_TRY(tni_onnx_scope_value(s, n->in[i], c->name, &c->in[i], err));
-        if (c->in[i] != TN_NO_VALUE)
+        if (c->in[i] != TN_NO_VALUE || sequence)
             c->n_in = i + 1;
     }
     c->n_out = n->n_out;
@@ -342,7 +356,7 @@ static TnStatus check_operands(const OnnxCall *c, const OnnxRow *row) {
     if (c->n_in > row->max_in)
         return tni_onnx_fail(c, TN_ERR_GRAPH, "has %u operands, the most is %u", c->n_in, row->max_in);
     for (uint32_t i = 0; i < row->min_in; i++)
-        if (!tni_onnx_has(c, i))
+        if (!tni_onnx_has(c, i) && tni_onnx_in_sequence(c, i) == NULL)
             return tni_onnx_fail(c, TN_ERR_GRAPH, "operand %u is missing; the first %u are required", i, row->min_in);
     if (c->n_out == 0 || c->n_out > row->max_out)
         return tni_onnx_fail(c, TN_ERR_GRAPH, "has %u outputs, expected 1..%u", c->n_out, row->max_out);
@@ -352,7 +366,8 @@ static TnStatus check_operands(const OnnxCall *c, const OnnxRow *row) {
 /* Attributes that the converter did not look at belong to another version of the operator, or to none: what they ask for was not done. */
 static TnStatus refuse_unread(const OnnxCall *c) {
     for (uint32_t i = 0; i < c->n_attrs; i++)
-        if (i >= 64 || (c->attrs_read >> i & 1) == 0)
+        if ((i >= 64 || (c->attrs_read >> i & 1) == 0) && /* a hint of the oldest versions */
+            strcmp(tni_onnx_text(&c->imp->model.names, c->attrs[i].name), "consumed_inputs") != 0)
             return tni_onnx_fail(c, TN_ERR_UNSUPPORTED, "attribute '%.200s' does not belong to this operator at opset %lld",
                                  tni_onnx_text(&c->imp->model.names, c->attrs[i].name), (long long)c->opset);
     return TN_OK;

@@ -74,7 +74,7 @@ static ShapeNum pick(const ShapeRule *r, const IrValue *v, const ShapeKnown *k, 
 static TnStatus binary_type(ShapeRule *r, uint32_t fn) {
     uint32_t set = type_set(binary_types[fn]);
     if (fn == TN_BINARY_shift_left || fn == TN_BINARY_shift_right)
-        set = T_UNSIGNED;
+        set = T_INT;
     TN_TRY(tni_shape_rule_type(r, 0, set));
     if (fn == TN_BINARY_pow)
         return tni_shape_rule_type(r, 1, T_FLOAT | T_INT);

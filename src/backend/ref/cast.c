@@ -59,7 +59,10 @@ static void cast_range(void *ctx, int64_t first, int64_t last, uint32_t worker) 
     const uint32_t saturate = ((const TnCastParams *)c->params)->saturate;
     for (int64_t i = first; i < last; i++) {
         if (!tni_ref_exact(from)) {
-            store_float(to, saturate, y->data, i, tni_load_f64(from, x->data, i));
+            if (tni_ref_exact(to) && tn_dtype_bits(to) < 8) /* out of range is undefined: the low bits stay, as from integers */
+                tni_store_i64(to, y->data, i, tni_load_i64(from, x->data, i));
+            else
+                store_float(to, saturate, y->data, i, tni_load_f64(from, x->data, i));
             continue;
         }
         int64_t v = tni_load_i64(from, x->data, i);

@@ -65,6 +65,7 @@ static int64_t pow_s(int64_t a, int64_t b) {
     return 0;
 }
 
+/* By a negative number or by at least the width: 0, or, to the right, what the sign leaves. */
 static int64_t shl_s(int64_t a, int64_t b) {
     return b < 0 || b >= 64 ? 0 : (int64_t)((uint64_t)a << b);
 }
@@ -72,10 +73,19 @@ static uint64_t shl_u(uint64_t a, uint64_t b) {
     return b >= 64 ? 0 : a << b;
 }
 static int64_t shr_s(int64_t a, int64_t b) {
-    return b < 0 || b >= 64 ? 0 : (int64_t)((uint64_t)a >> b);
+    const int64_t by = b < 0 || b > 63 ? 63 : b;
+    return a < 0 ? ~(int64_t)((uint64_t)~a >> by) : b == by ? (int64_t)((uint64_t)a >> by) : 0;
 }
 static uint64_t shr_u(uint64_t a, uint64_t b) {
     return b >= 64 ? 0 : a >> b;
+}
+
+/* Sign of b, also of a zero; NaN for b = 0 and for infinite a. */
+static double tni_float_mod(double a, double b) {
+    const double r = fmod(a, b);
+    if (r == 0)
+        return copysign(0.0, b);
+    return (r < 0) != (b < 0) ? r + b : r;
 }
 
 #define BY_SIGN(s, u, a, b) _Generic((a), int64_t : s, uint64_t : u)(a, b)

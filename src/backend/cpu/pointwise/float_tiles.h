@@ -155,8 +155,8 @@ static void b_pow(float *y, const float *a, const float *b, int64_t n) {
 
 static void b_mod(float *y, const float *a, const float *b, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        double u = (double)a[i], v = (double)b[i];
-        y[i] = (float)(u - floor(u / v) * v);
+        const float r = fmodf(a[i], b[i]);
+        y[i] = r == 0 ? copysignf(0.0f, b[i]) : (r < 0) != (b[i] < 0) ? r + b[i] : r;
     }
 }
 

@@ -119,7 +119,9 @@ __device__ int64_t integer_binary(uint32_t fn, bool u, int64_t a, int64_t b) {
     case TN_BINARY_shift_left:
         return (uint64_t)b >= 64 ? 0 : (int64_t)((uint64_t)a << b);
     case TN_BINARY_shift_right:
-        return (uint64_t)b >= 64 ? 0 : (int64_t)((uint64_t)a >> b);
+        if (u || a >= 0)
+            return (uint64_t)b >= 64 ? 0 : (int64_t)((uint64_t)a >> b);
+        return (uint64_t)b >= 64 ? -1 : ~(int64_t)((uint64_t)~a >> b);
     default:
         return arithmetic(fn, u, a, b);
     }
