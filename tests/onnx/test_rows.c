@@ -262,7 +262,7 @@ static const struct {
     {"sig", TN_F32, "2,16,1"},  {"off", TN_F32, "2,18,6,6"}, {"sq", TN_F32, "2,3,3"}, {"wg", TN_F32, "1,15,4"},    {"rg", TN_F32, "1,15,5"},
     {"wl", TN_F32, "1,20,4"},   {"rl", TN_F32, "1,20,5"}, {"wr", TN_F32, "1,5,4"},    {"rr", TN_F32, "1,5,5"},     {"grid", TN_F32, "2,5,6,2"},
     {"qt", TN_U8, "4,5"},       {"rois5", TN_F32, "3,5"}, {"mi", TN_I64, "2,3,8,8"},  {"t24", TN_I64, "2,4"},      {"uz", TN_U8, ""},
-    {"c3i", TN_I64, "3"},       {"cos", TN_F32, "2,3,4"},
+    {"c3i", TN_I64, "3"},       {"cos", TN_F32, "2,5,4"},
 };
 static const struct {
     const char *name;
