@@ -62,7 +62,7 @@ def attempt(part: Any, exporter: str, args: argparse.Namespace) -> "dict[str, An
     """Exports, builds and compares one part with one exporter; raises when any of it fails."""
     import tenon
 
-    from .torch_export import DYNAMO, TORCHSCRIPT, export, reference
+    from .torch_export import DYNAMO, TORCHSCRIPT, export, name_symbols, reference
 
     if exporter == "dynamo" and part.dynamo_runs is not None:
         part.runs = part.dynamo_runs
@@ -70,7 +70,10 @@ def attempt(part: Any, exporter: str, args: argparse.Namespace) -> "dict[str, An
     opset = args.opset or OPSETS[exporter]
     path, plan = args.output / f"{part.name}.onnx", args.output / f"{part.name}.plan"
     axes = {**part.axes, **output_axes(part, wanted)}
-    export(part.module, part.runs[0], path, DYNAMO if exporter == "dynamo" else TORCHSCRIPT, opset, part.outputs, axes)
+    large = sum(p.numel() * p.element_size() for p in part.module.parameters()) > 1_500_000_000  # protobuf ends at 2 GB
+    export(part.module, part.runs[0], path, DYNAMO if exporter == "dynamo" else TORCHSCRIPT, opset, part.outputs, axes, large)
+    if exporter == "dynamo":
+        name_symbols(path, part.axes)
     options: "dict[str, Any]" = dict(device=args.device, precision=args.precision, shapes=args.shapes, tune=args.tune, threads=args.threads)
     tenon.build(path, plan, **options, progress=None)
     session = tenon.InferenceSession(plan, device=args.device)

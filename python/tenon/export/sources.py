@@ -273,6 +273,6 @@ def vilbert(path: "pathlib.Path", options: Any) -> "list[Part]":
                 "image_mask": np.ones((batch, regions), np.int64)}
 
     runs = [run(1, 2, 20, 12), run(2, 4, 13, 9)]  # all heads want pairs
-    axes = vilbert_axes([], sizes=True)
+    axes = vilbert_axes(["vision_logit"], sizes=True)
     return [Part("vilbert", (AllHeads if heads else Grounding)(model.eval()), runs, outputs, {k: v for k, v in axes.items() if k in runs[0]},
                  f"ViLBERT, {json.dumps(str(pathlib.Path(file).name))}", dynamo_runs=float_mask(runs))]

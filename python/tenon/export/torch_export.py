@@ -93,6 +93,36 @@ def export(model, arrays, path, exporter, opset, outputs, axes, external=False):
             )
 
 
+def name_symbols(path, axes):
+    """Gives the dims of a dynamo export the names in `axes` ({input: {dim: symbol}}) in place of s26 and s0, wherever they stand."""
+    import re
+
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    names = {}
+    for value in model.graph.input:
+        for d, symbol in axes.get(value.name, {}).items():
+            found = value.type.tensor_type.shape.dim[d].dim_param
+            if found and symbol not in names.values():
+                names.setdefault(found, symbol)
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b") if names else None
+
+    def visit(graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_param:
+                    dim.dim_param = pattern.sub(lambda m: names[m.group(1)], dim.dim_param)
+        for node in graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    visit(attribute.g)
+
+    if pattern is not None:
+        visit(model.graph)
+        onnx.save(model, str(path))
+
+
 def difference(expected, actual):
     """Largest absolute difference over the largest magnitude; infinite where shapes or NaNs disagree."""
     worst = 0.0
