@@ -15,7 +15,7 @@ from . import _core, errors
 try:
     import ml_dtypes
 except ImportError:
-    ml_dtypes = None
+    ml_dtypes = None  # type: ignore[assignment]
 
 #: number (that of ONNX TensorProto.DataType) -> name
 NAMES: "dict[int, str]" = {number: name for number, (name, _) in _core.dtypes.items()}

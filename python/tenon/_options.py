@@ -35,10 +35,11 @@ class _Bar:
 
     def __init__(self) -> None:
         try:
-            from tqdm.auto import tqdm
+            from tqdm.auto import tqdm  # type: ignore[import-untyped]
         except ImportError as e:
             raise errors.fail("argument", "progress=True needs the package tqdm; give a function (phase, done, total) instead", field="progress") from e
-        self.tqdm, self.bar = tqdm, None
+        self.tqdm: Any = tqdm
+        self.bar: Any = None
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         if self.bar is None or self.bar.desc.rstrip(": ") != phase:
@@ -157,7 +158,9 @@ def build_memory(source: "str | memoryview", options: "Mapping[str, Any]", progr
     """A plan in memory."""
     o = build_options(options)
     with model_path(source) as path, progress_of(progress) as call:
-        return _core.build(path, None, {**o, "progress": call})
+        memory = _core.build(path, None, {**o, "progress": call})
+    assert memory is not None  # no path was given
+    return memory
 
 
 # ---- a folder of plans that were built before ----
@@ -204,8 +207,8 @@ def cache_key(source: "str | memoryview", options: "Mapping[str, Any]") -> str:
     for file in files:
         st = os.stat(file)
         h.update(f"|{os.path.realpath(file)}|{st.st_size}|{st.st_mtime_ns}".encode())
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as f:
-        h.update(next((line for line in f if line.startswith("flags")), "").encode())
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as info:
+        h.update(next((line for line in info if line.startswith("flags")), "").encode())
     return h.hexdigest()
 
 
@@ -274,4 +277,4 @@ def _copy_aligned(view: memoryview) -> memoryview:
     raw = np.empty(len(view) + 4096, np.uint8)
     offset = -raw.ctypes.data % 4096
     raw[offset:offset + len(view)] = np.frombuffer(view, np.uint8)
-    return memoryview(raw[offset:offset + len(view)])
+    return memoryview(raw[offset:offset + len(view)])  # type: ignore[arg-type]

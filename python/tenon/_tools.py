@@ -250,9 +250,9 @@ def bench(source: Any, input_feed: "Mapping[str, Any] | None" = None, *, batch: 
                 session.time(feed, warmup, warmup, 0.0)
             raw, host, there = session.time(feed, runs or 5, runs or 1_000_000, 0.0 if runs else float(duration))
             ms = np.sort(np.frombuffer(raw, np.uint64)) / 1e6
-            rank = lambda q: float(ms[int(np.ceil(q * len(ms))) - 1])  # noqa: E731
+            p90, p95, p99 = (float(ms[int(np.ceil(q * len(ms))) - 1]) for q in (0.9, 0.95, 0.99))
             median = float(np.median(ms))
-            row = BenchRow(items, t, len(ms), float(ms[0]), median, float(ms.mean()), rank(0.9), rank(0.95), rank(0.99), items * 1e3 / median, host, there, kind)
+            row = BenchRow(items, t, len(ms), float(ms[0]), median, float(ms.mean()), p90, p95, p99, items * 1e3 / median, host, there, kind)
             if profile:
                 row.steps = session.profile(feed, min(max(len(ms), 1), 20))
             rows.append(row)
@@ -269,12 +269,12 @@ def inspect(source: Any, after: "str | None" = None, **options: Any) -> "dict[st
     Of a model: {"text": the graph after the rewrite `after` ("import", a pass, None: all) in Tenon's notation, "symbols", "inputs", "outputs", "nodes"}.
     """
     if isinstance(source, InferenceSession):
-        return json.loads(source.get_plan().dump(True))
+        return dict(json.loads(source.get_plan().dump(True)))
     checked = _options.check_source(source)
     if _options.is_plan(checked):
         if after is not None:
             raise errors.fail("argument", "a plan has no rewrites to stop after; give a model", field="after")
-        return json.loads(_options.open_source(source, options, inspect=True).dump(True))
+        return dict(json.loads(_options.open_source(source, options, inspect=True).dump(True)))
     with _options.model_path(checked) as path:
         return parse_graph(_core.inspect_model(path, after, _options.build_options(options)))
 

@@ -89,7 +89,7 @@ class OrtValue:
             return _arrays.readable(self._value)
         if self._context is None:
             raise errors.fail("state", "a GPU tensor of another library is read with that library")
-        return self._context.read(self._value)
+        return np.asarray(self._context.read(self._value))
 
     numpy_value = numpy
 
@@ -98,7 +98,7 @@ class OrtValue:
         if tuple(array.shape) != tuple(self.shape()) or _arrays.number_of(array.dtype) != self._number():
             raise errors.fail("shape", f"the value is {_arrays.NAMES[self._number()]}{list(self.shape())}, the array {array.dtype}{list(array.shape)}")
         if self._value is None:
-            self._pending = (np.array(array, order="C", copy=True), *self._pending[1:])  # type: ignore[index,misc]
+            self._pending = (np.array(array, order="C", copy=True), *self._pending[1:])  # type: ignore[index]
         elif self._value.cuda:
             if self._context is None:
                 raise errors.fail("state", "a GPU tensor of another library is written with that library")
@@ -243,7 +243,7 @@ class IOBinding:
 
     def copy_outputs_to_cpu(self) -> "list[np.ndarray]":
         """Copies of the outputs as arrays."""
-        return [self._context.read(v._value) for v in self.get_outputs()]
+        return [self._context.read(v._value) for v in self.get_outputs() if v._value is not None]
 
 
 def _pointer(device_type: str, device_id: int, element_type: Any, shape: "Sequence[int]", buffer_ptr: int) -> "_core.Value":

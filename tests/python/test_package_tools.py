@@ -295,6 +295,19 @@ def test_everything_public_is_described():
     assert (ROOT / "python" / "tenon" / "py.typed").exists()
 
 
+def test_stubs_name_what_there_is():
+    import ast
+
+    module = ast.parse((ROOT / "python" / "tenon" / "_core.pyi").read_text())
+    for item in module.body:
+        if isinstance(item, ast.FunctionDef):
+            assert callable(getattr(tn._core, item.name))
+        elif isinstance(item, ast.ClassDef):
+            stubs = {m.name for m in item.body if isinstance(m, ast.FunctionDef)} | {m.target.id for m in item.body if isinstance(m, ast.AnnAssign)}
+            real = vars(getattr(tn._core, item.name))
+            assert stubs - {"__init__", "__buffer__"} == {n for n in real if not n.startswith("__") or n.startswith("__dlpack")}, item.name
+
+
 @pytest.mark.parametrize("file", sorted((ROOT / "examples" / "python").glob("*.py")), ids=lambda p: p.stem)
 def test_examples(file, tmp_path):
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
