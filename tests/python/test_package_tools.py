@@ -282,6 +282,16 @@ def test_command_line(tmp_path):
         assert "TAKE" in subprocess.run([script, "ocr", SAMPLES / "heldout-09.png"], capture_output=True, text=True, timeout=60).stdout
 
 
+def test_devices_are_counted():
+    assert tn._core.device_count("cpu") == 1 and tn.get_all_providers() == ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    for kind in ("tpu", "", "cuda:0"):
+        with pytest.raises(tn.ArgumentError, match="cpu and cuda"):
+            tn._core.device_count(kind)
+    r = python("import tenon; print(tenon.get_device())\ntry: tenon._core.device_count('cuda')\nexcept tenon.DeviceError as e: print('libtenon_cuda.so' in str(e))",
+               env={"TENON_CUDA_LIBRARY": "/nowhere/libtenon_cuda.so"})
+    assert r.stdout.split() == ["CPU", "True"], r.stdout + r.stderr
+
+
 def test_importing_is_light():
     r = python("import sys, tenon; print(sorted(m for m in ('torch', 'onnx', 'onnxruntime', 'transformers', 'tqdm') if m in sys.modules))")
     assert r.stdout.strip() == "[]", r.stdout + r.stderr
