@@ -40,7 +40,10 @@ extern "C" {
     X(TN_F8E5M2FNUZ, 20, "float8e5m2fnuz", 8) \
     X(TN_U4, 21, "uint4", 4)                \
     X(TN_I4, 22, "int4", 4)                 \
-    X(TN_F4E2M1, 23, "float4e2m1", 4)
+    X(TN_F4E2M1, 23, "float4e2m1", 4)       \
+    X(TN_F8E8M0, 24, "float8e8m0", 8)       \
+    X(TN_U2, 25, "uint2", 2)                \
+    X(TN_I2, 26, "int2", 2)
 
 typedef enum TnDtype {
 #define X(e, number, name, bits) e = number,
@@ -53,7 +56,7 @@ TN_API const char *tn_dtype_name(TnDtype t);
 /* Bits of one element, 0 for undefined and string. */
 TN_API uint32_t tn_dtype_bits(TnDtype t);
 
-/* A dense row-major tensor. A view: the struct owns nothing. Elements narrower than a byte are packed, low half
+/* A dense row-major tensor. A view: the struct owns nothing. Elements narrower than a byte are packed, low bits
  * first (ONNX). rank 0 is a scalar; a dimension may be 0. An absent optional tensor has dtype TN_UNDEFINED. */
 typedef struct TnTensor {
     void *data;

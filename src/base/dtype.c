@@ -27,18 +27,18 @@ uint32_t tn_dtype_bits(TnDtype t) {
     return 0;
 }
 
-bool tni_dtype_valid(int64_t n) { return n > TN_UNDEFINED && n <= TN_F4E2M1; }
+bool tni_dtype_valid(int64_t n) { return n > TN_UNDEFINED && n <= TN_I2; }
 
 static bool is_f8(TnDtype t) { return t >= TN_F8E4M3FN && t <= TN_F8E5M2FNUZ; }
 
 bool tni_dtype_is_float(TnDtype t) {
-    return t == TN_F32 || t == TN_F64 || t == TN_F16 || t == TN_BF16 || is_f8(t) || t == TN_F4E2M1;
+    return t == TN_F32 || t == TN_F64 || t == TN_F16 || t == TN_BF16 || is_f8(t) || t == TN_F4E2M1 || t == TN_F8E8M0;
 }
 
-bool tni_dtype_is_signed_int(TnDtype t) { return t == TN_I8 || t == TN_I16 || t == TN_I32 || t == TN_I64 || t == TN_I4; }
+bool tni_dtype_is_signed_int(TnDtype t) { return t == TN_I8 || t == TN_I16 || t == TN_I32 || t == TN_I64 || t == TN_I4 || t == TN_I2; }
 
 bool tni_dtype_is_int(TnDtype t) {
-    return tni_dtype_is_signed_int(t) || t == TN_U8 || t == TN_U16 || t == TN_U32 || t == TN_U64 || t == TN_U4;
+    return tni_dtype_is_signed_int(t) || t == TN_U8 || t == TN_U16 || t == TN_U32 || t == TN_U64 || t == TN_U4 || t == TN_U2;
 }
 
 static uint32_t bits_of(float f) {
@@ -159,12 +159,17 @@ uint8_t tni_f32_to_f8(TnDtype t, float f, bool saturate) {
     return (uint8_t)(sign | mag);
 }
 
-static uint32_t nibble(const void *data, int64_t i) { return (uint32_t)((const uint8_t *)data)[i / 2] >> (i % 2 * 4) & 0xfu; }
+/* Element i of `bits` (2 or 4) bits. */
+static uint32_t narrow(uint32_t bits, const void *data, int64_t i) {
+    const int64_t per = 8 / bits;
+    return (uint32_t)((const uint8_t *)data)[i / per] >> (i % per * bits) & ((1u << bits) - 1u);
+}
 
-static void set_nibble(void *data, int64_t i, uint32_t v) {
-    uint8_t *p = (uint8_t *)data + i / 2;
-    uint32_t keep = i % 2 == 0 ? 0xf0u : 0x0fu;
-    *p = (uint8_t)((*p & keep) | (v & 0xfu) << (i % 2 * 4));
+static void set_narrow(uint32_t bits, void *data, int64_t i, uint32_t v) {
+    const int64_t per = 8 / bits;
+    uint8_t *p = (uint8_t *)data + i / per;
+    const uint32_t mask = (1u << bits) - 1u, at = (uint32_t)(i % per) * bits;
+    *p = (uint8_t)((*p & ~(mask << at)) | (v & mask) << at);
 }
 
 static const float f4_values[8] = {0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f};
@@ -197,8 +202,12 @@ double tni_load_f64(TnDtype t, const void *data, int64_t i) {
     }
     if (is_f8(t))
         return (double)tni_f8_to_f32(t, ((const uint8_t *)data)[i]);
+    if (t == TN_F8E8M0) { /* a power of two */
+        uint8_t v = ((const uint8_t *)data)[i];
+        return v == 255 ? (double)NAN : ldexp(1.0, (int)v - 127);
+    }
     if (t == TN_F4E2M1) {
-        uint32_t v = nibble(data, i);
+        uint32_t v = narrow(4, data, i);
         return (double)((v & 8u) != 0 ? -f4_values[v & 7u] : f4_values[v & 7u]);
     }
     if (t == TN_U64)
@@ -242,9 +251,13 @@ int64_t tni_load_i64(TnDtype t, const void *data, int64_t i) {
     case TN_BOOL:
         return ((const uint8_t *)data)[i] != 0;
     case TN_U4:
-        return (int64_t)nibble(data, i);
+        return (int64_t)narrow(4, data, i);
     case TN_I4:
-        return (int64_t)(nibble(data, i) ^ 8u) - 8;
+        return (int64_t)(narrow(4, data, i) ^ 8u) - 8;
+    case TN_U2:
+        return (int64_t)narrow(2, data, i);
+    case TN_I2:
+        return (int64_t)(narrow(2, data, i) ^ 2u) - 2;
     default:
         return tni_dtype_is_float(t) ? saturate_f64(tni_load_f64(t, data, i), -0x1p63, 0x1p63, INT64_MIN, INT64_MAX) : 0;
     }
@@ -273,7 +286,9 @@ void tni_store_i64(TnDtype t, void *data, int64_t i, int64_t v) {
         return;
     case TN_U4:
     case TN_I4:
-        set_nibble(data, i, (uint32_t)(uint64_t)v);
+    case TN_U2:
+    case TN_I2:
+        set_narrow(tn_dtype_bits(t), data, i, (uint32_t)(uint64_t)v);
         return;
     default:
         if (tni_dtype_is_float(t))
@@ -303,7 +318,7 @@ static void store_f4(void *data, int64_t i, double v) {
         if (a > mid || (a == mid && k % 2 == 0))
             best = k;
     }
-    set_nibble(data, i, sign | best);
+    set_narrow(4, data, i, sign | best);
 }
 
 void tni_store_f64(TnDtype t, void *data, int64_t i, double v) {
@@ -320,6 +335,13 @@ void tni_store_f64(TnDtype t, void *data, int64_t i, double v) {
     case TN_BF16:
         WRITE(uint16_t, tni_f32_to_bf16(round_to_odd(v)));
         return;
+    case TN_F8E8M0: { /* rounded up to a power of two, at least 2^-127, at most 2^127 */
+        int e = 0;
+        double m = v > 0 ? frexp(TN_MIN(v, 0x1p127), &e) : 0;
+        e = v > 0 ? e + (m > 0.5) + 126 : 0;
+        ((uint8_t *)data)[i] = v != v ? 255 : (uint8_t)TN_MIN(TN_MAX(e, 0), 254);
+        return;
+    }
     case TN_F4E2M1:
         store_f4(data, i, v);
         return;

@@ -160,7 +160,14 @@ TnStatus tni_onnx_convert_clip6(OnnxCall *c) {
 static TnStatus emit_cast(OnnxCall *c, uint32_t to) {
     TnCastParams p = {.to = to, .saturate = 1};
     TN_TRY(tni_onnx_attr_bool(c, "saturate", &p.saturate));
-    (void)tni_onnx_attr(c, "round_mode"); /* concerns float8e8m0 alone, which is refused */
+    static const char *const rounding[] = {"up"}; /* of float8e8m0 */
+    uint32_t up = 0;
+    if (to == TN_F8E8M0 && !p.saturate)
+        return ONNX_UNSUPPORTED(c, "casts to float8e8m0 that do not saturate are not supported");
+    if (to == TN_F8E8M0)
+        TN_TRY(tni_onnx_attr_word(c, "round_mode", rounding, TN_COUNT(rounding), &up));
+    else
+        (void)tni_onnx_attr(c, "round_mode");
     return tni_onnx_emit(c, TN_OP_cast, &p, c->in, 1);
 }
 

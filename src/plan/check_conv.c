@@ -169,6 +169,17 @@ TnStatus tni_plan_rule_resize(const PlanCheck *c) {
         y.dims[a] = sizes ? tni_load_i64(t->dtype, t->data, i) : (int64_t)d;
         NEED(y.dims[a] >= 0 && (y.dims[a] == 0 || x->dims[a] > 0), from, "sizes of 0 or more, and something to resize");
     }
+    if (p->keep_aspect && sizes && c->infer) { /* one scale for all axes, the smallest or the largest */
+        double best = -1;
+        for (int32_t i = 0; i < x->rank; i++) {
+            double s = (double)y.dims[i] / (double)TN_MAX(x->dims[i], (int64_t)1);
+            if ((seen & 1u << i) && (best < 0 || (p->keep_aspect == 1 ? s < best : s > best)))
+                best = s;
+        }
+        for (int32_t i = 0; i < x->rank && best < 1e9; i++)
+            if (seen & 1u << i)
+                y.dims[i] = (int64_t)floor(best * (double)x->dims[i] + 0.5);
+    }
     NEED(tni_shape_bytes(TN_C128, y.rank, y.dims, NULL, NULL), from, "a result that fits");
     if (p->keep_aspect && !c->infer && c->out[0].rank == x->rank) {
         for (int32_t i = 0; i < x->rank; i++) {

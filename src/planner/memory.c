@@ -72,6 +72,11 @@ static TnStatus find_late(Pn *pn, PnGraph *pg, TnError *err) {
     for (uint32_t v = 0; v < g->n_values; v++)
         for (int32_t d = 0; d < g->values[v].rank; d++)
             pg->late[v] |= late[g->values[v].dims[d]];
+    /* What makes its outputs itself makes all of them: a place of their own also for those whose size is known before. */
+    for (uint32_t k = 0; k < g->n_nodes; k++)
+        for (uint32_t i = 0; i < g->nodes[k].n_out && (tni_op_info(g->nodes[k].op)->flags & TN_OPF_DATA_SHAPE); i++)
+            if (g->nodes[k].out[i] != TN_NO_VALUE)
+                pg->late[g->nodes[k].out[i]] = 1;
     return TN_OK;
 }
 

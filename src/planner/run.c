@@ -149,6 +149,10 @@ static TnStatus run_data_shape(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *e
     const IrNode *n = &e->pg->g->nodes[k];
     TnStatus st = TN_OK;
     c->on = TN_DEVICE_CPU;
+    for (uint32_t i = 0; i < n->n_out; i++) { /* the kernel adds dims and data to those that are wanted */
+        const IrValue *v = n->out[i] == TN_NO_VALUE ? NULL : &e->pg->g->values[n->out[i]];
+        c->out[i] = (TnTensor){.dtype = v ? v->dtype : TN_UNDEFINED, .rank = v ? v->rank : 0};
+    }
     TN_TRY(tni_planner_choose_reference(pn, n->op, "it decides the shape of its result", &e->pg->choice[k], err));
     st = tni_planner_call(pn, e->pg->choice[k]->kernel, c, c->out, 1, NULL, err);
     c->on = e->pg->on[k];

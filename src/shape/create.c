@@ -49,7 +49,7 @@ TnStatus tni_shape_constant_of_shape(ShapeRule *r) {
     int64_t n, v;
     TN_TRY(tni_shape_rule_type(r, 0, T_BIT(TN_I64)));
     TN_TRY(tni_shape_rule_rank(r, 0, 1, 1));
-    if (p->dtype > TN_F4E2M1 || (T_DATA >> p->dtype & 1u) == 0)
+    if (p->dtype > TN_I2 || (T_DATA >> p->dtype & 1u) == 0)
         return tni_shape_rule_fail(r, TN_ERR_TYPE, "cannot make values of type %" PRIu32, p->dtype);
     if (!tni_ir_dim_is_const(r->m, s->dims[0], &n))
         return tni_shape_rule_fail(r, TN_ERR_UNSUPPORTED, "the rank of the result (the length of the shape) is known only at run time");
@@ -171,7 +171,7 @@ TnStatus tni_shape_eye_like(ShapeRule *r) {
     const IrValue *x = in_at(r, 0);
     TN_TRY(tni_shape_rule_type(r, 0, T_FLOAT | T_INT | T_BOOL));
     TN_TRY(tni_shape_rule_rank(r, 0, 2, 2));
-    if (p->dtype > TN_F4E2M1 || (p->dtype != TN_UNDEFINED && ((T_FLOAT | T_INT | T_BOOL) >> p->dtype & 1u) == 0))
+    if (p->dtype > TN_I2 || (p->dtype != TN_UNDEFINED && ((T_FLOAT | T_INT | T_BOOL) >> p->dtype & 1u) == 0))
         return tni_shape_rule_fail(r, TN_ERR_TYPE, "cannot make values of type %" PRIu32, p->dtype);
     tni_shape_rule_set(r, 0, p->dtype != TN_UNDEFINED ? (TnDtype)p->dtype : x->dtype, 2, x->dims);
     return TN_OK;

@@ -157,7 +157,7 @@ TnStatus tni_shape_cast(ShapeRule *r) {
     const TnCastParams *p = r->n->params;
     const IrValue *x = in_at(r, 0);
     TN_TRY(tni_shape_rule_type(r, 0, T_ANY));
-    if (p->to > TN_F4E2M1 || (T_ANY >> p->to & 1u) == 0)
+    if (p->to > TN_I2 || (T_ANY >> p->to & 1u) == 0)
         return tni_shape_rule_fail(r, TN_ERR_TYPE, "cannot cast to type %" PRIu32 " (%s)", p->to, tn_dtype_name((TnDtype)p->to));
     tni_shape_rule_set(r, 0, (TnDtype)p->to, x->rank, x->dims);
     ShapeKnown k;
@@ -240,7 +240,7 @@ TnStatus tni_shape_quantize_linear(ShapeRule *r) {
     TN_TRY(tni_shape_rule_type(r, 1, T_FLOAT | T_BIT(TN_I32)));
     if (z != NULL)
         TN_TRY(tni_shape_rule_type(r, 2, quantised));
-    if (p->output_dtype > TN_F4E2M1 || (p->output_dtype != TN_UNDEFINED && (quantised >> p->output_dtype & 1u) == 0))
+    if (p->output_dtype > TN_I2 || (p->output_dtype != TN_UNDEFINED && (quantised >> p->output_dtype & 1u) == 0))
         return tni_shape_rule_fail(r, TN_ERR_TYPE, "cannot quantise to type %" PRIu32, p->output_dtype);
     if (z != NULL && p->output_dtype != TN_UNDEFINED && (TnDtype)p->output_dtype != z->dtype)
         return tni_shape_rule_fail(r, TN_ERR_TYPE, "output_dtype and the type of the zero point differ");
@@ -256,7 +256,7 @@ TnStatus tni_shape_dequantize_linear(ShapeRule *r) {
     TN_TRY(tni_shape_rule_type(r, 0, T_BIT(TN_U8) | T_BIT(TN_I8) | T_BIT(TN_U16) | T_BIT(TN_I16) | T_BIT(TN_I32) | T_FP8 | T_NARROW));
     TN_TRY(tni_shape_rule_type(r, 1, T_FLOAT));
     TN_TRY(tni_shape_rule_same_type(r, 2, 0));
-    if (p->output_dtype != TN_UNDEFINED && (p->output_dtype > TN_F4E2M1 || (T_FLOAT >> p->output_dtype & 1u) == 0))
+    if (p->output_dtype != TN_UNDEFINED && (p->output_dtype > TN_I2 || (T_FLOAT >> p->output_dtype & 1u) == 0))
         return tni_shape_rule_fail(r, TN_ERR_TYPE, "cannot dequantise to type %" PRIu32, p->output_dtype);
     TN_TRY(quantize_scales(r, p));
     TnDtype t = p->output_dtype != TN_UNDEFINED ? (TnDtype)p->output_dtype : in_at(r, 1)->dtype;

@@ -65,7 +65,7 @@ TnStatus tni_shape_rule_type(ShapeRule *r, uint32_t i, uint32_t set) {
     char names[256];
     size_t n = 0;
     names[0] = '\0';
-    for (uint32_t t = 1; t <= TN_F4E2M1; t++) {
+    for (uint32_t t = 1; t <= TN_I2; t++) {
         if (((set >> t) & 1u) != 0)
             n = append(names, sizeof names, n, "%s%s", n > 0 ? ", " : "", tn_dtype_name((TnDtype)t));
     }

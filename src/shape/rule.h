@@ -47,13 +47,13 @@ typedef TnStatus (*ShapeFn)(ShapeRule *r);
 #define T_BIT(t) (1u << (t))
 #define T_FLOAT (T_BIT(TN_F32) | T_BIT(TN_F64) | T_BIT(TN_F16) | T_BIT(TN_BF16))
 #define T_FUSED (T_BIT(TN_F32) | T_BIT(TN_F16) | T_BIT(TN_BF16)) /* operators that passes make */
-#define T_FP8 (T_BIT(TN_F8E4M3FN) | T_BIT(TN_F8E4M3FNUZ) | T_BIT(TN_F8E5M2) | T_BIT(TN_F8E5M2FNUZ))
+#define T_FP8 (T_BIT(TN_F8E4M3FN) | T_BIT(TN_F8E4M3FNUZ) | T_BIT(TN_F8E5M2) | T_BIT(TN_F8E5M2FNUZ) | T_BIT(TN_F8E8M0))
 #define T_SIGNED (T_BIT(TN_I8) | T_BIT(TN_I16) | T_BIT(TN_I32) | T_BIT(TN_I64))
 #define T_UNSIGNED (T_BIT(TN_U8) | T_BIT(TN_U16) | T_BIT(TN_U32) | T_BIT(TN_U64))
 #define T_INT (T_SIGNED | T_UNSIGNED)
 #define T_BOOL T_BIT(TN_BOOL)
 #define T_INDEX (T_BIT(TN_I32) | T_BIT(TN_I64))
-#define T_NARROW (T_BIT(TN_U4) | T_BIT(TN_I4) | T_BIT(TN_F4E2M1))
+#define T_NARROW (T_BIT(TN_U4) | T_BIT(TN_I4) | T_BIT(TN_F4E2M1) | T_BIT(TN_U2) | T_BIT(TN_I2))
 #define T_DATA (T_FLOAT | T_INT | T_BOOL | T_FP8) /* whole bytes: whatever moves data */
 #define T_ANY (T_DATA | T_NARROW)
 

@@ -13,7 +13,7 @@ TnStatus tni_shape_bit_cast(ShapeRule *r) {
     const TnCastParams *p = r->n->params;
     const IrValue *x = in_at(r, 0);
     TN_TRY(tni_shape_rule_type(r, 0, T_DATA));
-    if (p->to > 31 || (T_DATA >> p->to & 1u) == 0 || tn_dtype_bits((TnDtype)p->to) != tn_dtype_bits(x->dtype))
+    if (p->to > TN_I2 || (T_DATA >> p->to & 1u) == 0 || tn_dtype_bits((TnDtype)p->to) != tn_dtype_bits(x->dtype))
         return tni_shape_rule_fail(r, TN_ERR_TYPE, "the bits of %s cannot be taken as %s: both must have the same width",
                                    tn_dtype_name(x->dtype), tn_dtype_name((TnDtype)p->to));
     tni_shape_rule_set(r, 0, (TnDtype)p->to, x->rank, x->dims);
@@ -136,7 +136,7 @@ TnStatus tni_shape_random(ShapeRule *r) {
     TnDim dims[TN_MAX_RANK];
     TN_TRY(tni_shape_rule_type(r, 0, T_INDEX));
     TN_TRY(tni_shape_rule_rank(r, 0, 1, 1));
-    if (p->kind > TN_RANDOM_NORMAL || p->dtype > 31 || (T_FLOAT >> p->dtype & 1u) == 0)
+    if (p->kind > TN_RANDOM_NORMAL || p->dtype > TN_I2 || (T_FLOAT >> p->dtype & 1u) == 0)
         return tni_shape_rule_fail(r, TN_ERR_TYPE, "random numbers of type %s are not supported", tn_dtype_name((TnDtype)p->dtype));
     if (!tni_ir_dim_is_const(r->m, s->dims[0], &n) || n > TN_MAX_RANK)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the rank of the result must be known and at most %d", TN_MAX_RANK);

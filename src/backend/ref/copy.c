@@ -3,13 +3,17 @@
  * Moving elements of any width: single runs, fills, strided boxes. */
 #include "backend/ref/ref.h"
 
-static uint8_t nibble(const void *p, int64_t i) {
-    return (uint8_t)(((const uint8_t *)p)[i / 2] >> (i % 2 * 4) & 0xf);
+/* Element i of 2 or 4 bits. */
+static uint8_t narrow(uint32_t bits, const void *p, int64_t i) {
+    const int64_t per = 8 / bits;
+    return (uint8_t)(((const uint8_t *)p)[i / per] >> (i % per * bits) & ((1u << bits) - 1u));
 }
 
-static void set_nibble(void *p, int64_t i, uint8_t v) {
-    uint8_t *b = (uint8_t *)p + i / 2;
-    *b = (uint8_t)(i % 2 == 0 ? (*b & 0xf0) | v : (*b & 0x0f) | v << 4);
+static void set_narrow(uint32_t bits, void *p, int64_t i, uint8_t v) {
+    const int64_t per = 8 / bits;
+    const uint32_t at = (uint32_t)(i % per) * bits, mask = ((1u << bits) - 1u) << at;
+    uint8_t *b = (uint8_t *)p + i / per;
+    *b = (uint8_t)((*b & ~mask) | (uint32_t)v << at);
 }
 
 void tni_ref_copy_run(uint32_t bits, void *dst, int64_t dst_first, const void *src, int64_t src_first, int64_t n) {
@@ -21,7 +25,7 @@ void tni_ref_copy_run(uint32_t bits, void *dst, int64_t dst_first, const void *s
         return;
     }
     for (int64_t k = 0; k < n; k++)
-        set_nibble(dst, dst_first + k, nibble(src, src_first + k));
+        set_narrow(bits, dst, dst_first + k, narrow(bits, src, src_first + k));
 }
 
 void tni_ref_fill(uint32_t bits, void *dst, int64_t first, int64_t n, const void *src) {
