@@ -17,7 +17,7 @@
 #include "tenon/build.h"
 #include "tenon/runtime.h"
 
-#define CORE_DTYPES 24
+#define CORE_DTYPES 27
 
 /* What tenon/_arrays.py and tenon/errors.py hand over when the package is imported. Borrowed from nobody: references are held for ever. */
 typedef struct CoreHooks {

@@ -30,8 +30,8 @@ static TnDtype format_dtype(const char *format, Py_ssize_t size) {
 }
 
 /* NumPy has no type of its own for these; arrays of unsigned integers carry them. */
-static bool carried(TnDtype t) { return t == TN_BF16 || (t >= TN_F8E4M3FN && t <= TN_F8E5M2FNUZ); }
-static bool packed(TnDtype t) { return t == TN_U4 || t == TN_I4 || t == TN_F4E2M1; }
+static bool carried(TnDtype t) { return t == TN_BF16 || t == TN_F8E8M0 || (t >= TN_F8E4M3FN && t <= TN_F8E5M2FNUZ); }
+static bool packed(TnDtype t) { return tn_dtype_bits(t) > 0 && tn_dtype_bits(t) < 8; }
 
 /* The buffer as it lies; false (no exception) when it must be converted first. trusted: it comes from convert. */
 static bool take_buffer(PyObject *o, const TnIoInfo *want, bool trusted, CoreTensor *out) {

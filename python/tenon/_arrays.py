@@ -22,9 +22,10 @@ NAMES: "dict[int, str]" = {number: name for number, (name, _) in _core.dtypes.it
 NUMBERS: "dict[str, int]" = {name: number for number, name in NAMES.items()}
 _NUMPY = ["float32", "uint8", "int8", "uint16", "int16", "int32", "int64", "bool", "float16", "float64", "uint32", "uint64", "complex64", "complex128"]
 _ML = {"bfloat16": "bfloat16", "float8e4m3fn": "float8_e4m3fn", "float8e4m3fnuz": "float8_e4m3fnuz", "float8e5m2": "float8_e5m2",
-       "float8e5m2fnuz": "float8_e5m2fnuz", "uint4": "uint4", "int4": "int4", "float4e2m1": "float4_e2m1fn"}
+       "float8e5m2fnuz": "float8_e5m2fnuz", "uint4": "uint4", "int4": "int4", "float4e2m1": "float4_e2m1fn",
+       "float8e8m0": "float8_e8m0fnu", "uint2": "uint2", "int2": "int2"}
 _CARRIER = {name: np.dtype("uint16" if name == "bfloat16" else "uint8") for name in _ML}
-_PACKED = ("uint4", "int4", "float4e2m1")
+_PACKED = {"uint4": 4, "int4": 4, "float4e2m1": 4, "uint2": 2, "int2": 2}  # bits of an element
 
 #: number -> NumPy's type of an array of it (the real one where there is one)
 DTYPES: "dict[int, np.dtype]" = {NUMBERS[name]: np.dtype(name) for name in _NUMPY}
@@ -32,7 +33,7 @@ _REAL: "dict[int, np.dtype]" = {}
 for _name, _ml_name in _ML.items():
     if ml_dtypes is not None and hasattr(ml_dtypes, _ml_name):
         _REAL[NUMBERS[_name]] = np.dtype(getattr(ml_dtypes, _ml_name))
-    DTYPES[NUMBERS[_name]] = _REAL.get(NUMBERS[_name], np.dtype("int8") if _name == "int4" else _CARRIER[_name])
+    DTYPES[NUMBERS[_name]] = _REAL.get(NUMBERS[_name], np.dtype("int8") if _name in ("int4", "int2") else _CARRIER[_name])
 _FROM_NUMPY = {dtype: number for number, dtype in reversed(DTYPES.items())}
 
 #: ONNX Runtime's words for element types
@@ -65,19 +66,22 @@ def _expected(name: str, dtype: int) -> str:
 
 
 def _pack(a: np.ndarray, dtype: int) -> "tuple[np.ndarray, tuple[int, ...]]":
-    """4-bit elements, two a byte, the low half first."""
-    flat = np.ascontiguousarray(a).view(np.uint8).reshape(-1) & 15
-    if flat.size % 2:
-        flat = np.append(flat, np.uint8(0))
-    return np.ascontiguousarray(flat[0::2] | (flat[1::2] << 4)), a.shape
+    """Elements narrower than a byte, as many as fit a byte, the low bits first."""
+    bits = _PACKED[NAMES[dtype]]
+    per = 8 // bits
+    flat = np.ascontiguousarray(a).view(np.uint8).reshape(-1) & ((1 << bits) - 1)
+    flat = np.append(flat, np.zeros(-flat.size % per, np.uint8)).reshape(-1, per)
+    return np.bitwise_or.reduce(flat << (np.arange(per, dtype=np.uint8) * bits), axis=1).astype(np.uint8), a.shape
 
 
 def unpack(packed: np.ndarray, dtype: int, shape: "tuple[int, ...]") -> np.ndarray:
     """The inverse of what ONNX does with elements narrower than a byte."""
-    count = int(np.prod(shape, dtype=np.int64))
-    flat = np.stack([packed & 15, packed >> 4], axis=-1).reshape(-1)[:count]
-    if NAMES[dtype] == "int4":
-        flat = ((flat ^ 8).astype(np.int8) - 8).astype(np.int8)
+    count, bits = int(np.prod(shape, dtype=np.int64)), _PACKED[NAMES[dtype]]
+    flat = packed[:, None] >> (np.arange(8 // bits, dtype=np.uint8) * bits) & ((1 << bits) - 1)
+    flat = flat.astype(np.uint8).reshape(-1)[:count]
+    if NAMES[dtype] in ("int4", "int2"):
+        half = 1 << (bits - 1)
+        flat = ((flat ^ half).astype(np.int8) - half).astype(np.int8)
     real = _REAL.get(dtype)
     if real is not None:
         flat = flat.view(real) if NAMES[dtype] == "float4e2m1" else flat.astype(real)
@@ -116,7 +120,7 @@ def convert(value: Any, name: str, dtype: int) -> Any:
     if dtype and NAMES[dtype] == "string":
         raise errors.fail("unsupported", f"input '{name}' is a tensor of strings, which cannot be given from Python", field=name)
     if dtype:
-        accepted = {DTYPES[dtype]} | ({_CARRIER[NAMES[dtype]]} if NAMES[dtype] in _CARRIER else set()) | ({np.dtype("int8")} if NAMES[dtype] == "int4" else set())
+        accepted = {DTYPES[dtype]} | ({_CARRIER[NAMES[dtype]]} if NAMES[dtype] in _CARRIER else set()) | ({np.dtype("int8")} if NAMES[dtype] in ("int4", "int2") else set())
         if native not in accepted:
             raise errors.fail("type", f"input '{name}' is {a.dtype.name}, expected {NAMES[dtype]}; {_fix(name, dtype)}", field=name)
         if NAMES[dtype] in _PACKED:

@@ -16,6 +16,7 @@ from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 from . import _core, _options, errors
 from ._session import InferenceSession
+from ._values import OrtValue
 
 
 def _device(device: str) -> str:
@@ -70,7 +71,9 @@ class TenonReferenceRep(BackendRep):
         missing = [n for n in self._inputs if n not in feed]
         if missing:
             raise errors.fail("name", f"input '{missing[0]}' is missing", field=missing[0])
-        return namedtupledict("Outputs", self._outputs)(*self._reference.run([feed[n] for n in self._inputs], None))
+        # The interpreter declares no types: NumPy's arrays of bfloat16 and the like say theirs through a value.
+        values = [OrtValue.ortvalue_from_numpy(a)._value if isinstance(a, (np.ndarray, np.generic)) else a for a in (feed[n] for n in self._inputs)]
+        return namedtupledict("Outputs", self._outputs)(*self._reference.run(values, None))
 
 
 class TenonBackend(Backend):

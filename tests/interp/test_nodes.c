@@ -76,7 +76,10 @@ static bool parse_tensor(const char *text, const Record *raw, TnTensor *t) {
                  {"float8e5m2fnuz", TN_F8E5M2FNUZ},
                  {"uint4", TN_U4},
                  {"int4", TN_I4},
-                 {"float4e2m1", TN_F4E2M1}};
+                 {"float4e2m1", TN_F4E2M1},
+                 {"float8e8m0", TN_F8E8M0},
+                 {"uint2", TN_U2},
+                 {"int2", TN_I2}};
     const char *slash = strchr(text, '/');
     *t = (TnTensor){0};
     for (size_t i = 0; slash != NULL && i < TN_COUNT(names); i++)
