@@ -319,6 +319,7 @@ static TnStatus start(TnContext *ctx, TnError *err) {
     RtFrame *f = &ctx->frames[0];
     TN_TRY(tni_rt_check_set(ctx, err));
     TN_TRY(tni_rt_device_place(ctx, f, ctx->inputs, ctx->input_on_device, err));
+    tni_rt_forget_outputs(ctx, f);
     TN_TRY(tni_rt_bind(ctx, f, f->device->placed, NULL, NULL, err));
     TN_TRY(tni_rt_place_outputs(ctx, f, f->device->placed, err));
     TN_TRY(tni_rt_device_bring(ctx, f, ctx->inputs, err));

@@ -156,6 +156,21 @@ static bool direct(const TnContext *ctx, const RtFrame *f, uint32_t i) {
     return true;
 }
 
+/* Buffers of the last run may be gone, and inputs may lie where they were: until tni_rt_place_outputs has looked again, only what is still bound and apart
+ * from every input is written directly. */
+void tni_rt_forget_outputs(const TnContext *ctx, RtFrame *f) {
+    for (uint32_t i = 0; i < f->prog->g->n_outputs; i++) {
+        const RtUserOut *u = &ctx->user[i];
+        bool keep = f->user_out[i] == u->data;
+        for (uint32_t k = 0; keep && u->data && k < f->prog->g->n_inputs; k++)
+            keep = apart(u->data, u->cap, ctx->inputs[k].data, tn_tensor_bytes(&ctx->inputs[k]));
+        if (keep || !f->user_out[i])
+            continue;
+        f->user_out[i] = NULL;
+        f->arena[RT_HOST].bound = NULL; /* addresses are set again */
+    }
+}
+
 /* Addresses change when the set of directly written buffers does. */
 TnStatus tni_rt_place_outputs(TnContext *ctx, RtFrame *f, const TnTensor *inputs, TnError *err) {
     bool changed = false;
@@ -211,6 +226,7 @@ TnStatus tni_rt_run(TnContext *ctx, TnError *err) {
     for (uint32_t i = 0; i < ctx->plan->p.n_programs; i++)
         tni_rt_release(ctx, &ctx->frames[i]); /* what a failed run left behind */
     TN_TRY(tni_rt_check_set(ctx, err));
+    tni_rt_forget_outputs(ctx, f);
     TN_TRY(tni_rt_bind(ctx, f, ctx->inputs, NULL, NULL, err));
     TN_TRY(tni_rt_place_outputs(ctx, f, ctx->inputs, err));
     TN_TRY(tni_rt_run_frame(ctx, f, err));

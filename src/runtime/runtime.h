@@ -233,6 +233,8 @@ TnStatus tni_rt_run(TnContext *ctx, TnError *err);
 bool tni_rt_in_context(const TnContext *ctx, const void *p, size_t n);
 /* Every input has been set and none lies in such memory. */
 TnStatus tni_rt_check_set(const TnContext *ctx, TnError *err);
+/* Before a bind: what the last run wrote directly is written so only while it is still bound and apart from every input. */
+void tni_rt_forget_outputs(const TnContext *ctx, RtFrame *f);
 /* Decides which outputs are computed where the user wants them; binds again when that changes. inputs: as they were bound. */
 TnStatus tni_rt_place_outputs(TnContext *ctx, RtFrame *f, const TnTensor *inputs, TnError *err);
 /* Outputs in host memory to where the user wants them. */
