@@ -5,6 +5,10 @@
 
 #include "python/src/core.h"
 
+#define X(e, number, name, bits) +1
+_Static_assert(CORE_DTYPES == 0 TN_DTYPE_MAP(X), "the hooks have a place for every element type");
+#undef X
+
 PyObject *core_add_type(PyObject *module, const char *name, PyType_Spec *spec) {
     PyObject *type = PyType_FromSpec(spec);
     if (type != NULL && PyModule_AddObjectRef(module, name, type) != 0)
