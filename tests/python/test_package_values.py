@@ -132,7 +132,7 @@ def test_an_output_buffer_may_become_an_input():
     buffer = raw[-raw.ctypes.data % 64:][: 8 * 64 * 4].view(np.float32).reshape(8, 64)
     x = np.random.default_rng(0).random((8, 64), np.float32)
     for unbind in (True, False):
-        for n in (2, 8):
+        for given in (buffer, buffer[1:3], buffer[1:], buffer[:5]):
             io = session.io_binding()
             io.bind_cpu_input("x", x)
             io.bind_ortvalue_output("y", tn.OrtValue.ortvalue_from_numpy(buffer))
@@ -140,7 +140,6 @@ def test_an_output_buffer_may_become_an_input():
             np.testing.assert_array_equal(buffer, x + x)
             if unbind:
                 io.bind_output("y")
-            given = buffer[8 - n:]  # the same place, or the end of it: no kernel could write there in place
             want = given + given
             io.bind_cpu_input("x", given)
             session.run_with_iobinding(io)
