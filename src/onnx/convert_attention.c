@@ -294,3 +294,45 @@ TnStatus tni_onnx_convert_attention(OnnxCall *c) {
     r.kind = TN_RESHAPE_SHAPE;
     return tni_onnx_emit_out(c, 0, TN_OP_reshape, &r, in, 2);
 }
+
+/* ---- FlexAttention (ai.onnx.preview): the scores and the probabilities go through subgraphs of the node ---- */
+
+/* [B, kv, S, D] as [B, heads of q, S, D]: every head for a group of heads of q. */
+static IrValueId share_heads(OnnxX *x, IrValueId q, IrValueId v) {
+    IrValueId dims = tni_x_shape(x, v), heads = tni_x_dim(x, q, 1), group = tni_x_binary(x, TN_BINARY_div, heads, tni_x_dim(x, v, 1));
+    IrValueId wide[3] = {tni_x_cut(x, dims, 0, 0, 2), group, tni_x_cut(x, dims, 0, 2, 4)};
+    IrValueId flat[3] = {tni_x_cut(x, dims, 0, 0, 1), heads, wide[2]};
+    v = tni_x_expand(x, tni_x_unsqueeze(x, v, 2), tni_x_concat(x, wide, 3, 0));
+    return tni_x_reshape(x, v, tni_x_concat(x, flat, 3, 0));
+}
+
+static TnStatus modify(OnnxX *x, const char *attr, IrValueId *v) {
+    if (x->st == TN_OK && tni_onnx_has_attr(x->c, attr))
+        x->st = tni_onnx_inline_graph(x->c, attr, v, 1, v, 1);
+    return x->st;
+}
+
+TnStatus tni_onnx_convert_flex_attention(OnnxCall *c) {
+    OnnxX xs = {.c = c}, *x = &xs;
+    float scale = 0;
+    TN_TRY(tni_onnx_attr_f32(c, "scale", &scale));
+    TnDtype t = tni_x_need_dtype(x, 0);
+    uint32_t precision = t == TN_F64 ? TN_F64 : TN_F32;
+    TN_TRY(tni_onnx_attr_dtype(c, "softmax_precision", &precision));
+    const TnDtype p = (TnDtype)precision;
+    int64_t heads[2] = {0, 0};
+    IrValueId k = c->in[1], v = c->in[2];
+    if (!number(c, 0, 1, &heads[0]) || !number(c, 1, 1, &heads[1]) || heads[0] != heads[1]) {
+        k = share_heads(x, c->in[0], k);
+        v = share_heads(x, c->in[0], v);
+    }
+    IrValueId s = tni_x_matmul(x, tni_x_cast(x, c->in[0], p), tni_x_transpose(x, tni_x_cast(x, k, p), swap_last, 4));
+    if (tni_onnx_has_attr(c, "scale"))
+        s = tni_x_binary(x, TN_BINARY_mul, s, tni_x_number(x, p, (double)scale));
+    else
+        s = tni_x_binary(x, TN_BINARY_div, s, tni_x_unary(x, TN_UNARY_sqrt, tni_x_cast(x, tni_x_dim(x, c->in[0], 3), p)));
+    TN_TRY(modify(x, "score_mod", &s));
+    s = tni_x_softmax(x, s, -1, false);
+    TN_TRY(modify(x, "prob_mod", &s));
+    return tni_x_finish(x, 0, tni_x_matmul(x, tni_x_cast(x, s, t), v));
+}

@@ -2,6 +2,7 @@
  *
  * If, Loop and Scan: their bodies become IR graphs of their own. What a body reads from outside is made explicit: constants are added to the
  * body's graph (they share the data), everything else becomes an extra operand of the node and an extra input of the body. */
+#include "base/dtype.h"
 #include "onnx/express.h"
 
 static const char *text_of(const OnnxCall *c, OnnxName name) {
@@ -131,6 +132,65 @@ static TnStatus emit_control(OnnxCall *c, TnOp op, const TnControlParams *p, con
     return tni_ir_node_add(c->imp->m, c->scope->target->g, op, c->name, p, in, n, c->out_names, c->n_out, c->out, c->err);
 }
 
+TnStatus tni_onnx_inline_graph(OnnxCall *c, const char *attr, const IrValueId *in, uint32_t n_in, IrValueId *out, uint32_t n_out) {
+    const OnnxAttr *a = tni_onnx_attr(c, attr);
+    if (a == NULL || a->kind != ONNX_ATTR_GRAPH || a->g == NULL || a->g->n_inputs != n_in || a->g->n_outputs != n_out)
+        return ONNX_BAD(c, "attribute '%s' must be a graph with %u inputs and %u outputs", attr, n_in, n_out);
+    const OnnxGraph *g = a->g;
+    const OnnxScope *outer = c->scope;
+    OnnxScope *s = tni_arena_calloc(c->imp->scratch, 1, sizeof *s);
+    char *prefix = tni_arena_printf(c->imp->scratch, "%s/", c->name);
+    if (s == NULL || prefix == NULL)
+        return TN_OOM(c->err, sizeof *s);
+    *s = (OnnxScope){.imp = c->imp,
+                     .graph = g,
+                     .target = outer->target,
+                     .opsets = outer->opsets,
+                     .fn = outer->fn,
+                     .args = outer->args,
+                     .n_args = outer->n_args,
+                     .prefix = prefix,
+                     .depth = outer->depth + 1};
+    s->map.arena = c->imp->scratch;
+    for (uint32_t i = 0; i < g->n_free; i++) {
+        const OnnxBind *from = tni_onnx_scope_find(c->scope, g->free[i]);
+        if (from == NULL || from->kind == ONNX_BIND_PENDING)
+            return ONNX_BAD(c, "its subgraph reads '%.200s' before it is made", text_of(c, g->free[i]));
+        TN_TRY(tni_onnx_scope_bind(s, g->free[i], from, c->err));
+    }
+    TN_TRY(tni_onnx_scope_begin(s, c->err));
+    for (uint32_t i = 0; i < n_in; i++) {
+        OnnxBind *b = tni_onnx_scope_find(s, g->inputs[i].name);
+        b->kind = ONNX_BIND_VALUE;
+        b->value = in[i];
+    }
+    TN_TRY(tni_onnx_scope_run(s, c->err));
+    for (uint32_t i = 0; i < n_out; i++)
+        TN_TRY(tni_onnx_scope_value(s, g->outputs[i].name, c->name, &out[i], c->err));
+    return TN_OK;
+}
+
+/* The condition when it is known at import: 0 or 1; -1: it is not. */
+static int known_condition(const OnnxCall *c) {
+    TnTensor t;
+    if (tni_onnx_in_const(c, 0, &t) && tn_tensor_numel(&t) == 1)
+        return tni_load_i64(t.dtype, t.data, 0) != 0;
+    const int32_t v = tni_onnx_in_known(c, 0).value;
+    return v < 0 ? -1 : v != 0;
+}
+
+/* Only the branch that runs, in place of the node. */
+static TnStatus take_branch(OnnxCall *c, const char *attr) {
+    IrValueId *out = tni_arena_calloc(c->imp->scratch, c->n_out + 1u, sizeof *out);
+    OnnxX x = {.c = c};
+    if (out == NULL)
+        return TN_OOM(c->err, c->n_out * sizeof *out);
+    TN_TRY(tni_onnx_inline_graph(c, attr, NULL, 0, out, c->n_out));
+    for (uint32_t i = 0; i < c->n_out; i++)
+        TN_TRY(tni_x_finish(&x, i, out[i]));
+    return TN_OK;
+}
+
 TnStatus tni_onnx_convert_if(OnnxCall *c) {
     static const char *const attrs[2] = {"then_branch", "else_branch"};
     Body body[2];
@@ -138,6 +198,11 @@ TnStatus tni_onnx_convert_if(OnnxCall *c) {
     Captures captures = {.seen = {.arena = c->imp->scratch}};
     TnControlParams p;
     memset(&p, 0, sizeof p);
+    const int condition = known_condition(c);
+    if (condition >= 0) {
+        (void)tni_onnx_attr(c, attrs[condition]);
+        return take_branch(c, attrs[condition == 0 ? 1 : 0]);
+    }
     for (uint32_t i = 0; i < 2; i++) {
         TN_TRY(open_body(c, attrs[i], &graph[i], &body[i]));
         if (graph[i]->n_inputs != 0 || graph[i]->n_outputs != c->n_out)

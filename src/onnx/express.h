@@ -69,6 +69,9 @@ TnDtype tni_x_dtype(const OnnxX *x, IrValueId v);
 int32_t tni_x_need_rank(OnnxX *x, uint32_t operand);
 TnDtype tni_x_need_dtype(OnnxX *x, uint32_t operand);
 
+/* convert_control.c. The nodes of the graph in attribute `attr`, on these inputs, in the graph that is being built. */
+TnStatus tni_onnx_inline_graph(OnnxCall *c, const char *attr, const IrValueId *in, uint32_t n_in, IrValueId *out, uint32_t n_out);
+
 /* Binds output i, if somebody wants it, to v. */
 TnStatus tni_x_finish(OnnxX *x, uint32_t i, IrValueId v);
 

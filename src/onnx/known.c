@@ -52,6 +52,8 @@ static void broadcast(Facts *f, uint32_t from) {
 static void binary(Facts *f) {
     const TnBinaryParams *p = f->params;
     broadcast(f, 0);
+    if (p->fn == TN_BINARY_equal && f->in[0].value >= 0 && f->in[1].value >= 0)
+        f->out.value = f->in[0].value == f->in[1].value;
     if (p->fn >= TN_BINARY_equal && p->fn <= TN_BINARY_xor_)
         f->out.dtype = TN_BOOL;
     else if (f->out.dtype == TN_UNDEFINED && p->fn != TN_BINARY_pow)

@@ -319,6 +319,27 @@ static TnStatus parse_tensor_type(Parser *p, TnSpan s, OnnxIo *io) {
     return TN_OK;
 }
 
+/* An optional tensor is taken as one that is there; without a value the model cannot be run. */
+static TnStatus parse_optional_type(Parser *p, TnSpan s, OnnxIo *io) {
+    OnnxWire outer = tni_onnx_wire(s);
+    OnnxField f = {0}, g = {0};
+    TnStatus st = TN_OK;
+    while (next(p, &outer, &f, &st)) {
+        if (f.number != 1)
+            continue;
+        TN_TRY(message_of(p, &f, "TypeProto.Optional.elem_type"));
+        OnnxWire inner = tni_onnx_wire(f.bytes);
+        while (next(p, &inner, &g, &st)) {
+            if (g.number != 1)
+                continue;
+            TN_TRY(message_of(p, &g, "TypeProto.tensor_type"));
+            io->type = ONNX_IO_TENSOR;
+            TN_TRY(parse_tensor_type(p, g.bytes, io));
+        }
+    }
+    return st;
+}
+
 static TnStatus parse_type(Parser *p, TnSpan s, OnnxIo *io) {
     OnnxWire w = tni_onnx_wire(s);
     OnnxField f = {0};
@@ -336,6 +357,8 @@ static TnStatus parse_type(Parser *p, TnSpan s, OnnxIo *io) {
         io->type = t;
         if (t == ONNX_IO_TENSOR)
             TN_TRY(parse_tensor_type(p, f.bytes, io));
+        if (t == ONNX_IO_OPTIONAL)
+            TN_TRY(parse_optional_type(p, f.bytes, io));
     }
     TN_TRY(st);
     return TN_OK;

@@ -104,6 +104,7 @@ TnStatus tni_onnx_scope_bind(OnnxScope *s, OnnxName name, const OnnxBind *from, 
     TN_TRY(declare(s, name, from->kind, &b, err));
     b->value = from->value;
     b->tensor = from->tensor;
+    b->sequence = from->sequence;
     return TN_OK;
 }
 
