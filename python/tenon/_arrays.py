@@ -77,7 +77,7 @@ def _pack(a: np.ndarray, dtype: int) -> "tuple[np.ndarray, tuple[int, ...]]":
 def unpack(packed: np.ndarray, dtype: int, shape: "tuple[int, ...]") -> np.ndarray:
     """The inverse of what ONNX does with elements narrower than a byte."""
     count, bits = int(np.prod(shape, dtype=np.int64)), _PACKED[NAMES[dtype]]
-    flat = packed[:, None] >> (np.arange(8 // bits, dtype=np.uint8) * bits) & ((1 << bits) - 1)
+    flat: np.ndarray = packed[:, None] >> (np.arange(8 // bits, dtype=np.uint8) * bits) & ((1 << bits) - 1)
     flat = flat.astype(np.uint8).reshape(-1)[:count]
     if NAMES[dtype] in ("int4", "int2"):
         half = 1 << (bits - 1)

@@ -86,7 +86,9 @@ def read_metadata(source: Any) -> ModelMetadata:
     if hasattr(source, "SerializeToString"):
         return parse_metadata(source.SerializeToString())
     if not isinstance(source, (str, os.PathLike)):
-        return parse_metadata(memoryview(source).cast("B"))
+        with contextlib.suppress(TypeError):  # an opened plan
+            return parse_metadata(memoryview(source).cast("B"))
+        return ModelMetadata()
     if not os.path.isfile(source) or os.path.getsize(source) == 0:
         return ModelMetadata()
     with open(source, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as data:

@@ -248,6 +248,9 @@ def check_device(plan: "_core.Plan", device: "str | None") -> None:
 def open_source(source: Any, options: "Mapping[str, Any]", *, progress: "Progress | bool | None" = None, cache: "str | os.PathLike[str] | None" = None,
                 inspect: bool = False) -> "_core.Plan":
     """A plan from a plan or a model. Options of builds are refused for plans: what those do was settled when they were built."""
+    if isinstance(source, _core.Plan):
+        check_device(source, options.get("device"))
+        return source
     checked = check_source(source)
     index = device_index(options.get("device"))
     given = sorted(k for k, v in options.items() if v not in (None, False) and k not in ("device", "threads"))

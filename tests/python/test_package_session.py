@@ -80,6 +80,8 @@ def test_sources(tmp_path, double):
     data = model.SerializeToString()
     for source in (model, data, bytearray(data), memoryview(data), tmp_path / "m.onnx", str(tmp_path / "m.onnx"), plan, b"" + plan, bytearray(plan), tmp_path / "m.plan"):
         assert tn.InferenceSession(source).run(None, {"x": x})[0].tobytes() == x.tobytes()
+    shared = tn.InferenceSession(double.get_plan())
+    assert (shared.run(None, {"x": x})[0] == x + x).all() and shared.get_modelmeta().producer_name == ""
     with pytest.raises(TypeError, match="path"):
         tn.InferenceSession(3)
     with pytest.raises(FileNotFoundError) as e:
