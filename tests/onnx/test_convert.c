@@ -64,7 +64,8 @@ static void table_is_sorted(void **state) {
         if (i == 0)
             continue;
         int order = strcmp(rows[i - 1].op_type, rows[i].op_type);
-        assert_true(order < 0 || (order == 0 && rows[i - 1].max_opset < rows[i].min_opset));
+        int domain = strcmp(rows[i - 1].domain, rows[i].domain);
+        assert_true(order < 0 || (order == 0 && (domain < 0 || (domain == 0 && rows[i - 1].max_opset < rows[i].min_opset))));
     }
 }
 
