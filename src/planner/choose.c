@@ -497,6 +497,10 @@ static TnStatus decide(Pn *pn, PnCase *c, PnChoice *choice, Oracle *o, TnError *
     }
     if (!best && c->on != TN_DEVICE_CPU)
         return tni_planner_fall_short(pn, c, choice, err);
+    if (best && c->on != TN_DEVICE_CPU && pn->o->tune && c->op != TN_OP_cache_append) {
+        TN_TRY(tni_planner_final_round(pn, c, choice, &best, err));
+        last = NULL; /* the results may be another finalist's */
+    }
     if (!best) {
         fall_back(c, choice);
         return TN_OK;

@@ -142,3 +142,49 @@ TnStatus tni_planner_choose_unrun(Pn *pn, const PnGraph *pg, uint32_t k, const c
     *out = choice;
     return TN_OK;
 }
+
+/* ---- the final round ---- */
+
+#define NEAR 1.2        /* candidates within this ratio of the fastest are timed again, in turn */
+#define WORTH_NS 4000.0 /* below, the differences do not pay for it */
+
+TnStatus tni_planner_final_round(Pn *pn, PnCase *c, PnChoice *choice, PnTried **best, TnError *err) {
+    const TnKernel *k[PN_FINALISTS];
+    PnTried *t[PN_FINALISTS];
+    double ns[PN_FINALISTS];
+    uint32_t n = 0;
+    TnError why = {0};
+    const double limit = (*best)->time * NEAR;
+    bool cached = true;
+    for (double after = -1; n < PN_FINALISTS; n++) { /* in the order of their times */
+        PnTried *next = NULL;
+        for (uint32_t i = 0; i < choice->n_tried; i++) {
+            PnTried *x = &choice->tried[i];
+            if (strcmp(x->note, "ok") == 0 && x->time > after && x->time <= limit && (!next || x->time < next->time))
+                next = x;
+        }
+        if (!next)
+            break;
+        t[n] = next;
+        k[n] = next->kernel;
+        after = next->time;
+        cached = cached && next->cached;
+    }
+    if (n < 2 || cached || (*best)->time < WORTH_NS)
+        return TN_OK;
+    TnStatus st = tni_planner_device_finals(pn, c, k, n, ns, &why);
+    if (st == TN_ERR_MEMORY) /* room for one at a time only */
+        return TN_OK;
+    if (st != TN_OK) {
+        if (err)
+            *err = why;
+        return st;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        t[i]->time = ns[i];
+        TN_TRY(tni_planner_outcome_add(pn, k[i], choice->signature, ns[i], t[i]->error, true, err));
+        if (ns[i] < (*best)->time || i == 0)
+            *best = t[i];
+    }
+    return TN_OK;
+}

@@ -497,25 +497,64 @@ static int by_value(const void *pa, const void *pb) {
     return (a > b) - (a < b);
 }
 
-static TnStatus time_call(Call *x, double *ns, TnError *err) {
-    double one = 0, t[ROUNDS];
+/* Calls that make up a recorded graph of about a millisecond. */
+static TnStatus calls_of(Call *x, uint32_t *n, TnError *err) {
+    double one = 0;
     TN_TRY(elapsed(x, NULL, 1, &one, err));
     TN_TRY(elapsed(x, NULL, 2, &one, err));
-    const uint32_t n = (uint32_t)TN_MAX(3.0, TN_MIN(40.0, 1e6 / TN_MAX(one, 1.0)));
+    *n = (uint32_t)TN_MAX(3.0, TN_MIN(40.0, 1e6 / TN_MAX(one, 1.0)));
+    return TN_OK;
+}
+
+static double median(double *t) {
+    qsort(t, ROUNDS, sizeof *t, by_value);
+    return t[ROUNDS / 2];
+}
+
+static TnStatus time_call(Call *x, double *ns, TnError *err) {
+    double t[ROUNDS], warm;
+    uint32_t n;
+    TN_TRY(calls_of(x, &n, err));
     TnGraphExec *graph = record(x, n);
     TnStatus st = TN_OK;
-    double warm;
     if (graph)
         st = elapsed(x, graph, n, &warm, err);
     for (uint32_t i = 0; i < ROUNDS && st == TN_OK; i++)
         st = elapsed(x, graph, n, &t[i], err);
     if (graph)
         x->pn->o->lib->graph_destroy(&graph);
-    if (st != TN_OK)
-        return st;
-    qsort(t, ROUNDS, sizeof *t, by_value);
-    *ns = t[ROUNDS / 2];
-    return TN_OK;
+    if (st == TN_OK)
+        *ns = median(t);
+    return st;
+}
+
+TnStatus tni_planner_device_finals(Pn *pn, const PnCase *c, const TnKernel *const *k, uint32_t n, double *ns, TnError *err) {
+    Call x[PN_FINALISTS];
+    TnGraphExec *graph[PN_FINALISTS] = {NULL};
+    uint32_t calls[PN_FINALISTS], made = 0;
+    double t[PN_FINALISTS][ROUNDS], warm;
+    TnStatus st = TN_OK;
+    const uint64_t began = tni_now_ns();
+    for (; made < n && st == TN_OK; made++)
+        st = call_create(&x[made], pn, k[made], c, true, err);
+    for (uint32_t i = 0; i < n && st == TN_OK; i++) {
+        st = calls_of(&x[i], &calls[i], err);
+        if (st == TN_OK)
+            graph[i] = record(&x[i], calls[i]);
+    }
+    for (uint32_t round = 0; round < 2 * ROUNDS && st == TN_OK; round++) /* the first half warms up */
+        for (uint32_t i = 0; i < n && st == TN_OK; i++)
+            st = elapsed(&x[i], graph[i], calls[i], round < ROUNDS ? &warm : &t[i][round - ROUNDS], err);
+    for (uint32_t i = 0; i < n; i++) {
+        if (graph[i])
+            pn->o->lib->graph_destroy(&graph[i]);
+        if (st == TN_OK)
+            ns[i] = median(t[i]);
+    }
+    while (made > 0)
+        call_destroy(&x[--made]);
+    pn->ns[PN_TIMING] += tni_now_ns() - began;
+    return st;
 }
 
 TnStatus tni_planner_device_try(Pn *pn, const TnKernel *k, const PnCase *c, PnCheckFn check, void *ctx, bool *ok, double *ns, TnError *err) {

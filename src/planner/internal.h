@@ -221,6 +221,9 @@ void tni_planner_bucket_name(const Pn *pn, uint32_t b, char *text, size_t cap);
 /* ---- choose_rest.c ---- */
 /* A kernel that failed: faults of one kernel are its note, the loss of the device ends everything. */
 TnStatus tni_planner_note_failure(Pn *pn, const PnCase *c, PnTried *t, const TnError *why, TnStatus st, TnError *err);
+/* Times the device's candidates that came out close to *best again, in turn, and makes the fastest *best: measured one after the other, each at
+ * the clock that the GPU happened to have, a difference of a tenth means nothing. */
+TnStatus tni_planner_final_round(Pn *pn, PnCase *c, PnChoice *choice, PnTried **best, TnError *err);
 /* No kernel of the device is good enough. All such steps are told at the end. */
 TnStatus tni_planner_fall_short(Pn *pn, const PnCase *c, PnChoice *choice, TnError *err);
 /* What earlier builds on this device found out; *all: nothing is left to be tried. */
@@ -249,6 +252,9 @@ TnStatus tni_planner_device_call(Pn *pn, const TnKernel *k, const PnCase *c, TnT
 /* The same, then check(), and where that says ok, and ns is given, the median time of a call when calls follow each other. */
 typedef TnStatus (*PnCheckFn)(void *ctx, bool *ok, TnError *err);
 TnStatus tni_planner_device_try(Pn *pn, const TnKernel *k, const PnCase *c, PnCheckFn check, void *ctx, bool *ok, double *ns, TnError *err);
+/* Times 2..PN_FINALISTS kernels that have passed in turn, so that all meet the same clocks, temperatures and caches. */
+#define PN_FINALISTS 4
+TnStatus tni_planner_device_finals(Pn *pn, const PnCase *c, const TnKernel *const *k, uint32_t n, double *ns, TnError *err);
 /* Bytes [at, at + bytes) of device memory to the host; memory of the device set to zero; a buffer that is not needed any more. */
 TnStatus tni_planner_device_read(Pn *pn, void *to, const void *from, size_t at, size_t bytes, TnError *err);
 TnStatus tni_planner_device_zero(Pn *pn, void *p, size_t bytes, TnError *err);
