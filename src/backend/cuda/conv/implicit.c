@@ -44,9 +44,10 @@ static void arguments(const TnKernelCall *call, const TniConv *v, bool taps_firs
     a->quad = last && fours && tni_is_aligned(a->y, 16) && (!v->has_residual || tni_is_aligned(a->epi.residual, 16));
 }
 
-/* Channels last without groups: rows of a window are runs of whole pieces of n elements that never lie in the padding at the sides. */
+/* Channels last without groups: rows of a window are runs of whole pieces of n elements that never lie in the padding at the sides. (Calls
+ * are asked too: nothing here may look at operands' data, since a packed w is not there in its own form.) */
 static bool runs_of(const TniConv *v, int64_t n) {
-    return v->channels_last != 0 && v->group == 1 && v->constant_w && v->pl == 0 && v->dw == 1 && (int64_t)v->kw * v->c % n == 0 &&
+    return v->channels_last != 0 && v->group == 1 && v->pl == 0 && v->dw == 1 && (int64_t)v->kw * v->c % n == 0 &&
            (int64_t)v->kw * v->c < INT32_MAX && (int64_t)v->sw * v->c % n == 0 && (int64_t)v->w * v->c % n == 0 &&
            (int64_t)(v->ow - 1) * v->sw + v->kw <= v->w;
 }
@@ -108,7 +109,7 @@ bool tni_cuda_conv_patch_f32(const TnKernelQuery *q) { return patch(q, TN_F32); 
 /* Pieces of 16 bytes, or of 8 where elements have 2. */
 static bool strip(const TnKernelQuery *q, TnDtype type) {
     TniConv v;
-    return tni_conv_query(q, &v) && v.type == type && runs_of(&v, 4);
+    return tni_conv_query(q, &v) && v.type == type && v.constant_w && runs_of(&v, 4);
 }
 bool tni_cuda_conv_strip_f16(const TnKernelQuery *q) { return strip(q, TN_F16); }
 bool tni_cuda_conv_strip_bf16(const TnKernelQuery *q) { return strip(q, TN_BF16); }
