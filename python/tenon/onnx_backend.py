@@ -76,6 +76,65 @@ class TenonReferenceRep(BackendRep):
         return namedtupledict("Outputs", self._outputs)(*self._reference.run(values, None))
 
 
+def _is_list(info: "onnx.ValueInfoProto") -> bool:
+    """A sequence or an optional. Tensors that are optional count too: they may be absent."""
+    return info.type.WhichOneof("value") in ("sequence_type", "optional_type")
+
+
+class TenonSequenceRep(BackendRep):
+    """A model that takes sequences or optionals. Tenon knows sequences at import only, so that there is one model for each number of elements: every element
+    is an input of its own, and the sequence is made of them."""
+
+    def __init__(self, model: "onnx.ModelProto", prepare: Any) -> None:
+        self._model, self._prepare, self._ready = model, prepare, {}  # type: ignore[var-annotated]
+        self._inputs = [i.name for i in model.graph.input]
+        self._outputs = [o.name for o in model.graph.output]
+
+    def _special(self, feed: "dict[str, Any]") -> "onnx.ModelProto":
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        del model.graph.input[:]
+        made = []
+        for info in self._model.graph.input:
+            value = feed[info.name]
+            if not _is_list(info) or not (value is None or isinstance(value, (list, tuple))):
+                model.graph.input.append(info)
+            elif value is None:
+                made.append(onnx.helper.make_node("Optional", [], [info.name]))
+            else:
+                names = [f"{info.name}/{i}" for i in range(len(value))]
+                for n, a in zip(names, map(np.asarray, value)):
+                    model.graph.input.append(onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape))
+                made.append(onnx.helper.make_node("SequenceConstruct" if names else "SequenceEmpty", names, [info.name]))
+        nodes = made + list(model.graph.node)
+        del model.graph.node[:]
+        model.graph.node.extend(nodes)
+        return model
+
+    def run(self, inputs: Any, **kwargs: Any) -> Any:
+        """Outputs as a named tuple; sequences are lists."""
+        del kwargs
+        feed = _names(inputs, self._inputs)
+        flat: "dict[str, Any]" = {}
+        for name, value in feed.items():
+            if isinstance(value, (list, tuple)):
+                flat.update({f"{name}/{i}": np.asarray(a) for i, a in enumerate(value)})
+            elif value is not None:
+                flat[name] = value
+        key = tuple((n, str(a.dtype), a.shape) for n, a in flat.items())
+        if key not in self._ready:
+            self._ready[key] = self._prepare(self._special(feed))
+        rep = self._ready[key]
+        found = dict(zip(rep._outputs, rep.run(flat)))
+        values = []
+        for info in self._model.graph.output:
+            if not _is_list(info):
+                values.append(found[info.name])
+            else:
+                values.append([found[n] for n in rep._outputs if n.startswith(info.name + "/")])
+        return namedtupledict("Outputs", self._outputs)(*values)
+
+
 class TenonBackend(Backend):
     """Tenon as an ONNX backend."""
 
@@ -92,6 +151,12 @@ class TenonBackend(Backend):
     def prepare(cls, model: "onnx.ModelProto | str | bytes", device: str = "CPU", **kwargs: Any) -> BackendRep:
         """Builds the model. kwargs: reference=True for the reference interpreter; else those of InferenceSession."""
         where = _device(device)
+        if isinstance(model, onnx.ModelProto) and any(_is_list(v) for v in [*model.graph.input, *model.graph.output]):
+            return TenonSequenceRep(model, lambda special: cls._prepare_plain(special, where, dict(kwargs)))
+        return cls._prepare_plain(model, where, dict(kwargs))
+
+    @classmethod
+    def _prepare_plain(cls, model: "onnx.ModelProto | str | bytes", where: str, kwargs: "dict[str, Any]") -> BackendRep:
         data = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
         if kwargs.pop("reference", False):
             return TenonReferenceRep(data if isinstance(data, bytes) else open(data, "rb").read())

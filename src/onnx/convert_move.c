@@ -5,10 +5,6 @@
 #include "onnx/dynamic.h"
 #include "onnx/express.h"
 
-TnStatus tni_onnx_convert_identity(OnnxCall *c) {
-    return tni_onnx_emit(c, TN_OP_identity, NULL, c->in, 1);
-}
-
 /* Training: mask = uniform >= ratio, y = mask ? x / (1 - ratio) : 0, as far as training_mode is true at run time. */
 static TnStatus dropout_training(OnnxCall *c) {
     OnnxX x = {.c = c};

@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Sequences and optionals, as far as they are known at import: a sequence is a list of values, so that these operators leave no nodes behind
- * (but those that cut or join tensors). What would need sequences at run time is refused: sequences in loops and branches, as inputs or
- * outputs of the model, and positions that are computed. */
+ * (but those that cut or join tensors). A sequence that the model gives back becomes an output "NAME/i" for each element. What would need
+ * sequences at run time is refused: sequences in loops and branches, as inputs of the model, and positions that are computed. */
 #include "onnx/express.h"
 
-static TnStatus bind(OnnxCall *c, OnnxSequence *s) {
-    OnnxBind *b = c->node->out[0] == 0 ? NULL : tni_onnx_scope_find(c->scope, c->node->out[0]);
+static TnStatus bind_output(OnnxCall *c, uint32_t i, const OnnxSequence *s) {
+    OnnxBind *b = c->node->out[i] == 0 ? NULL : tni_onnx_scope_find(c->scope, c->node->out[i]);
     if (b == NULL)
         return TN_OK;
     b->kind = ONNX_BIND_SEQUENCE;
     b->sequence = s;
     return TN_OK;
+}
+
+static TnStatus bind(OnnxCall *c, const OnnxSequence *s) {
+    return bind_output(c, 0, s);
 }
 
 /* A list with room for n values. */
@@ -116,6 +120,21 @@ static TnStatus size_of(OnnxCall *c, int32_t axis, int64_t *out) {
     return TN_OK;
 }
 
+/* Sizes that are computed: as many as are known to be. */
+static TnStatus split_at_run(OnnxX *x, int32_t axis) {
+    OnnxCall *c = x->c;
+    OnnxSequence *s = NULL;
+    const int32_t n = tni_onnx_in_known(c, 1).len;
+    if (n < 1 || n > 8)
+        return ONNX_UNSUPPORTED(c, "operand 1 (split) is computed at run time; up to 8 sizes, whose number is known, are supported then");
+    TN_TRY(create(c, (uint32_t)n, &s));
+    TnAxisParams p = {.axis = axis, .n = (uint32_t)n};
+    IrValueId in[2] = {c->in[0], tni_x_cast(x, c->in[1], TN_I64)};
+    tni_x_op_n(x, TN_OP_split, &p, in, 2, s->items, (uint32_t)n);
+    s->n = (uint32_t)n;
+    return x->st != TN_OK ? x->st : bind(c, s);
+}
+
 TnStatus tni_onnx_convert_split_to_sequence(OnnxCall *c) {
     OnnxX x = {.c = c};
     OnnxSequence *s = NULL;
@@ -128,10 +147,16 @@ TnStatus tni_onnx_convert_split_to_sequence(OnnxCall *c) {
     if (axis < -rank || axis >= rank)
         return ONNX_BAD(c, "axis %d is out of range for an operand of rank %d", axis, rank);
     axis += axis < 0 ? rank : 0;
-    TN_TRY(size_of(c, axis, &size));
     const bool given = tni_onnx_has(c, 1), list = given && tni_onnx_in_known(c, 1).rank == 1;
+    TnTensor constant;
+    if (list && !tni_onnx_in_const(c, 1, &constant))
+        return split_at_run(&x, axis);
     if (given)
         TN_TRY(tni_onnx_in_ints(c, 1, "split", sizes, TN_COUNT(sizes), &n_sizes));
+    if (!list)
+        TN_TRY(size_of(c, axis, &size));
+    for (uint32_t i = 0; i < n_sizes && list; i++) /* the sizes say it all; shape inference compares them */
+        size += sizes[i];
     if (given && !list && (n_sizes != 1 || (step = sizes[0]) < 1))
         return ONNX_BAD(c, "operand 1 (split) must be at least 1");
     const int64_t parts = list ? n_sizes : (size + step - 1) / step;
@@ -170,8 +195,36 @@ TnStatus tni_onnx_convert_concat_from_sequence(OnnxCall *c) {
     return tni_x_finish(&x, 0, tni_x_concat(&x, items, s->n, axis));
 }
 
+/* The body once for each element; operands that are tensors are the same for all. */
+TnStatus tni_onnx_convert_sequence_map(OnnxCall *c) {
+    const OnnxSequence *first = NULL;
+    OnnxSequence **made = tni_arena_calloc(c->imp->scratch, c->n_out, sizeof *made);
+    IrValueId *in = tni_arena_calloc(c->imp->scratch, c->n_in, sizeof *in), *out = tni_arena_calloc(c->imp->scratch, c->n_out, sizeof *out);
+    if (made == NULL || in == NULL || out == NULL)
+        return TN_OOM(c->err, (c->n_in + c->n_out) * sizeof *in);
+    TN_TRY(operand(c, 0, &first));
+    for (uint32_t k = 0; k < c->n_out; k++)
+        TN_TRY(create(c, first->n, &made[k]));
+    for (uint32_t e = 0; e < first->n; e++) {
+        for (uint32_t i = 0; i < c->n_in; i++) {
+            const OnnxSequence *s = tni_onnx_in_sequence(c, i);
+            if (s != NULL && e >= s->n)
+                return ONNX_BAD(c, "operand %u has %u elements, operand 0 %u", i, s->n, first->n);
+            in[i] = s != NULL ? s->items[e] : c->in[i];
+        }
+        TN_TRY(tni_onnx_inline_graph(c, "body", in, c->n_in, out, c->n_out));
+        for (uint32_t k = 0; k < c->n_out; k++)
+            made[k]->items[made[k]->n++] = out[k];
+    }
+    (void)tni_onnx_attr(c, "body");
+    for (uint32_t k = 0; k < c->n_out; k++)
+        TN_TRY(bind_output(c, k, made[k]));
+    return TN_OK;
+}
+
 /* ---- optionals: what they hold, or nothing ---- */
 
+/* Identity too. */
 static TnStatus same(OnnxCall *c) {
     const OnnxSequence *s = tni_onnx_in_sequence(c, 0);
     if (s == NULL)
@@ -203,5 +256,9 @@ TnStatus tni_onnx_convert_optional_get(OnnxCall *c) {
     const OnnxSequence *s = tni_onnx_in_sequence(c, 0);
     if (s != NULL ? s->none : !tni_onnx_has(c, 0))
         return ONNX_BAD(c, "the optional is empty");
+    return same(c);
+}
+
+TnStatus tni_onnx_convert_identity(OnnxCall *c) {
     return same(c);
 }

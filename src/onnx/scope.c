@@ -313,7 +313,7 @@ const OnnxSequence *tni_onnx_in_sequence(const OnnxCall *c, uint32_t i) {
 }
 
 static bool takes_sequences(const char *op) {
-    return strncmp(op, "Sequence", 8) == 0 || strncmp(op, "Optional", 8) == 0 || strcmp(op, "ConcatFromSequence") == 0;
+    return strncmp(op, "Sequence", 8) == 0 || strncmp(op, "Optional", 8) == 0 || strcmp(op, "ConcatFromSequence") == 0 || strcmp(op, "Identity") == 0;
 }
 
 static TnStatus open_call(OnnxScope *s, uint32_t index, OnnxCall *c, TnError *err) {
@@ -414,6 +414,22 @@ TnStatus tni_onnx_scope_run(OnnxScope *s, TnError *err) {
 
 /* ---- outputs ---- */
 
+/* A sequence that the model gives back: an output "NAME/0", "NAME/1", ... for each element. */
+static TnStatus sequence_output(OnnxScope *s, const OnnxBind *b, const char *text, TnError *err) {
+    OnnxTarget *t = s->target;
+    for (uint32_t i = 0; i < b->sequence->n; i++) {
+        const char *name = NULL;
+        char *base = tni_arena_printf(s->imp->scratch, "%s/%u", text, i);
+        IrValueId copy = TN_NO_VALUE;
+        if (base == NULL)
+            return TN_OOM(err, strlen(text) + 12);
+        TN_TRY(tni_onnx_unique(s->imp, t, base, &name, err));
+        TN_TRY(tni_ir_node_add(s->imp->m, t->g, TN_OP_identity, name, NULL, &b->sequence->items[i], 1, &name, 1, &copy, err));
+        TN_TRY(tni_ir_output_add(s->imp->m, t->g, copy, err));
+    }
+    return TN_OK;
+}
+
 TnStatus tni_onnx_scope_outputs(OnnxScope *s, TnError *err) {
     OnnxImport *imp = s->imp;
     OnnxTarget *t = s->target;
@@ -423,6 +439,11 @@ TnStatus tni_onnx_scope_outputs(OnnxScope *s, TnError *err) {
         const char *text = text_of(s, name);
         IrValueId v = TN_NO_VALUE;
         uint32_t before = 0;
+        const OnnxBind *list = tni_onnx_scope_find(s, name);
+        if (s->depth == 0 && list != NULL && list->kind == ONNX_BIND_SEQUENCE && !list->sequence->none) {
+            TN_TRY(sequence_output(s, list, text, err));
+            continue;
+        }
         TN_TRY(tni_onnx_scope_value(s, name, text, &v, err));
         if (v == TN_NO_VALUE)
             return TN_RAISE(err, TN_ERR_GRAPH, "output '%.200s' of graph '%.200s' has no value", text, text_of(s, s->graph->name));

@@ -221,6 +221,7 @@ static const struct Case {
     {"SequenceErase", 11, "@", ""},
     {"SequenceInsert", 11, "@", ""},
     {"SequenceLength", 11, "@", ""},
+    {"SequenceMap", 17, "@", ""},
     {"Shape", 1, "x", ""},
     {"Shrink", 9, "x", ""},
     {"Sigmoid", 6, "x", ""},
