@@ -8,7 +8,8 @@
  * and writes 16 bytes (f32: 32) a head. (One element a load, the way of tables [H, R], would be four times the loads.) A row of zeros behind
  * the tables is what keys beyond Sk find.
  * Blocks stay and stride over the work, so that tables are copied once a block, before the kernel in front has ended.
- * Where tables are not packed or too large, or the result is not aligned, a thread has one key and reads tables as they are. */
+ * Where a table is not packed, tables are too large or the result is not aligned, a thread has one key and reads tables where they are. Of a
+ * packed table there is no other form (the operand has no data): its rows are longer. */
 #include "backend/cuda/gather/gather.h"
 
 namespace {
@@ -16,8 +17,9 @@ constexpr int BLOCK = 256, KEYS = TN_BIAS_PAD, UNIT = 4;
 constexpr int64_t SMALL = INT64_C(1) << 30; /* differences of smaller positions are exact in int32 */
 
 struct Term {
-    const void *pq, *pk, *table; /* table: packed for the fast kernel */
+    const void *pq, *pk, *table; /* table: packed where it is, for the fast kernel always */
     int64_t pq_batch, pk_batch;  /* elements from a sample to the next: 0 where all share */
+    int64_t step;                /* elements from a row of the table to the next */
     int32_t lo, hi;
     uint32_t unit, bytes16; /* where the table begins in shared memory, in units; its size in 16 bytes */
 };
@@ -204,7 +206,7 @@ template <typename T> __global__ void __launch_bounds__(BLOCK) relative_plain_ke
             if (t < (int)p.terms && j < p.keys) {
                 const Term &m = p.term[t];
                 const int64_t q = position(p, m.pq, b * m.pq_batch + i), k = position(p, m.pk, b * m.pk_batch + j);
-                row[t] = (const T *)m.table + (int64_t)distance(p, m, q, k) * p.heads;
+                row[t] = (const T *)m.table + distance(p, m, q, k) * m.step;
             }
         T *y = (T *)p.y + (b * p.heads * p.queries + i) * p.row + j;
         for (int h = 0; h < p.heads; h++) {
@@ -249,9 +251,8 @@ bool plan_fast(const TnKernelCall *call, Relative *p, size_t size, size_t *bytes
     p->units = (int32_t)tni_relative_units(p->heads);
     for (uint32_t t = 0; t < p->terms; t++) {
         const int64_t packed = (int64_t)tni_relative_bytes(&call->in[3 * t + 2]);
-        if (call->packed[3 * t + 2] == NULL || !tni_is_aligned(call->packed[3 * t + 2], 16))
+        if (call->packed[3 * t + 2] == NULL || !tni_is_aligned(p->term[t].table, 16))
             return false;
-        p->term[t].table = call->packed[3 * t + 2];
         p->term[t].unit = (uint32_t)(at / unit_bytes);
         p->term[t].bytes16 = (uint32_t)(packed / 16);
         at += packed;
@@ -316,8 +317,9 @@ TnStatus tni_cuda_relative_bias(TnKernelCall *call) {
         if (pq->rank != 2 || pk->rank != 2 || table->rank != 2 || pq->dims[1] != p.queries || pk->dims[1] != p.keys ||
             (pq->dtype == TN_I64) != (p.wide != 0) || pk->dtype != pq->dtype)
             return TN_RAISE(call->err, TN_ERR_INTERNAL, "relative_bias: positions or tables of other sizes than the output");
-        p.term[t] = {pq->data, pk->data, table->data, pq->dims[0] == 1 ? 0 : pq->dims[1], pk->dims[0] == 1 ? 0 : pk->dims[1],
-                     q->lo[t], q->hi[t], 0, 0};
+        const void *packed = call->packed != NULL ? call->packed[3 * t + 2] : NULL;
+        p.term[t] = {pq->data, pk->data, packed != NULL ? packed : table->data, pq->dims[0] == 1 ? 0 : pq->dims[1],
+                     pk->dims[0] == 1 ? 0 : pk->dims[1], packed != NULL ? tni_relative_units(p.heads) * UNIT : p.heads, q->lo[t], q->hi[t], 0, 0};
     }
     TnStatus st = TN_OK;
     TNI_FLOAT_SWITCH(y->dtype, T, st = run<T>(call, p));
