@@ -86,8 +86,9 @@ static bool model_conv(Case *c, TnConvParams *p) {
     const int64_t ch = form == PATCH ? CK_PICK(c, 1, 3, 8, 64) : 8 * ck_range(c, 1, form == DENSE ? 12 : 40),
                   m = form == DEPTHWISE ? ch : 8 * ck_range(c, 1, 20);
     const int64_t most = form == DEPTHWISE && c->k % 16 == 7 ? 90 : 30; /* enough for kernels that want many outputs */
-    const int64_t h = form == PATCH ? k * ck_range(c, 1, 6) : ck_range(c, most == 90 ? 60 : 1, most),
-                  w = form == PATCH ? k * ck_range(c, 1, 6) : ck_range(c, most == 90 ? 60 : 1, most);
+    const int64_t over = form == PATCH && c->k % 3 == 0 ? ck_range(c, 0, k - 1) : 0; /* what no window covers */
+    const int64_t h = form == PATCH ? k * ck_range(c, 1, 6) + over : ck_range(c, most == 90 ? 60 : 1, most),
+                  w = form == PATCH ? k * ck_range(c, 1, 6) + over / 8 * 8 : ck_range(c, most == 90 ? 60 : 1, most);
     const int64_t oh = window_out(h, k, stride, 1, pad, pad, false), ow = window_out(w, k, stride, 1, pad, pad, false);
     int64_t dims[4];
     c->place = c->k % 16 == 0 ? PLACE_SHIFTED : PLACE_ALIGNED;

@@ -52,6 +52,33 @@ double tni_cuda_conv_tc_cost_tf32(const TnKernelQuery *q);
 double tni_cuda_conv_any_cost(const TnKernelQuery *q);
 double tni_cuda_conv_any_cost_tf32(const TnKernelQuery *q);
 
+/* ---- windows that do not overlap, channels last (patches.c): rows: copied into rows, then a kernel of gemm, by its name; short: few
+ * terms ---- */
+#define TNI_CONV_ROWS_STREAMS(X) X(c128x256) X(c128x192) X(c128x128) X(p128x192) X(p128x128) X(p64x192) X(p64x128)
+#define TNI_CONV_ROWS_SPLITS(X) X(s128x128) X(s64x128_k2) X(s64x64) X(s64x64_k2) X(s64x64_k4) X(s64x32) X(s64x32_k2) X(s64x32_k4)
+#define TNI_CONV_ROWS_LTS(X) X(lt0) X(lt0_tf32) X(lt1) X(lt1_tf32)
+#define TNI_CONV_ROWS_DECLARE(name)                              \
+    TnStatus tni_cuda_conv_rows_run_##name(TnKernelCall *call);  \
+    double tni_cuda_conv_rows_cost_##name(const TnKernelQuery *q);
+TNI_CONV_ROWS_STREAMS(TNI_CONV_ROWS_DECLARE)
+TNI_CONV_ROWS_SPLITS(TNI_CONV_ROWS_DECLARE)
+TNI_CONV_ROWS_LTS(TNI_CONV_ROWS_DECLARE)
+bool tni_cuda_conv_rows_wg_f16(const TnKernelQuery *q); /* streamed */
+bool tni_cuda_conv_rows_wg_bf16(const TnKernelQuery *q);
+bool tni_cuda_conv_rows_wg_tf32(const TnKernelQuery *q);
+bool tni_cuda_conv_rows_wgs_f16(const TnKernelQuery *q); /* split */
+bool tni_cuda_conv_rows_wgs_bf16(const TnKernelQuery *q);
+bool tni_cuda_conv_rows_wgs_tf32(const TnKernelQuery *q);
+bool tni_cuda_conv_rows_lt_f16(const TnKernelQuery *q); /* cuBLASLt */
+bool tni_cuda_conv_rows_lt_bf16(const TnKernelQuery *q);
+bool tni_cuda_conv_rows_lt_f32(const TnKernelQuery *q);
+size_t tni_cuda_conv_rows_scratch(const TnKernelQuery *q);
+size_t tni_cuda_conv_rows_lt_scratch(const TnKernelQuery *q);
+TnStatus tni_cuda_conv_short_run(TnKernelCall *call);
+bool tni_cuda_conv_short_f16(const TnKernelQuery *q);
+bool tni_cuda_conv_short_bf16(const TnKernelQuery *q);
+double tni_cuda_conv_short_cost(const TnKernelQuery *q);
+
 /* ---- one thread an output: conv and conv_transpose of 1 to 3 spatial dims (plain.cu) ---- */
 TnStatus tni_cuda_conv_plain_run(TnKernelCall *call);
 TnStatus tni_cuda_conv_transpose_run(TnKernelCall *call);

@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
-tn_cuda_family(conv conv/shape.c conv/implicit.c conv/dw.cu conv/plain.cu conv/implicit_f16.cu conv/implicit_bf16.cu conv/implicit_tf32.cu
-    conv/implicit_f32.cu)
+tn_cuda_family(conv conv/shape.c conv/implicit.c conv/patches.c conv/patches.cu conv/dw.cu conv/plain.cu conv/implicit_f16.cu
+    conv/implicit_bf16.cu conv/implicit_tf32.cu conv/implicit_f32.cu)
