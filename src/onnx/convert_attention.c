@@ -222,7 +222,8 @@ static bool number(const OnnxCall *c, uint32_t i, int32_t axis, int64_t *out) {
 static TnStatus lengthen_mask(OnnxCall *c, TnDtype t, IrValueId *m) {
     int64_t have = 0, keys = 0, past = 0;
     const int32_t axis = tni_onnx_in_known(c, 1).rank == 3 ? 1 : 2, rank = tni_onnx_in_known(c, 3).rank;
-    if (!number(c, 3, -1, &have) || !number(c, 1, axis, &keys) || (tni_onnx_has(c, 4) && !number(c, 4, 2, &past)) || have >= keys + past || have == 1)
+    if (!number(c, 3, -1, &have) || !number(c, 1, axis, &keys) || (tni_onnx_has(c, 4) && !number(c, 4, 2, &past)) || have >= keys + past ||
+        have == 1)
         return TN_OK;
     OnnxX x = {.c = c};
     int64_t pads[2 * TN_MAX_RANK] = {0};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * If, Loop and Scan: their bodies become IR graphs of their own. What a body reads from outside is made explicit: constants are added to the
- * body's graph (they share the data), everything else becomes an extra operand of the node and an extra input of the body. */
+ * If, Loop and Scan: their bodies become IR graphs of their own. What a body reads from outside is made explicit: constants are added to
+ * the body's graph (they share the data), everything else becomes an extra operand of the node and an extra input of the body. */
 #include "base/dtype.h"
 #include "onnx/express.h"
 
@@ -222,7 +222,8 @@ TnStatus tni_onnx_convert_if(OnnxCall *c) {
     for (uint32_t i = 0; i < c->n_out; i++) {
         const OnnxTarget *a = body[0].scope.target, *b = body[1].scope.target;
         OnnxKnown k = tni_onnx_known(a, a->g->outputs[i]), other = tni_onnx_known(b, b->g->outputs[i]);
-        k = (OnnxKnown){k.dtype == other.dtype ? k.dtype : TN_UNDEFINED, k.rank == other.rank ? k.rank : -1, k.len == other.len ? k.len : -1, -1};
+        k = (OnnxKnown){k.dtype == other.dtype ? k.dtype : TN_UNDEFINED, k.rank == other.rank ? k.rank : -1,
+                        k.len == other.len ? k.len : -1, -1};
         TN_TRY(tni_onnx_known_set(c->imp, c->scope->target, c->out[i], k, c->err));
     }
     return TN_OK;
@@ -317,7 +318,8 @@ static TnStatus scan_attributes(Scan *s, const OnnxGraph *g) {
     OnnxCall *c = s->c;
     int32_t n_scan = 0;
     TN_TRY(tni_onnx_attr_i32(c, "num_scan_inputs", 1, INT32_MAX, &n_scan));
-    if (n_scan == 0 || (uint32_t)n_scan > c->n_in || g->n_inputs != c->n_in || g->n_outputs != c->n_out || g->n_outputs < c->n_in - (uint32_t)n_scan)
+    if (n_scan == 0 || (uint32_t)n_scan > c->n_in || g->n_inputs != c->n_in || g->n_outputs != c->n_out ||
+        g->n_outputs < c->n_in - (uint32_t)n_scan)
         return ONNX_BAD(c, "the body has %u inputs and %u outputs, the node %u operands, %d of them scanned, and %u outputs", g->n_inputs,
                         g->n_outputs, c->n_in, n_scan, c->n_out);
     s->n_scan = (uint32_t)n_scan;
@@ -400,7 +402,9 @@ static TnStatus scan_emit(const Scan *s, const Body *body, const Captures *captu
     in[1] = TN_NO_VALUE;
     TN_TRY(x.st);
     for (uint32_t i = 2; i < n; i++)
-        in[i] = i < n_own ? c->in[i - 2] : i < n_own + captures->n ? captures->values[i - n_own] : c->in[s->n_states + i - n_own - captures->n];
+        in[i] = i < n_own                 ? c->in[i - 2]
+                : i < n_own + captures->n ? captures->values[i - n_own]
+                                          : c->in[s->n_states + i - n_own - captures->n];
     const TnOpInfo *info = tni_op_info(TN_OP_loop);
     if (n > info->max_in || c->n_out > info->max_out)
         return tni_onnx_fail(c, TN_ERR_LIMIT, "has %u operands with what its body reads; the most is %u", n, info->max_in);
@@ -432,7 +436,8 @@ TnStatus tni_onnx_convert_scan(OnnxCall *c) {
     for (uint32_t i = 0; i < c->n_in; i++)
         if (c->in[i] == TN_NO_VALUE)
             return ONNX_BAD(c, "operand %u is missing", i);
-    IrValueId *head = tni_arena_calloc(c->imp->scratch, 2 + c->n_in, sizeof *head), *whole = tni_arena_calloc(c->imp->scratch, s.n_scan, sizeof *whole);
+    IrValueId *head = tni_arena_calloc(c->imp->scratch, 2 + c->n_in, sizeof *head),
+              *whole = tni_arena_calloc(c->imp->scratch, s.n_scan, sizeof *whole);
     if (head == NULL || whole == NULL)
         return TN_OOM(c->err, (2 + c->n_in) * sizeof *head);
     TN_TRY(collect(c, g, &captures));

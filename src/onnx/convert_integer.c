@@ -97,7 +97,8 @@ TnStatus tni_onnx_convert_dynamic_quantize(OnnxCall *c) {
     IrValueId lo = tni_x_binary(&x, TN_BINARY_min, tni_x_reduce(&x, TN_REDUCE_min, c->in[0], axes, (uint32_t)rank, false), zero);
     IrValueId span = tni_x_where(&x, tni_x_binary(&x, TN_BINARY_equal, hi, lo), one, tni_x_binary(&x, TN_BINARY_sub, hi, lo));
     IrValueId scale = tni_x_binary(&x, TN_BINARY_div, span, tni_x_number(&x, TN_F32, 255));
-    IrValueId z[3] = {tni_x_binary(&x, TN_BINARY_sub, zero, tni_x_binary(&x, TN_BINARY_div, lo, scale)), zero, tni_x_number(&x, TN_F32, 255)};
+    IrValueId z[3] = {tni_x_binary(&x, TN_BINARY_sub, zero, tni_x_binary(&x, TN_BINARY_div, lo, scale)), zero,
+                      tni_x_number(&x, TN_F32, 255)};
     IrValueId point = tni_x_cast(&x, tni_x_unary(&x, TN_UNARY_round, tni_x_op(&x, TN_OP_clip, NULL, z, 3)), TN_U8);
     TnQuantizeParams p = {.axis = 1, .block_size = 0, .saturate = 1, .output_dtype = TN_UNDEFINED};
     IrValueId in[3] = {c->in[0], scale, point};

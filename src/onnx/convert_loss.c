@@ -49,7 +49,8 @@ static TnStatus loss(OnnxX *x, IrValueId scores) {
     else if (reduction == REDUCE_MEAN && w == TN_NO_VALUE)
         y = tni_x_reduce(x, TN_REDUCE_mean, y, axes, n, false);
     else if (reduction == REDUCE_MEAN)
-        y = tni_x_binary(x, TN_BINARY_div, tni_x_reduce(x, TN_REDUCE_sum, y, axes, n, false), tni_x_reduce(x, TN_REDUCE_sum, w, axes, n, false));
+        y = tni_x_binary(x, TN_BINARY_div, tni_x_reduce(x, TN_REDUCE_sum, y, axes, n, false),
+                         tni_x_reduce(x, TN_REDUCE_sum, w, axes, n, false));
     return tni_x_finish(x, 0, y);
 }
 

@@ -23,7 +23,8 @@ TnStatus tni_onnx_convert_ms_gelu(OnnxCall *c) {
 /* The function that a fused product ends with, by its ONNX name. */
 static IrValueId activation(OnnxX *x, IrValueId v) {
     static const char *const names[] = {"", "Relu", "Tanh", "Sigmoid", "LeakyRelu", "HardSigmoid", "Clip", "HardSwish"};
-    static const TnUnaryFn fns[] = {TN_UNARY_relu, TN_UNARY_relu, TN_UNARY_tanh, TN_UNARY_sigmoid, TN_UNARY_leaky_relu, TN_UNARY_hard_sigmoid};
+    static const TnUnaryFn fns[] = {TN_UNARY_relu,    TN_UNARY_relu,       TN_UNARY_tanh,
+                                    TN_UNARY_sigmoid, TN_UNARY_leaky_relu, TN_UNARY_hard_sigmoid};
     OnnxCall *c = x->c;
     uint32_t which = 0, n = 0;
     const float *p = NULL;
@@ -108,8 +109,8 @@ static IrValueId normalise(OnnxX *x, TnOp op, IrValueId v, uint32_t scale, uint3
     return tni_x_op(x, op, &p, in, op == TN_OP_rms_norm ? 2 : 3);
 }
 
-/* in: input, skip, gamma, beta (layer_norm only, optional), bias (optional); output 3: the sum that is normalised. c->arg: TN_OP_layer_norm or
- * TN_OP_rms_norm. */
+/* in: input, skip, gamma, beta (layer_norm only, optional), bias (optional); output 3: the sum that is normalised. c->arg: TN_OP_layer_norm
+ * or TN_OP_rms_norm. */
 TnStatus tni_onnx_convert_ms_skip_norm(OnnxCall *c) {
     OnnxX x = {.c = c};
     const bool rms = c->arg == TN_OP_rms_norm;
@@ -326,8 +327,8 @@ TnStatus tni_onnx_convert_ms_attention(OnnxCall *c) {
     return tni_x_finish(x, 0, attend(x, &h, qkv, mask_of(x, &h, 3, qkv[1], t), 5, t));
 }
 
-/* in: query, key, value [B, S, D] (key and value may be [B, heads, T, D / heads]), bias [3 * D], key padding mask, attention_bias, past_key,
- * past_value; outputs 1, 2: the keys and values with the past. */
+/* in: query, key, value [B, S, D] (key and value may be [B, heads, T, D / heads]), bias [3 * D], key padding mask, attention_bias,
+ * past_key, past_value; outputs 1, 2: the keys and values with the past. */
 TnStatus tni_onnx_convert_ms_multi_head(OnnxCall *c) {
     Heads h;
     OnnxX s = {.c = c}, *x = &s;

@@ -83,7 +83,10 @@ TnStatus tni_onnx_convert_batch_norm(OnnxCall *c) {
     TN_TRY(tni_onnx_attr_bool(c, "training_mode", &training));
     TN_TRY(tni_onnx_attr_bool(c, "spatial", &spatial));
     if (!spatial || (training && c->opset < 14))
-        return ONNX_UNSUPPORTED(c, "%s is not supported; export the model for inference", !training ? "spatial = 0" : c->opset < 7 ? "is_test = 0" : "training_mode = 1 before opset 14");
+        return ONNX_UNSUPPORTED(c, "%s is not supported; export the model for inference",
+                                !training      ? "spatial = 0"
+                                : c->opset < 7 ? "is_test = 0"
+                                               : "training_mode = 1 before opset 14");
     p.axis = 1;
     if (training)
         return batch_norm_training(c, &p);

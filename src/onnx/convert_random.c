@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Random numbers. The same model gives the same numbers in every run: with the attribute `seed` by its bits, without one by the node's name,
- * so that two nodes differ. (ONNX leaves the generator open; the numbers of other runtimes are others.)
+ * Random numbers. The same model gives the same numbers in every run: with the attribute `seed` by its bits, without one by the node's
+ * name, so that two nodes differ. (ONNX leaves the generator open; the numbers of other runtimes are others.)
  *
  *     Bernoulli   = cast(uniform < p)
  *     Multinomial = number of c with sum(softmax(x)[0..c]) <= uniform, for every sample */

@@ -8,8 +8,9 @@ static const struct {
     const char *name;
     float alpha, beta;
 } acts[TN_CELL_ACT_COUNT] = {
-    {"tanh", 0, 0},        {"sigmoid", 0, 0},        {"relu", 0, 0}, {"affine", 1, 0},   {"leakyrelu", 0.01f, 0}, {"thresholdedrelu", 1, 0},
-    {"scaledtanh", 1, 1}, {"hardsigmoid", 0.2f, 0.5f}, {"elu", 1, 0},  {"softsign", 0, 0}, {"softplus", 0, 0},
+    {"tanh", 0, 0},          {"sigmoid", 0, 0},         {"relu", 0, 0},       {"affine", 1, 0},
+    {"leakyrelu", 0.01f, 0}, {"thresholdedrelu", 1, 0}, {"scaledtanh", 1, 1}, {"hardsigmoid", 0.2f, 0.5f},
+    {"elu", 1, 0},           {"softsign", 0, 0},        {"softplus", 0, 0},
 };
 
 static bool same_name(TnSpan s, const char *name) {

@@ -148,8 +148,9 @@ static IrValueId rotate(OnnxX *x, const Rotary *r, IrValueId v) {
         TnAxisParams halves = {.axis = 3, .n = 2};
         tni_x_op_n(x, TN_OP_split, &halves, &v, 1, part, 2);
     }
-    IrValueId y[2] = {tni_x_binary(x, TN_BINARY_sub, tni_x_binary(x, TN_BINARY_mul, cos, part[0]), tni_x_binary(x, TN_BINARY_mul, sin, part[1])),
-                      tni_x_binary(x, TN_BINARY_add, tni_x_binary(x, TN_BINARY_mul, sin, part[0]), tni_x_binary(x, TN_BINARY_mul, cos, part[1]))};
+    IrValueId y[2] = {
+        tni_x_binary(x, TN_BINARY_sub, tni_x_binary(x, TN_BINARY_mul, cos, part[0]), tni_x_binary(x, TN_BINARY_mul, sin, part[1])),
+        tni_x_binary(x, TN_BINARY_add, tni_x_binary(x, TN_BINARY_mul, sin, part[0]), tni_x_binary(x, TN_BINARY_mul, cos, part[1]))};
     if (!r->interleaved)
         return tni_x_concat(x, y, 2, 3);
     for (int i = 0; i < 2; i++)
@@ -191,8 +192,8 @@ TnStatus tni_onnx_convert_causal_conv(OnnxCall *c) {
     OnnxX x = {.c = c};
     TnDtype t = tni_x_need_dtype(&x, 0);
     TN_TRY(x.st);
-    if (!tni_ir_static_dims(c->imp->m, c->scope->target->g, c->in[1], dims) || tni_onnx_in_known(c, 1).rank != 3 || dims[0] < 1 || dims[2] < 1 ||
-        dims[0] > INT32_MAX || dims[2] > INT32_MAX)
+    if (!tni_ir_static_dims(c->imp->m, c->scope->target->g, c->in[1], dims) || tni_onnx_in_known(c, 1).rank != 3 || dims[0] < 1 ||
+        dims[2] < 1 || dims[0] > INT32_MAX || dims[2] > INT32_MAX)
         return ONNX_UNSUPPORTED(c, "operand 1 (weight) must be [channels, 1, k] of known size");
     int64_t tail = dims[2] - 1;
     IrValueId past = tni_onnx_in(c, 3), both[2];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sequences and optionals, as far as they are known at import: a sequence is a list of values, so that these operators leave no nodes behind
- * (but those that cut or join tensors). A sequence that the model gives back becomes an output "NAME/i" for each element. What would need
- * sequences at run time is refused: sequences in loops and branches, as inputs of the model, and positions that are computed. */
+ * Sequences and optionals, as far as they are known at import: a sequence is a list of values, so that these operators leave no nodes
+ * behind (but those that cut or join tensors). A sequence that the model gives back becomes an output "NAME/i" for each element. What would
+ * need sequences at run time is refused: sequences in loops and branches, as inputs of the model, and positions that are computed. */
 #include "onnx/express.h"
 
 static TnStatus bind_output(OnnxCall *c, uint32_t i, const OnnxSequence *s) {
@@ -172,7 +172,8 @@ TnStatus tni_onnx_convert_split_to_sequence(OnnxCall *c) {
         from += n;
     }
     TN_TRY(x.st);
-    return from == size ? bind(c, s) : ONNX_BAD(c, "the parts of operand 1 (split) make %lld of %lld elements", (long long)from, (long long)size);
+    return from == size ? bind(c, s)
+                        : ONNX_BAD(c, "the parts of operand 1 (split) make %lld of %lld elements", (long long)from, (long long)size);
 }
 
 TnStatus tni_onnx_convert_concat_from_sequence(OnnxCall *c) {

@@ -99,7 +99,8 @@ TnStatus tni_onnx_convert_mel_weights(OnnxCall *c) {
     IrValueId step = tni_x_binary(x, TN_BINARY_div, tni_x_binary(x, TN_BINARY_sub, high, low), tni_x_cast(x, points, TN_F64));
     IrValueId mel = tni_x_binary(x, TN_BINARY_mul, tni_x_cast(x, tni_x_count(x, points), TN_F64), step);
     mel = tni_x_binary(x, TN_BINARY_add, mel, low);
-    IrValueId power = tni_x_unary(x, TN_UNARY_exp, tni_x_binary(x, TN_BINARY_mul, mel, tni_x_number(x, TN_F64, 2.302585092994045684 / 2595)));
+    IrValueId power =
+        tni_x_unary(x, TN_UNARY_exp, tni_x_binary(x, TN_BINARY_mul, mel, tni_x_number(x, TN_F64, 2.302585092994045684 / 2595)));
     IrValueId hertz = tni_x_binary(x, TN_BINARY_mul, tni_x_binary(x, TN_BINARY_sub, power, one_f), tni_x_number(x, TN_F64, 700));
     IrValueId scaled = tni_x_binary(x, TN_BINARY_mul, hertz, tni_x_cast(x, tni_x_binary(x, TN_BINARY_add, length, one), TN_F64));
     IrValueId at = tni_x_unary(x, TN_UNARY_floor, tni_x_binary(x, TN_BINARY_div, scaled, rate));
@@ -113,8 +114,8 @@ TnStatus tni_onnx_convert_mel_weights(OnnxCall *c) {
     IrValueId in_rise = tni_x_binary(x, TN_BINARY_and_, tni_x_binary(x, TN_BINARY_greater_equal, j, left),
                                      tni_x_binary(x, TN_BINARY_less_equal, j, centre));
     IrValueId falling = tni_x_binary(x, TN_BINARY_div, tni_x_binary(x, TN_BINARY_sub, right, j), tni_x_where(x, sharp, one_f, down));
-    IrValueId in_fall = tni_x_binary(x, TN_BINARY_and_, tni_x_binary(x, TN_BINARY_greater_equal, j, centre),
-                                     tni_x_binary(x, TN_BINARY_less, j, right));
+    IrValueId in_fall =
+        tni_x_binary(x, TN_BINARY_and_, tni_x_binary(x, TN_BINARY_greater_equal, j, centre), tni_x_binary(x, TN_BINARY_less, j, right));
     IrValueId y = tni_x_where(x, in_fall, falling, tni_x_where(x, in_rise, rising, zero_f));
     return tni_x_finish(x, 0, tni_x_cast(x, y, (TnDtype)t));
 }

@@ -132,8 +132,8 @@ TnStatus tni_onnx_convert_roi_pool(OnnxCall *c) {
     return tni_onnx_emit(c, TN_OP_roi_pool, &p, c->in, 2);
 }
 
-/* zeros[size] with x at the indices, as an image of size (d - 1) * stride + kernel - pads in each spatial axis; with an output shape that is
- * larger, zeros behind. */
+/* zeros[size] with x at the indices, as an image of size (d - 1) * stride + kernel - pads in each spatial axis; with an output shape that
+ * is larger, zeros behind. */
 TnStatus tni_onnx_convert_max_unpool(OnnxCall *c) {
     OnnxX s = {.c = c}, *x = &s;
     OnnxWindow w;

@@ -107,7 +107,8 @@ TnStatus tni_shape_dft(ShapeRule *r) {
             return tni_shape_rule_fail(r, TN_ERR_SHAPE, "axis %" PRId64 " is outside a tensor of rank %" PRId32, v, x->rank);
         v += v < 0 ? x->rank : 0;
         if (v == x->rank - 1)
-            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the transform cannot run along the last axis, which holds real and imaginary parts");
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE,
+                                       "the transform cannot run along the last axis, which holds real and imaginary parts");
         if (in_at(r, 2) == NULL)
             p->axis = (int32_t)v;
     }

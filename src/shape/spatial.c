@@ -125,7 +125,8 @@ TnStatus tni_shape_roi_pool(ShapeRule *r) {
     TN_TRY(tni_shape_rule_rank(r, 1, 2, 2));
     TN_TRY(tni_shape_rule_equal(r, rois->dims[1], d_num(r, 5), "the numbers of a region (batch, x1, y1, x2, y2) and 5"));
     if (p->height < 1 || p->width < 1)
-        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the pooled size is %" PRId32 " by %" PRId32 ", expected at least 1", p->height, p->width);
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the pooled size is %" PRId32 " by %" PRId32 ", expected at least 1", p->height,
+                                   p->width);
     TnDim y[4] = {rois->dims[0], x->dims[1], d_num(r, p->height), d_num(r, p->width)};
     tni_shape_rule_set(r, 0, x->dtype, 4, y);
     return TN_OK;

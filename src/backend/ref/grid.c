@@ -9,9 +9,9 @@
 typedef struct Grid {
     const TnTensor *x, *g, *y;
     const TnGridSampleParams *p;
-    int32_t n;            /* spatial axes */
-    int64_t size[3];      /* of the image */
-    int64_t out, in;      /* places and pixels of one image */
+    int32_t n;       /* spatial axes */
+    int64_t size[3]; /* of the image */
+    int64_t out, in; /* places and pixels of one image */
 } Grid;
 
 static double place_of(const Grid *m, double v, int64_t size) {

@@ -17,8 +17,8 @@ typedef struct Cell {
 typedef struct Lane {
     const Cell *m;
     int64_t d, b;
-    double *g;                    /* [gates * hidden] what goes into the activations */
-    double *h, *c, *t;            /* [hidden] state, cell, work */
+    double *g;         /* [gates * hidden] what goes into the activations */
+    double *h, *c, *t; /* [hidden] state, cell, work */
 } Lane;
 
 static double activate(uint32_t act, double a, double b, double v) {
@@ -277,8 +277,7 @@ TnStatus tni_ref_linear_attention(TnKernelCall *call) {
     m.dk = k->dims[2] / m.hk;
     m.dv = v->dims[2] / m.hk;
     m.scale = p->scale != 0.0f ? (double)p->scale : 1.0 / sqrt((double)m.dk);
-    TN_TRY(tni_ref_need_scratch(call, "linear_attention",
-                                (size_t)((m.dk + 1) * m.dv) * sizeof(double) * tni_threads_count(call->threads)));
+    TN_TRY(tni_ref_need_scratch(call, "linear_attention", (size_t)((m.dk + 1) * m.dv) * sizeof(double) * tni_threads_count(call->threads)));
     tni_ref_ranges(call->threads, q->dims[0] * m.hk, 1, linear_range, &m);
     return TN_OK;
 }

@@ -43,8 +43,8 @@ static void deform_range(void *ctx, int64_t first, int64_t last, uint32_t worker
             double factor = 1.0;
             if (tni_ref_has(call, 4))
                 factor = tni_load_f64(call->in[4].dtype, call->in[4].data, ((b * og * kh * kw + tap) * h + oy) * w + ox);
-            const double y = (double)(oy * m->p->stride[0] - m->p->pads[0] + ky * m->p->dilation[0]) +
-                             tni_load_f64(offset->dtype, offset->data, place);
+            const double y =
+                (double)(oy * m->p->stride[0] - m->p->pads[0] + ky * m->p->dilation[0]) + tni_load_f64(offset->dtype, offset->data, place);
             const double x = (double)(ox * m->p->stride[1] - m->p->pads[1] + kx * m->p->dilation[1]) +
                              tni_load_f64(offset->dtype, offset->data, place + h * w);
             sum += tni_load_f64(m->w->dtype, m->w->data, o * Cg * kh * kw + k) * factor * bilinear(m, b * C + c, y, x);
