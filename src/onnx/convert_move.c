@@ -145,6 +145,14 @@ TnStatus tni_onnx_convert_split(OnnxCall *c) {
             return ONNX_BAD(c, "attribute 'split' has %u numbers, the node has %u outputs", n, c->n_out);
         TN_TRY(tni_onnx_const_i64s(c, "sizes", sizes, n, &in[1]));
     }
+    const char *later = ""; /* parts nobody wants have sizes all the same when they lie before one that somebody does */
+    for (uint32_t i = c->n_out; i-- > 0;) {
+        if (c->out_names[i][0] == '\0' && later[0] != '\0')
+            c->out_names[i] = tni_arena_printf(c->imp->scratch, "%s.before.%u", later, i);
+        if (c->out_names[i] == NULL)
+            return TN_OOM(c->err, strlen(later));
+        later = c->out_names[i];
+    }
     return tni_onnx_emit(c, TN_OP_split, &p, in, 2);
 }
 

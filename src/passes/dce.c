@@ -5,7 +5,7 @@
  *   a -> op1 -> y (output)              a -> op1 -> y (output)
  *     -> op2 -> z (unread)        =>
  *
- * Graph inputs stay, read or not: they are the model's signature. */
+ * Graph inputs stay, read or not: they are the model's signature. So do a split's parts in front of one that is read. */
 #include "passes/match.h"
 #include "passes/list.h"
 
@@ -67,9 +67,13 @@ static void drop_outputs(Rewriter *r) {
         const IrNode *node = &g->nodes[n];
         if (node->dead || (tni_op_info(node->op)->flags & TN_OPF_PURE) == 0 || node->n_out < 2)
             continue;
-        for (uint32_t i = 0; i < node->n_out; i++)
-            if (node->out[i] != TN_NO_VALUE && !read[node->out[i]])
+        bool later = false; /* a part of a split lies behind those before it: kernels add up their sizes */
+        for (uint32_t i = node->n_out; i-- > 0;) {
+            bool wanted = node->out[i] != TN_NO_VALUE && read[node->out[i]];
+            if (node->out[i] != TN_NO_VALUE && !wanted && !(node->op == TN_OP_split && later))
                 tni_pass_drop_output(r, n, i);
+            later = later || wanted;
+        }
     }
 }
 

@@ -180,6 +180,23 @@ static void dropped_dims_come_back(void **s) {
     net_close(&t);
 }
 
+static void parts_before_a_part_that_is_read_stay(void **s) {
+    (void)s;
+    Net t;
+    TnError err = {0};
+    V parts[3];
+    net_open(&t);
+    V x = net_in(&t, TN_F32, 2, -1, 9);
+    IrNodeId id = t.g->n_nodes;
+    assert_int_equal(tni_ir_node_add(t.m, t.g, TN_OP_split, "parts", &(TnAxisParams){.axis = 1, .n = 3}, &x, 1, NULL, 3, parts, &err), TN_OK);
+    assert_int_equal(tni_shape_infer_node(t.m, t.g, id, &err), TN_OK);
+    net_out(&t, net_un(&t, TN_UNARY_exp, parts[1]));
+    net_run(&t, 0, tni_pass_dce, NULL);
+    const IrNode *n = net_find(&t, TN_OP_split);
+    assert_true(n->out[0] != TN_NO_VALUE && n->out[1] != TN_NO_VALUE && n->out[2] == TN_NO_VALUE);
+    net_close(&t);
+}
+
 static void transposes_cancel(void **s) {
     (void)s;
     Net t;
@@ -361,6 +378,96 @@ static void functions_without_constant_tails_stay(void **s) {
     net_close(&t);
 }
 
+/* ---- indices made of the positions they stand at ---- */
+typedef enum IndexMiss {
+    ALL,
+    TOO_FEW,   /* of the rows */
+    OFFSET,
+    STEP,      /* rows overlap */
+    SWAPPED,   /* the rows of the transposed */
+    OTHER_DIM, /* as many as the rows, but of another size */
+    NARROW,    /* int32, which could wrap */
+    INDEX_MISSES
+} IndexMiss;
+
+static V count(Net *t, V x, int axis, bool less) {
+    V n = net_gather(t, net_node(t, TN_OP_shape, &(TnShapeParams){.start = 0, .end = INT32_MAX}, 1, x), net_int(t, axis), 0);
+    if (less)
+        n = net_bi(t, TN_BINARY_sub, n, net_int(t, 1));
+    return net_node(t, TN_OP_range, NULL, 3, net_int(t, 0), n, net_int(t, 1));
+}
+
+static V length(Net *t, V x, int axis) {
+    return net_gather(t, net_node(t, TN_OP_shape, &(TnShapeParams){.start = 0, .end = INT32_MAX}, 1, x), net_int(t, axis), 0);
+}
+
+/* mask[b, j] as exporters write it: rows of the flattened mask at b * S + j. bits: S constant, range or constant for j, expands, order. */
+static void flat_rows(Net *t, uint32_t bits, IndexMiss miss) {
+    const bool fixed = bits & 1, five = bits >> 1 & 1, swap = bits >> 2 & 1;
+    V mask = net_cast(t, net_in(t, TN_I64, 2, -1, fixed ? 4 : -2), TN_BOOL);
+    V flat = net_node(t, TN_OP_reshape, &(TnReshapeParams){.kind = TN_RESHAPE_FLATTEN, .axis = 2}, 1, mask);
+    const int64_t four[] = {0, 1, 2, 3};
+    V b = count(t, mask, 0, miss == TOO_FEW), j = fixed ? net_ints(t, 4, four) : count(t, mask, 1, false);
+    b = net_reshape(t, b, five ? 4 : 2, -1, 1, 1, 1);
+    V scale = miss == STEP ? net_int(t, 2) : length(t, mask, miss == OTHER_DIM ? 0 : 1);
+    if (miss == SWAPPED) { /* b + B * j */
+        j = net_bi(t, TN_BINARY_mul, j, length(t, mask, 0));
+        scale = net_int(t, 1);
+    }
+    if (miss == OFFSET)
+        j = net_bi(t, TN_BINARY_sub, j, net_int(t, 1)); /* the last row first */
+    b = swap ? net_bi(t, TN_BINARY_mul, scale, b) : net_bi(t, TN_BINARY_mul, b, scale);
+    V at = swap ? net_bi(t, TN_BINARY_add, b, j) : net_bi(t, TN_BINARY_add, j, b);
+    if (miss == NARROW)
+        at = net_cast(t, at, TN_I32);
+    net_out(t, net_cast(t, net_gather(t, flat, at, 0), TN_I64));
+}
+
+static void rows_in_their_order_are_a_reshape(void **s) {
+    (void)s;
+    for (uint32_t bits = 0; bits < 8; bits++)
+        for (int miss = ALL; miss < INDEX_MISSES; miss++) {
+            Net t;
+            net_open(&t);
+            flat_rows(&t, bits, (IndexMiss)miss);
+            (void)net_run(&t, 0, tni_pass_fold, tni_pass_materialize, tni_pass_canonicalise, tni_pass_dce, NULL);
+            if ((net_count(&t, TN_OP_gather) == 0) != (miss == ALL))
+                fail_msg("spelling %u, miss %d: %u gathers", bits, miss, net_count(&t, TN_OP_gather));
+            net_close(&t);
+        }
+}
+
+/* x[b, j] by pairs of indices. swap: x^T; fewer: one row less; short_j: one column less */
+static void pairs(Net *t, bool swap, bool fewer, bool short_j, bool offset) {
+    V x = net_in(t, TN_F32, 3, -1, -2, 5);
+    V shape = net_node(t, TN_OP_shape, &(TnShapeParams){.start = 0, .end = 2}, 1, x);
+    V b = net_reshape(t, count(t, x, 0, fewer), 2, -1, 1), j = net_reshape(t, count(t, x, 1, short_j), 2, 1, -1);
+    if (offset)
+        j = net_bi(t, TN_BINARY_sub, j, net_int(t, 1));
+    if (fewer || short_j)
+        shape = net_node(t, TN_OP_shape, &(TnShapeParams){.start = 0, .end = 2}, 1, net_bi(t, TN_BINARY_add, b, j));
+    V e[2] = {net_node(t, TN_OP_expand, NULL, 2, b, shape), net_node(t, TN_OP_expand, NULL, 2, j, shape)};
+    if (swap)
+        for (int i = 0; i < 2; i++)
+            e[i] = net_transpose(t, e[i], 2, 1, 0);
+    const TnReshapeParams last = {.kind = TN_RESHAPE_UNSQUEEZE, .n_axes = 1, .axes = {2}};
+    V ids = net_node(t, TN_OP_concat, &(TnAxisParams){.axis = 2}, 2, net_node(t, TN_OP_reshape, &last, 1, e[0]),
+                     net_node(t, TN_OP_reshape, &last, 1, e[1]));
+    net_out(t, net_node(t, TN_OP_gather_nd, &(TnGatherNdParams){.batch_dims = 0}, 2, x, ids));
+}
+
+static void elements_in_their_order_are_a_reshape(void **s) {
+    (void)s;
+    for (int miss = 0; miss < 5; miss++) {
+        Net t;
+        net_open(&t);
+        pairs(&t, miss == 1, miss == 2, miss == 3, miss == 4);
+        (void)net_run(&t, 0, tni_pass_fold, tni_pass_materialize, tni_pass_canonicalise, tni_pass_dce, NULL);
+        assert_int_equal(net_count(&t, TN_OP_gather_nd), miss != 0);
+        net_close(&t);
+    }
+}
+
 static void unknown_pass_is_named(void **s) {
     (void)s;
     Net t;
@@ -389,6 +496,7 @@ int main(void) {
         cmocka_unit_test(powers_get_names),
         cmocka_unit_test(matmul_by_weights_is_gemm),
         cmocka_unit_test(dropped_dims_come_back),
+        cmocka_unit_test(parts_before_a_part_that_is_read_stay),
         cmocka_unit_test(transposes_cancel),
         cmocka_unit_test(transposes_of_both_operands_become_one),
         cmocka_unit_test(pictures_to_tokens_and_back_is_a_view),
@@ -400,6 +508,8 @@ int main(void) {
         cmocka_unit_test(one_hot_of_other_values_stays),
         cmocka_unit_test(buckets_are_looked_up),
         cmocka_unit_test(functions_without_constant_tails_stay),
+        cmocka_unit_test(rows_in_their_order_are_a_reshape),
+        cmocka_unit_test(elements_in_their_order_are_a_reshape),
         cmocka_unit_test(unknown_pass_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

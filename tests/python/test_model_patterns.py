@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small graphs with what exporters wrote for whole models and Tenon once got wrong or missed."""
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto as T, helper as h, numpy_helper  # noqa: E402
+
+
+class Built:
+    """A model of one graph; run() gives the outputs of its plan and checks them against the reference interpreter."""
+
+    def __init__(self, tenon, folder):
+        self.tenon, self.folder = tenon, folder
+
+    def make(self, nodes, inputs, outputs, constants=(), opset=17):
+        self.model = self.folder / "model.onnx"
+        graph = h.make_graph(nodes, "g", [h.make_tensor_value_info(n, t, s) for n, t, s in inputs], [h.make_tensor_value_info(n, t, s) for n, t, s in outputs],
+                             [numpy_helper.from_array(a, n) for n, a in dict(constants).items()])
+        onnx.save(h.make_model(graph, opset_imports=[h.make_opsetid("", opset)], ir_version=8), self.model)
+        return self
+
+    def run(self, **feed):
+        np.savez(self.folder / "x.npz", **feed)
+        self.tenon.ok("compare", self.model, "--inputs", self.folder / "x.npz", "-q", "--threads", 1)
+        self.tenon.ok("run", self.model, "--inputs", self.folder / "x.npz", "--outputs", self.folder / "y.npz", "-q", "--threads", 1)
+        return dict(np.load(self.folder / "y.npz"))
+
+    def operators(self, after="finish"):
+        text = self.tenon.ok("inspect", self.model, "-q", "--after", after)
+        return [line.split(" = ")[1].split("(")[0] for line in text.splitlines() if " = " in line and line.lstrip().startswith(("%", "_"))]
+
+
+@pytest.fixture
+def built(tenon, tmp_path):
+    return Built(tenon, tmp_path)
+
+
+@pytest.mark.parametrize("first", ["", "unread"])
+def test_parts_of_a_split_lie_behind_those_that_nobody_reads(built, first):
+    """GPT-2: attention reads q where the product left it, keys and values are concatenated with the past."""
+    x = np.arange(24, dtype=np.float32).reshape(2, 12)
+    built.make([h.make_node("Split", ["x", "sizes"], [first, "k", "", "v"][:4], axis=1), h.make_node("Concat", ["k", "v"], ["y"], axis=0)],
+               [("x", T.FLOAT, ["b", 12])], [("y", T.FLOAT, None)], {"sizes": np.array([4, 3, 2, 3], np.int64)})
+    assert np.array_equal(built.run(x=x)["y"], np.concatenate([x[:, 4:7], x[:, 9:]]))
