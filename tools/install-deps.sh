@@ -3,7 +3,7 @@
 # is there. build and test are Debian packages. cuda takes an nvcc that is there ($CUDACXX, PATH, /usr/local/cuda) and otherwise unpacks NVIDIA's
 # wheels into build/cuda (bin/nvcc, include, lib64): a compiler, no driver and no GPU needed. It prints the path of nvcc.
 set -eu
-build="gcc libc6-dev cmake ninja-build pkg-config libxxhash-dev libjansson-dev libzip-dev zlib1g-dev libpng-dev libjpeg-dev libexif-dev"
+build="gcc libc6-dev cmake ninja-build pkg-config libxxhash-dev libjansson-dev libzip-dev zlib1g-dev libpng-dev libjpeg-dev libexif-dev libutf8proc-dev"
 test="libcmocka-dev clang libclang-rt-14-dev clang-format python3 python3-dev python3-venv"
 cuda="g++ python3 python3-venv"
 wheels="nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85

@@ -4,6 +4,7 @@
 #include "hf/hf.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "hf/architecture.h"
 
@@ -15,7 +16,19 @@ static const struct {
 };
 
 /* Files that a plan carries as they are, so that it runs without the folder. */
-static const char *const carried[] = {"preprocessor_config.json", "generation_config.json", "config.json", "vocab.json"};
+static const char *const carried[] = {"preprocessor_config.json", "generation_config.json", "config.json", "vocab.json", "tokenizer.json"};
+
+/* merges.txt belongs to vocab.json and is plain text. */
+static TnStatus carry_merges(IrModule *m, const char *dir, TnError *err) {
+    char path[4096];
+    TnFileMap map;
+    if (snprintf(path, sizeof path, "%s/merges.txt", dir) >= (int)sizeof path || access(path, R_OK) != 0)
+        return TN_OK;
+    TN_TRY(tni_file_map(path, &map, err));
+    TnStatus st = tni_ir_meta_set(m, "merges.txt", map.data, map.n, err);
+    tni_file_unmap(&map);
+    return st;
+}
 
 static TnStatus carry_files(IrModule *m, const char *dir, TnError *err) {
     for (size_t i = 0; i < TN_COUNT(carried); i++) {
@@ -29,7 +42,7 @@ static TnStatus carry_files(IrModule *m, const char *dir, TnError *err) {
         tni_file_unmap(&map);
         TN_TRY(st);
     }
-    return TN_OK;
+    return carry_merges(m, dir, err);
 }
 
 static TnStatus import(const char *dir, HfConfig config, const TnLog *log, IrModule *m, HfCheckpoint *c, TnError *err) {
