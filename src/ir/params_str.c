@@ -155,6 +155,8 @@ static const Field fields_TnTransposeParams[] = {FC(TnTransposeParams, perm, FIE
 static const Field fields_TnAxisParams[] = {F1(TnAxisParams, axis, FIELD_I32), F1(TnAxisParams, n, FIELD_U32), END};
 static const Field fields_TnPadParams[] = {F1(TnPadParams, mode, FIELD_U32), END};
 static const Field fields_TnGatherNdParams[] = {F1(TnGatherNdParams, batch_dims, FIELD_U32), END};
+static const Field fields_TnCastTransposeParams[] = {F1(TnCastTransposeParams, to, FIELD_DTYPE),
+                                                     FC(TnCastTransposeParams, perm, FIELD_U8, TN_MAX_RANK, n), END};
 static const Field fields_TnScatterParams[] = {F1(TnScatterParams, axis, FIELD_I32), F1(TnScatterParams, reduction, FIELD_U32), END};
 static const Field fields_TnTriluParams[] = {F1(TnTriluParams, upper, FIELD_U32), END};
 static const Field fields_TnEyeLikeParams[] = {F1(TnEyeLikeParams, dtype, FIELD_DTYPE), F1(TnEyeLikeParams, k, FIELD_I32), END};

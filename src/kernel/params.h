@@ -348,6 +348,14 @@ typedef struct TnAxisParams {
 /* slice: in x, starts, ends, axes (optional), steps (optional), as ONNX Slice-13. */
 
 typedef enum TnPadMode { TN_PADDING_CONSTANT, TN_PADDING_REFLECT, TN_PADDING_EDGE, TN_PADDING_WRAP } TnPadMode;
+/* cast_transpose: in floats, permuted and in another float type: finite values beyond its range become its largest. Made for devices, where a
+ * cast and a transpose would each pass over the memory. */
+typedef struct TnCastTransposeParams {
+    uint32_t to; /* TnDtype */
+    uint32_t n;  /* rank */
+    uint8_t perm[TN_MAX_RANK];
+} TnCastTransposeParams;
+
 typedef struct TnPadParams {
     uint32_t mode; /* in: x, pads, value (optional), axes (optional): Pad-19 */
 } TnPadParams;

@@ -89,18 +89,31 @@ TnStatus tni_plan_rule_reshape(const PlanCheck *c) {
     return TN_OK;
 }
 
-TnStatus tni_plan_rule_transpose(const PlanCheck *c) {
-    P(TnTransposeParams);
+/* Output 0: operand 0 permuted, of type t. */
+static TnStatus permuted(const PlanCheck *c, uint32_t n, const uint8_t *perm, TnDtype t) {
     const TnTensor *x = &c->in[0];
     int64_t dims[TN_MAX_RANK];
     uint32_t seen = 0;
-    PARAM((int32_t)p->n == x->rank, "n", p->n);
-    for (uint32_t i = 0; i < p->n; i++) {
-        PARAM(p->perm[i] < p->n && !(seen & 1u << p->perm[i]), "perm", p->perm[i]);
-        seen |= 1u << p->perm[i];
-        dims[i] = x->dims[p->perm[i]];
+    PARAM((int32_t)n == x->rank, "n", n);
+    for (uint32_t i = 0; i < n; i++) {
+        PARAM(perm[i] < n && !(seen & 1u << perm[i]), "perm", perm[i]);
+        seen |= 1u << perm[i];
+        dims[i] = x->dims[perm[i]];
     }
-    return tni_plan_expect(c, 0, x->dtype, x->rank, dims);
+    return tni_plan_expect(c, 0, t, x->rank, dims);
+}
+
+TnStatus tni_plan_rule_transpose(const PlanCheck *c) {
+    P(TnTransposeParams);
+    return permuted(c, p->n, p->perm, c->in[0].dtype);
+}
+
+TnStatus tni_plan_rule_cast_transpose(const PlanCheck *c) {
+    P(TnCastTransposeParams);
+    const TnDtype from = c->in[0].dtype;
+    NEED(from == TN_F32 || from == TN_F16 || from == TN_BF16, 0, "float32, float16 or bfloat16");
+    PARAM(p->to == TN_F32 || p->to == TN_F16 || p->to == TN_BF16, "to", p->to);
+    return permuted(c, p->n, p->perm, (TnDtype)p->to);
 }
 
 TnStatus tni_plan_rule_concat(const PlanCheck *c) {

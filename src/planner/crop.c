@@ -22,12 +22,15 @@ static int32_t from_front(int32_t axis, int32_t rank) {
     return axis < 0 ? axis + rank : axis;
 }
 
-static int32_t kept_axes(const PnCase *c) {
-    const TnTransposeParams *p = c->params;
+static int32_t kept_axes(uint32_t rank, const uint8_t *perm) {
     uint32_t n = 0;
-    while (n < p->n && p->perm[n] == n)
+    while (n < rank && perm[n] == n)
         n++;
     return (int32_t)n;
+}
+
+static Way permuted_way(uint32_t rank, const uint8_t *perm) {
+    return (Way){kept_axes(rank, perm), LEAD, WHOLE, WHOLE};
 }
 
 static Way gather_way(const PnCase *c) {
@@ -67,7 +70,9 @@ static Way way_of(const PnCase *c) {
     case TN_OP_arg_reduce:
         return (Way){from_front(((const TnArgReduceParams *)c->params)->axis, rank), LEAD, WHOLE, WHOLE};
     case TN_OP_transpose:
-        return (Way){kept_axes(c), LEAD, WHOLE, WHOLE};
+        return permuted_way(((const TnTransposeParams *)c->params)->n, ((const TnTransposeParams *)c->params)->perm);
+    case TN_OP_cast_transpose:
+        return permuted_way(((const TnCastTransposeParams *)c->params)->n, ((const TnCastTransposeParams *)c->params)->perm);
     case TN_OP_gather:
         return gather_way(c);
     case TN_OP_concat:

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Carries the classes out on one graph, in place: results of narrow steps take type T, constants are converted once, a cast is added once a
- * value and type where a step of the other class reads it. In: classes. Out: the same computation, to be compacted and inferred again. */
+ * value and type where a step of the other class reads it, and becomes one step with a transpose that alone reads it. In: classes. Out: the
+ * same computation, to be compacted and inferred again. */
 #include "precision/internal.h"
 
 typedef struct Rewrite {
@@ -154,6 +155,54 @@ static TnStatus rewrite_outputs(Rewrite *r, TnError *err) {
     return TN_OK;
 }
 
+/* ---- a cast and the transpose that reads it: one step ---- */
+
+/* What the step would be; false: it is no transpose of a fresh cast of float32. */
+static bool is_turned_cast(const PcGraph *pg, const IrUsers *users, uint32_t first_cast, const IrNode *n, const IrNode **cast) {
+    const IrGraph *g = pg->g;
+    if (n->op != TN_OP_transpose || n->dead || g->values[n->in[0]].kind != IR_NODE_OUTPUT || g->values[n->in[0]].producer < first_cast)
+        return false;
+    *cast = &g->nodes[g->values[n->in[0]].producer];
+    return (*cast)->op == TN_OP_cast && tni_ir_use_count(users, n->in[0]) == 1 && g->values[(*cast)->in[0]].dtype == TN_F32;
+}
+
+/* first_cast: nodes from here on were added. */
+static TnStatus turn_casts(Rewrite *r, uint32_t first_cast, TnError *err) {
+    const Pc *pc = r->pc;
+    IrGraph *g = r->pg->g;
+    IrUsers users;
+    TN_TRY(tni_ir_users(g, pc->scratch, &users, err));
+    for (uint32_t k = 0; k < first_cast; k++) {
+        IrNode *n = &g->nodes[k];
+        const IrNode *cast;
+        if (!is_turned_cast(r->pg, &users, first_cast, n, &cast) || cast->in[0] >= r->n_values)
+            continue;
+        const TnTransposeParams *p = n->params;
+        TnTensor x = pc->o->seen[r->pg->id].shape[cast->in[0]], y = x;
+        x.dtype = TN_F32;
+        y.dtype = pc->o->type;
+        if (x.rank != (int32_t)p->n)
+            continue;
+        for (int32_t d = 0; d < x.rank; d++)
+            y.dims[d] = x.dims[p->perm[d]];
+        TnCastTransposeParams *made = tni_arena_calloc(pc->m->arena, 1, sizeof *made);
+        if (!made)
+            return TN_OOM(err, sizeof *made);
+        made->to = pc->o->type;
+        made->n = p->n;
+        memcpy(made->perm, p->perm, sizeof made->perm);
+        const TnKernelQuery q = {.op = TN_OP_cast_transpose, .params = made, .in = &x, .n_in = 1, .out = &y, .n_out = 1, .threads = 1,
+                                 .device = pc->o->device};
+        if (!tni_precision_device_computes(&q, pc->o->lib, pc->o->math))
+            continue;
+        n->op = TN_OP_cast_transpose;
+        n->params = made;
+        g->nodes[g->values[n->in[0]].producer].dead = true;
+        n->in[0] = cast->in[0];
+    }
+    return TN_OK;
+}
+
 static TnStatus add_note(Pc *pc, const PcGraph *pg, uint32_t k, TnError *err) {
     const IrNode *n = &pg->g->nodes[k];
     if (pg->step[k] != PC_WIDE || !pg->why[k])
@@ -201,6 +250,7 @@ TnStatus tni_precision_rewrite(Pc *pc, PcGraph *pg, TnError *err) {
             rewrite_params(&r, &g->nodes[k]);
     }
     TN_TRY(rewrite_outputs(&r, err));
+    TN_TRY(turn_casts(&r, n_nodes, err));
     pc->report->notes = pc->notes;
     return tni_ir_compact(pc->m, g, err);
 }

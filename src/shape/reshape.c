@@ -186,22 +186,40 @@ TnStatus tni_shape_reshape(ShapeRule *r) {
     return TN_OK;
 }
 
+/* Dims of operand 0, permuted. */
+static TnStatus permuted(ShapeRule *r, uint32_t n, const uint8_t *perm, TnDim *dims) {
+    const IrValue *x = in_at(r, 0);
+    uint32_t seen = 0;
+    if (n != (uint32_t)x->rank)
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the permutation has %" PRIu32 " entries for a tensor of rank %" PRId32, n,
+                                   x->rank);
+    for (uint32_t i = 0; i < n; i++) {
+        if (perm[i] >= n || (seen >> perm[i] & 1u) != 0)
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "entry %" PRIu32 " of the permutation (%u) is out of range or repeated", i, perm[i]);
+        seen |= 1u << perm[i];
+        dims[i] = x->dims[perm[i]];
+    }
+    return TN_OK;
+}
+
+TnStatus tni_shape_cast_transpose(ShapeRule *r) {
+    const TnCastTransposeParams *p = r->n->params;
+    TnDim dims[TN_MAX_RANK];
+    TN_TRY(tni_shape_rule_type(r, 0, T_FUSED));
+    if (p->to > TN_BF16 || (T_FUSED >> p->to & 1u) == 0)
+        return tni_shape_rule_fail(r, TN_ERR_TYPE, "type %" PRIu32 " is none that it makes (float32, float16, bfloat16)", p->to);
+    TN_TRY(permuted(r, p->n, p->perm, dims));
+    tni_shape_rule_set(r, 0, (TnDtype)p->to, in_at(r, 0)->rank, dims);
+    return TN_OK;
+}
+
 TnStatus tni_shape_transpose(ShapeRule *r) {
     const TnTransposeParams *p = r->n->params;
     const IrValue *x = in_at(r, 0);
     TnDim dims[TN_MAX_RANK];
     int64_t in_strides[TN_MAX_RANK], strides[TN_MAX_RANK];
-    uint32_t seen = 0;
     TN_TRY(tni_shape_rule_type(r, 0, T_DATA));
-    if (p->n != (uint32_t)x->rank)
-        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the permutation has %" PRIu32 " entries for a tensor of rank %" PRId32, p->n, x->rank);
-    for (uint32_t i = 0; i < p->n; i++) {
-        if (p->perm[i] >= p->n || (seen >> p->perm[i] & 1u) != 0)
-            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "entry %" PRIu32 " of the permutation (%u) is out of range or repeated", i,
-                                       p->perm[i]);
-        seen |= 1u << p->perm[i];
-        dims[i] = x->dims[p->perm[i]];
-    }
+    TN_TRY(permuted(r, p->n, p->perm, dims));
     tni_shape_rule_set(r, 0, x->dtype, x->rank, dims);
     if (tni_shape_wants(r, 0) >= 0 && tni_shape_strides(r, x->dims, x->rank, in_strides)) {
         for (uint32_t i = 0; i < p->n; i++)

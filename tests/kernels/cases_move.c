@@ -80,6 +80,30 @@ bool case_transpose(Case *c) {
     return true;
 }
 
+/* One axis becomes the last, as of pictures; anything else is for the reference alone. */
+bool case_cast_transpose(Case *c) {
+    TnCastTransposeParams *p = ck_params(c, sizeof *p);
+    int64_t dims[TN_MAX_RANK], out[TN_MAX_RANK];
+    if (c->bench || c->k >= 60)
+        return false;
+    const TnDtype to = c->k % 2 == 0 ? TN_F16 : TN_BF16;
+    const int32_t rank = (int32_t)ck_range(c, 2, 5), axis = (int32_t)ck_range(c, 0, rank - 1);
+    for (int32_t d = 0; d < rank; d++)
+        dims[d] = d < axis ? ck_range(c, 1, 4) : d == axis ? ck_range(c, 1, 4) : ck_coin(c) ? 8 * ck_range(c, 1, 12) : ck_size(c, 90);
+    if (c->k % 20 == 19)
+        dims[ck_range(c, 0, rank - 1)] = 0;
+    p->to = to;
+    p->n = (uint32_t)rank;
+    for (int32_t d = 0; d < rank; d++) {
+        p->perm[d] = (uint8_t)(d < axis ? d : d < rank - 1 ? d + 1 : axis);
+        out[d] = dims[p->perm[d]];
+    }
+    ck_in(c, TN_F32, rank, dims, (Fill)CK_PICK(c, FILL_NORMAL, FILL_WIDE, FILL_SPECIAL));
+    ck_out(c, to, rank, out);
+    ck_say(c, "rank %d axis %d to %s", (int)rank, (int)axis, tn_dtype_name(to));
+    return true;
+}
+
 bool case_concat(Case *c) {
     TnAxisParams *p = ck_params(c, sizeof *p);
     int64_t dims[TN_MAX_RANK], total = 0;

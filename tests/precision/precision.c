@@ -135,6 +135,31 @@ static void inputs_and_outputs_keep_their_types(void **state) {
     on_device_free(&d);
 }
 
+/* A picture that arrives with channels first: the cast and the transpose in front of a convolution are one step. */
+static IrModule *make_picture(const TnAllocator *a) {
+    Make k = start(a);
+    graph(&k, "main");
+    IrValueId x = INPUT(&k, "x", TN_F32, sym(&k, "batch"), num(&k, 3), num(&k, 8), num(&k, 8));
+    IrValueId h = NODE(&k, transpose, "last", &((TnTransposeParams){.n = 4, .perm = {0, 2, 3, 1}}), x);
+    const TnConvParams p = {.n_spatial = 2, .group = 1, .kernel = {4, 4}, .stride = {4, 4}, .dilation = {1, 1}, .channels_last = 1};
+    h = NODE(&k, conv, "patches", &p, h, WEIGHTS(&k, 0.3f, 8, 3, 4, 4));
+    output(&k, h);
+    return finish(&k);
+}
+
+static void pictures_turn_as_they_become_narrow(void **state) {
+    (void)state;
+    OnDevice d;
+    plan_it(&d, make_picture(NULL), TN_F16);
+    assert_int_equal(count_steps(&d.p, "cast_transpose"), 1);
+    assert_int_equal(count_steps(&d.p, "transpose"), 0);
+    assert_int_equal(count_steps(&d.p, "cast"), 1); /* of the result */
+    TnTensor x = make_tensor(TN_F32, 4, (int64_t[]){5, 3, 8, 8}, 4);
+    on_device_run(&d, make_picture(NULL), &x, 1e-2);
+    free(x.data);
+    on_device_free(&d);
+}
+
 static void every_graph_runs_narrow(void **state) {
     (void)state;
     OnDevice d;
@@ -213,7 +238,7 @@ int main(void) {
         cmocka_unit_test(steps_that_overflow_stay_wide), cmocka_unit_test(fill_values_stay_wide),
         cmocka_unit_test(indices_are_exact),             cmocka_unit_test(inputs_and_outputs_keep_their_types),
         cmocka_unit_test(every_graph_runs_narrow),       cmocka_unit_test(states_become_narrow),
-        cmocka_unit_test(limits_are_those_of_the_types),
+        cmocka_unit_test(limits_are_those_of_the_types), cmocka_unit_test(pictures_turn_as_they_become_narrow),
     };
     return cmocka_run_group_tests(tests, start_fake, NULL);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cast, quantize_linear, dequantize_linear. Casts follow ONNX to the bit: floats to floats round half to even, once; floats to integers
+ * cast, cast_transpose, quantize_linear, dequantize_linear. Casts follow ONNX to the bit: floats to floats round half to even, once; floats to integers
  * truncate and saturate; integers to narrower integers wrap; NaN to an integer is 0. */
 #include <math.h>
 
@@ -86,6 +86,41 @@ TnStatus tni_ref_cast(TnKernelCall *call) {
         return TN_OK;
     }
     tni_ref_ranges(call->threads, tn_tensor_numel(y), GRAIN, cast_range, call);
+    return TN_OK;
+}
+
+/* ---- cast_transpose ---- */
+typedef struct Turned {
+    const TnTensor *x, *y;
+    int64_t strides[TN_MAX_RANK]; /* of x, for the axes of y */
+} Turned;
+
+static void turned_range(void *ctx, int64_t first, int64_t last, uint32_t worker) {
+    (void)worker;
+    const Turned *t = ctx;
+    for (int64_t i = first; i < last; i++) {
+        int64_t rest = i, at = 0;
+        for (int32_t d = t->y->rank - 1; d >= 0; d--) {
+            at += rest % t->y->dims[d] * t->strides[d];
+            rest /= t->y->dims[d];
+        }
+        store_float(t->y->dtype, 2, t->y->data, i, tni_load_f64(t->x->dtype, t->x->data, at));
+    }
+}
+
+TnStatus tni_ref_cast_transpose(TnKernelCall *call) {
+    const TnCastTransposeParams *p = call->params;
+    Turned t = {.x = &call->in[0], .y = &call->out[0]};
+    int64_t own[TN_MAX_RANK];
+    if ((int32_t)p->n != t.x->rank || t.y->rank != t.x->rank || !tni_dtype_is_float(t.x->dtype) || !tni_dtype_is_float(t.y->dtype))
+        return tni_ref_bad_call(call, "cast_transpose", "a permutation of another rank, or other types than floats");
+    tni_ref_strides(t.x->rank, t.x->dims, own);
+    for (int32_t d = 0; d < t.x->rank; d++) {
+        if (p->perm[d] >= t.x->rank || t.y->dims[d] != t.x->dims[p->perm[d]])
+            return tni_ref_bad_call(call, "cast_transpose", "dims that are not the permuted ones");
+        t.strides[d] = own[p->perm[d]];
+    }
+    tni_ref_ranges(call->threads, tn_tensor_numel(t.y), GRAIN, turned_range, &t);
     return TN_OK;
 }
 

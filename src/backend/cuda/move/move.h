@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Functions of the move family that its rows name. All of them are host code. */
+ * Functions of the move family that its rows name. */
 #ifndef TENON_BACKEND_CUDA_MOVE_H
 #define TENON_BACKEND_CUDA_MOVE_H
 
@@ -30,6 +30,9 @@ TnStatus tni_cuda_size(TnKernelCall *call);
 TnStatus tni_cuda_constant_of_shape(TnKernelCall *call);
 TnStatus tni_cuda_range(TnKernelCall *call);
 TnStatus tni_cuda_dims(TnKernelCall *call);
+
+TnStatus tni_cuda_cast_transpose(TnKernelCall *call); /* convert.cu */
+bool tni_cuda_cast_transpose_supports(const TnKernelQuery *q);
 
 bool tni_cuda_move_supports(const TnKernelQuery *q);
 bool tni_cuda_copy_supports(const TnKernelQuery *q);
