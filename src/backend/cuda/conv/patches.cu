@@ -69,7 +69,7 @@ TNI_DEVICE void short_load(const TniPatchShort &p, int32_t tile, const int32_t (
         const T *from = (const T *)p.x + ((int64_t)b * p.picture + (int64_t)oh * p.down + (int64_t)ow * p.run);
 #pragma unroll
         for (int s = 0; s < KS; s++)
-            r->at[h][s] = row < p.rows && offset[s] >= 0 ? __ldg(reinterpret_cast<const uint2 *>(from + offset[s])) : make_uint2(0, 0);
+            r->at[h][s] = row < p.rows && offset[s] >= 0 ? *reinterpret_cast<const uint2 *>(from + offset[s]) : make_uint2(0, 0);
     }
 }
 
