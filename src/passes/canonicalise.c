@@ -6,6 +6,7 @@
  *   cast(cast(x)) where the first loses nothing     =>  cast(x)
  *   pow(x, 2) | x * x => square(x)      pow(x, 0.5) => sqrt(x)      pow(x, 1) => x      pow(x, -1) => reciprocal(x)
  *   gather_nd(x, ids[..., 1])  =>  gather(x, ids, 0)
+ *   gather(x, 0, 1, 2, ... in the shape of y)  =>  reshape(x), and so gather_nd: indices that are made of the positions they stand at
  *   gather(table, ids all the same number)  =>  expand(that row)
  *   gather(W, gather(t, ids)) of constants  =>  gather(gather(W, t), ids)
  *   x >= 0 and the like, decided by what is known of x (ranges count from 0)   =>  expand(true)
@@ -152,10 +153,31 @@ static bool compose_gather(Rewriter *r, const IrNode *n) {
     return true;
 }
 
+/* y := x in the dims of y. */
+static bool as_reshape(Rewriter *r, IrNodeId id, IrValueId x) {
+    TnDim dims[TN_MAX_RANK];
+    const IrNode *n = &r->g->nodes[id];
+    const IrValueId y = n->out[0];
+    const int32_t rank = r->g->values[y].rank;
+    memcpy(dims, r->g->values[y].dims, sizeof dims);
+    for (int32_t i = 0; i < rank; i++)
+        if (dims[i] == TN_DIM_NONE || tni_pass_depends_on_data(r, dims[i]))
+            return false;
+    const IrValueId z = tni_pass_reshape(r, n->name, x, rank, dims);
+    if (z != TN_NO_VALUE)
+        tni_pass_replace(r, y, z);
+    return z != TN_NO_VALUE;
+}
+
 static void on_gather(Rewriter *r, IrNodeId id) {
     const IrNode *n = &r->g->nodes[id];
     if (compose_gather(r, n))
         return;
+    const IrValueId from = n->in[0];
+    if (((const TnAxisParams *)n->params)->axis == 0 && r->g->values[from].rank > 0 &&
+        tni_pass_counts(r, n->in[1], r->g->values[from].dims[0]) && as_reshape(r, id, from))
+        return;
+    n = &r->g->nodes[id];
     TnTensor t;
     double index;
     IrValueId y = n->out[0];
@@ -335,7 +357,37 @@ static void on_clip(Rewriter *r, IrNodeId id) {
         on_unchanged(r, id);
 }
 
+/* gather_nd(x, concat(ids of each dim)) where every element comes to its place in the order of x. */
+static bool gathers_all(Rewriter *r, IrNodeId id) {
+    const IrNode *n = &r->g->nodes[id];
+    const IrValueId x = n->in[0], ids = n->in[1];
+    const IrNode *parts = tni_pass_def_op(r, ids, TN_OP_concat);
+    const int32_t rank = r->g->values[ids].rank, rank_x = r->g->values[x].rank;
+    IrValueId part[TN_MAX_RANK];
+    int32_t at = -1;
+    if (parts == NULL || rank < 2 || ((const TnGatherNdParams *)n->params)->batch_dims != 0 ||
+        ((const TnAxisParams *)parts->params)->axis != rank - 1 || (int32_t)parts->n_in > rank_x)
+        return false;
+    const uint32_t n_parts = parts->n_in;
+    bool used[TN_MAX_RANK] = {false};
+    memcpy(part, parts->in, n_parts * sizeof *part);
+    for (uint32_t k = 0; k < n_parts; k++) {
+        int32_t axis;
+        if (r->g->values[part[k]].rank != rank || !tni_pass_dim_is(r, part[k], rank - 1, 1) ||
+            !tni_pass_counts_axis(r, part[k], r->g->values[x].dims[k], &axis) || (axis >= 0 && axis <= at))
+            return false;
+        if (axis >= 0)
+            used[at = axis] = true;
+    }
+    for (int32_t i = 0; i + 1 < rank; i++)
+        if (!used[i] && !tni_pass_dim_is(r, ids, i, 1))
+            return false;
+    return as_reshape(r, id, x);
+}
+
 static void on_gather_nd(Rewriter *r, IrNodeId id) {
+    if (gathers_all(r, id))
+        return;
     const IrNode *n = &r->g->nodes[id];
     IrValueId x = n->in[0], ids = n->in[1], y = n->out[0];
     int32_t rank = r->g->values[ids].rank;

@@ -43,6 +43,12 @@ bool tni_pass_depends_on_data(const Rewriter *r, TnDim d); /* on a symbol that o
 /* v broadcasts to the shape of `to` without changing it. */
 bool tni_pass_fits(const Rewriter *r, IrValueId v, IrValueId to);
 
+/* ---- indices that follow from where they stand (indices.c) ---- */
+/* v's elements are 0, 1, 2, ..., n - 1 in their order. */
+bool tni_pass_counts(Rewriter *r, IrValueId v, TnDim n);
+/* v's elements count 0 .. n - 1 along one axis and are the same along all others; axis -1: n is 1 and v is 0 everywhere. */
+bool tni_pass_counts_axis(Rewriter *r, IrValueId v, TnDim n, int32_t *axis);
+
 /* ---- patterns: a set of nodes that one node will take the place of ---- */
 #define PATTERN_MAX 48
 typedef struct Pattern {
