@@ -49,6 +49,8 @@ bool tni_cuda_conv_any_bf16(const TnKernelQuery *q);
 bool tni_cuda_conv_any_f32(const TnKernelQuery *q);
 double tni_cuda_conv_tc_cost(const TnKernelQuery *q);
 double tni_cuda_conv_tc_cost_tf32(const TnKernelQuery *q);
+double tni_cuda_conv_strip_cost(const TnKernelQuery *q); /* strip, patch */
+double tni_cuda_conv_strip_cost_tf32(const TnKernelQuery *q);
 double tni_cuda_conv_any_cost(const TnKernelQuery *q);
 double tni_cuda_conv_any_cost_tf32(const TnKernelQuery *q);
 

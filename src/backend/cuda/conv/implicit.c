@@ -139,5 +139,9 @@ static double cost(const TnKernelQuery *q, bool tf32, double slow) {
 }
 double tni_cuda_conv_tc_cost(const TnKernelQuery *q) { return cost(q, false, 1.0); }
 double tni_cuda_conv_tc_cost_tf32(const TnKernelQuery *q) { return cost(q, true, 1.0); }
+/* Short runs of x: fewer bytes a copy, more arithmetic for each. As measured against whole pieces of channels. */
+static double strip_cost(const TnKernelQuery *q, bool tf32) { return 3000.0 + (cost(q, tf32, 1.0) - 3000.0) * 1.8; }
+double tni_cuda_conv_strip_cost(const TnKernelQuery *q) { return strip_cost(q, false); }
+double tni_cuda_conv_strip_cost_tf32(const TnKernelQuery *q) { return strip_cost(q, true); }
 double tni_cuda_conv_any_cost(const TnKernelQuery *q) { return cost(q, false, 2.0); }
 double tni_cuda_conv_any_cost_tf32(const TnKernelQuery *q) { return cost(q, true, 2.0); }

@@ -9,7 +9,7 @@
 #include "backend/cuda/move/move.h"
 
 #define CONVERT_BLOCK 256
-#define CONVERT_STEPS 2 /* 4 places each */
+#define CONVERT_STEPS 2 /* 4 places each; even */
 #define TILE (CONVERT_BLOCK * CONVERT_STEPS * 4)
 #define MOST_CHANNELS 4
 
@@ -51,8 +51,12 @@ __global__ void __launch_bounds__(CONVERT_BLOCK)
         }
     }
     __syncthreads();
-    for (int i = (int)threadIdx.x; i < n / 8 * C; i += CONVERT_BLOCK)
-        to[i] = reinterpret_cast<const uint4 *>(tile)[i];
+#pragma unroll
+    for (int s = 0; s < CONVERT_STEPS * C / 2; s++) {
+        const int i = (int)threadIdx.x + s * CONVERT_BLOCK;
+        if (i < n / 8 * C)
+            to[i] = reinterpret_cast<const uint4 *>(tile)[i];
+    }
 }
 
 template <typename T>
