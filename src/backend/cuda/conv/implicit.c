@@ -52,7 +52,15 @@ static bool runs_of(const TniConv *v, int64_t n) {
            (int64_t)(v->ow - 1) * v->sw + v->kw <= v->w;
 }
 
-/* The kinds need alignment that only the call shows; without it the elements are taken one by one. */
+/* Channels first: rows of a window are whole pieces that never lie in the padding at the sides. */
+static bool pieces_of(const TniConv *v) {
+    const int32_t n = (int32_t)(16 / tni_size_of(v->type));
+    return v->channels_last == 0 && v->cg > 0 && v->kw % n == 0 && v->sw % n == 0 && v->w % n == 0 && v->pl == 0 && v->dw == 1 &&
+           (int64_t)(v->ow - 1) * v->sw + v->kw <= v->w;
+}
+
+/* The kinds need alignment, and sizes that may be open in a plan, which only the call shows; without them the elements are taken one by
+ * one. */
 static TnStatus run(TnKernelCall *call, TniConvKind kind, bool tf32) {
     TniConv v;
     TniConvArgs a;
@@ -62,7 +70,7 @@ static TnStatus run(TnKernelCall *call, TniConvKind kind, bool tf32) {
         return TN_OK;
     arguments(call, &v, kind == TNI_CONV_TC || kind == TNI_CONV_STRIP, &a);
     const bool whole_w = tni_is_aligned(a.w, 16) && a.ldw % (int64_t)(16 / tni_size_of(v.type)) == 0;
-    if (!tni_is_aligned(a.x, 16) || !whole_w)
+    if (!tni_is_aligned(a.x, 16) || !whole_w || (kind == TNI_CONV_STRIP && !runs_of(&v, 4)) || (kind == TNI_CONV_PATCH && !pieces_of(&v)))
         kind = TNI_CONV_ANY;
     if (kind == TNI_CONV_STRIP) {
         kind = runs_of(&v, (int64_t)(16 / tni_size_of(v.type))) ? TNI_CONV_STRIP : TNI_CONV_STRIP_HALF;
@@ -98,9 +106,7 @@ bool tni_cuda_conv_tc_f32(const TnKernelQuery *q) { return tc(q, TN_F32); }
 
 static bool patch(const TnKernelQuery *q, TnDtype type) {
     TniConv v;
-    const int32_t n = (int32_t)(16 / tni_size_of(type));
-    return tni_conv_query(q, &v) && v.type == type && v.channels_last == 0 && v.cg > 0 && v.kw % n == 0 && v.sw % n == 0 && v.w % n == 0 &&
-           v.pl == 0 && v.dw == 1 && (int64_t)(v.ow - 1) * v.sw + v.kw <= v.w;
+    return tni_conv_query(q, &v) && v.type == type && pieces_of(&v);
 }
 bool tni_cuda_conv_patch_f16(const TnKernelQuery *q) { return patch(q, TN_F16); }
 bool tni_cuda_conv_patch_bf16(const TnKernelQuery *q) { return patch(q, TN_BF16); }

@@ -5,7 +5,7 @@
  *
  * A block takes TILE places of a picture: 4 places of every plane a thread and step, which it narrows, turns in registers and puts into
  * shared memory as they lie in y; from there whole 16-byte pieces go out. Where planes are no whole pieces or memory is not aligned,
- * element by element. Finite values beyond the range of y become its largest. */
+ * element by element; so are more channels, where a plan made for few meets them. Finite values beyond the range of y become its largest. */
 #include "backend/cuda/move/move.h"
 
 #define CONVERT_BLOCK 256
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(CONVERT_BLOCK)
     }
 }
 
-/* One axis of at most 4 becomes the last. */
+/* One axis becomes the last. */
 static bool form_of(const TnCastTransposeParams *p, const TnTensor *x, const TnTensor *y, int64_t *plane, int64_t *channels) {
     const int32_t rank = x->rank;
     int32_t axis = 0;
@@ -81,7 +81,7 @@ static bool form_of(const TnCastTransposeParams *p, const TnTensor *x, const TnT
     for (int32_t d = axis; d < rank - 1; d++)
         if (p->perm[d] != d + 1)
             return false;
-    if (p->perm[rank - 1] != axis || x->dims[axis] < 1 || x->dims[axis] > MOST_CHANNELS)
+    if (p->perm[rank - 1] != axis || x->dims[axis] > INT32_MAX)
         return false;
     *channels = x->dims[axis];
     *plane = tni_numel_range(x, axis + 1, rank);
@@ -90,7 +90,7 @@ static bool form_of(const TnCastTransposeParams *p, const TnTensor *x, const TnT
 
 extern "C" bool tni_cuda_cast_transpose_supports(const TnKernelQuery *q) {
     int64_t plane, channels;
-    return form_of((const TnCastTransposeParams *)q->params, &q->in[0], &q->out[0], &plane, &channels);
+    return form_of((const TnCastTransposeParams *)q->params, &q->in[0], &q->out[0], &plane, &channels) && channels <= MOST_CHANNELS;
 }
 
 template <typename T> static void convert(const TnKernelCall *call, int64_t plane, int64_t channels, int64_t n) {
@@ -99,7 +99,7 @@ template <typename T> static void convert(const TnKernelCall *call, int64_t plan
     const int64_t tiles = tni_div_up(plane, TILE), blocks = tiles * (n / (plane * channels));
     void (*const kernels[])(const float *, T *, int64_t, uint32_t) = {convert_tiles<T, 1>, convert_tiles<T, 2>, convert_tiles<T, 3>,
                                                                       convert_tiles<T, 4>};
-    if (plane % 8 == 0 && blocks <= INT32_MAX && tni_is_aligned(x, 16) && tni_is_aligned(y, 16))
+    if (channels <= MOST_CHANNELS && plane % 8 == 0 && blocks <= INT32_MAX && tni_is_aligned(x, 16) && tni_is_aligned(y, 16))
         (void)tni_launch_early(call->stream, kernels[channels - 1], (unsigned)blocks, CONVERT_BLOCK, 0, x, y, plane, (uint32_t)tiles);
     else
         (void)tni_launch_early(call->stream, convert_elements<T>, tni_grid(call, n, CONVERT_BLOCK * 4, 16), CONVERT_BLOCK, 0, x, y, plane,
