@@ -357,7 +357,35 @@ static void on_clip(Rewriter *r, IrNodeId id) {
         on_unchanged(r, id);
 }
 
-/* gather_nd(x, concat(ids of each dim)) where every element comes to its place in the order of x. */
+/* Constant ids[.., k]: the first k dims of x in their order. */
+static bool all_in_order(Rewriter *r, IrValueId x, IrValueId ids) {
+    TnTensor t;
+    int64_t dims[TN_MAX_RANK], rows = 1;
+    if (!tni_pass_tensor(r, ids, &t) || t.rank < 1 || t.dims[t.rank - 1] > r->g->values[x].rank || tn_tensor_numel(&t) > 1 << 20)
+        return false;
+    const int64_t k = t.dims[t.rank - 1];
+    for (int32_t i = 0; i < (int32_t)k; i++) {
+        if (!tni_pass_static_dim(r, x, i, &dims[i]) || dims[i] > 1 << 20 || rows > 1 << 20)
+            return false;
+        rows *= dims[i];
+    }
+    if (rows * k != tn_tensor_numel(&t))
+        return false;
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t at = 0;
+        for (int64_t i = 0; i < k; i++) {
+            const int64_t one = tni_load_i64(t.dtype, t.data, row * k + i);
+            if (one < 0 || one >= dims[i])
+                return false;
+            at = at * dims[i] + one;
+        }
+        if (at != row)
+            return false;
+    }
+    return k > 0;
+}
+
+/* gather_nd(x, ids or concat(ids of each dim)) where every element comes to its place in the order of x. */
 static bool gathers_all(Rewriter *r, IrNodeId id) {
     const IrNode *n = &r->g->nodes[id];
     const IrValueId x = n->in[0], ids = n->in[1];
@@ -365,6 +393,8 @@ static bool gathers_all(Rewriter *r, IrNodeId id) {
     const int32_t rank = r->g->values[ids].rank, rank_x = r->g->values[x].rank;
     IrValueId part[TN_MAX_RANK];
     int32_t at = -1;
+    if (((const TnGatherNdParams *)n->params)->batch_dims == 0 && r->g->values[ids].kind == IR_CONST && all_in_order(r, x, ids))
+        return as_reshape(r, id, x);
     if (parts == NULL || rank < 2 || ((const TnGatherNdParams *)n->params)->batch_dims != 0 ||
         ((const TnAxisParams *)parts->params)->axis != rank - 1 || (int32_t)parts->n_in > rank_x)
         return false;

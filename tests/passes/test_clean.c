@@ -468,6 +468,21 @@ static void elements_in_their_order_are_a_reshape(void **s) {
     }
 }
 
+static void constant_pairs_in_their_order_are_a_reshape(void **s) {
+    (void)s;
+    for (int miss = 0; miss < 4; miss++) {
+        Net t;
+        net_open(&t);
+        V x = net_in(&t, TN_F32, 3, 2, miss == 1 ? 3 : 2, 5); /* all of 2 x 2; not all of 2 x 3 */
+        const int64_t right[] = {0, 0, 0, 1, 1, 0, 1, 1}, turned[] = {0, 0, 1, 0, 0, 1, 1, 1}, negative[] = {0, 0, 0, 1, -1, 0, 1, 1};
+        V ids = net_reshape(&t, net_ints(&t, 8, miss == 2 ? turned : miss == 3 ? negative : right), 3, 2, 2, 2);
+        net_out(&t, net_node(&t, TN_OP_gather_nd, &(TnGatherNdParams){.batch_dims = 0}, 2, x, ids));
+        (void)net_run(&t, 0, tni_pass_fold, tni_pass_canonicalise, tni_pass_dce, NULL);
+        assert_int_equal(net_count(&t, TN_OP_gather_nd), miss != 0);
+        net_close(&t);
+    }
+}
+
 static void unknown_pass_is_named(void **s) {
     (void)s;
     Net t;
@@ -510,6 +525,7 @@ int main(void) {
         cmocka_unit_test(functions_without_constant_tails_stay),
         cmocka_unit_test(rows_in_their_order_are_a_reshape),
         cmocka_unit_test(elements_in_their_order_are_a_reshape),
+        cmocka_unit_test(constant_pairs_in_their_order_are_a_reshape),
         cmocka_unit_test(unknown_pass_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
