@@ -232,6 +232,10 @@ static void neutral_repeats(Rewriter *r, const IrNode *n, double neutral) {
     IrValueId y = n->out[0];
     for (int i = 0; i < 2; i++) {
         IrValueId x = n->in[1 - i];
+        if (all(r, n->in[i], neutral) && tni_pass_same_dims(r, x, y)) {
+            same(r, y, x);
+            return;
+        }
         bool repeats = r->g->values[n->in[i]].kind == IR_CONST || tni_pass_def_op(r, n->in[i], TN_OP_expand) != NULL;
         if (repeats && one_number(r, n->in[i], &c) && c == neutral) {
             expanded(r, y, x);
@@ -270,12 +274,7 @@ static void on_binary(Rewriter *r, IrNodeId id) {
         on_pow(r, n);
         break;
     case TN_BINARY_and_:
-        if (all(r, b, 1))
-            same(r, y, a);
-        else if (all(r, a, 1))
-            same(r, y, b);
-        else
-            neutral_repeats(r, n, 1);
+        neutral_repeats(r, n, 1);
         break;
     case TN_BINARY_less:
     case TN_BINARY_less_equal:
@@ -284,12 +283,7 @@ static void on_binary(Rewriter *r, IrNodeId id) {
         on_compare(r, n);
         break;
     case TN_BINARY_or_:
-        if (all(r, b, 0))
-            same(r, y, a);
-        else if (all(r, a, 0))
-            same(r, y, b);
-        else
-            neutral_repeats(r, n, 0);
+        neutral_repeats(r, n, 0);
         break;
     default:
         break;

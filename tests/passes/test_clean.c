@@ -483,6 +483,27 @@ static void constant_pairs_in_their_order_are_a_reshape(void **s) {
     }
 }
 
+static void truth_of_other_dims_repeats(void **s) {
+    (void)s;
+    for (int fn = 0; fn < 2; fn++) {
+        for (int left = 0; left < 2; left++) {
+            for (int miss = 0; miss < 2; miss++) {
+                Net t;
+                net_open(&t);
+                V zeros = net_reshape(&t, net_ints(&t, 4, (const int64_t[]){0, 0, 0, 0}), 4, 1, 1, 4, 1);
+                V c = net_bi(&t, TN_BINARY_equal, zeros, net_int(&t, (fn == 0) != (miss == 1) ? 0 : 1)); /* all true or all false */
+                V x = net_cast(&t, net_in(&t, TN_I64, 4, -1, 1, 1, -2), TN_BOOL);
+                V y = net_bi(&t, fn == 0 ? TN_BINARY_and_ : TN_BINARY_or_, left == 0 ? x : c, left == 0 ? c : x);
+                net_out(&t, net_node(&t, TN_OP_where, NULL, 3, y, net_num(&t, 0), net_num(&t, -3)));
+                (void)net_run(&t, 0, tni_pass_fold, tni_pass_canonicalise, tni_pass_dce, NULL);
+                assert_int_equal(net_count(&t, TN_OP_expand), miss == 0);
+                assert_int_equal(net_count(&t, TN_OP_binary), miss != 0);
+                net_close(&t);
+            }
+        }
+    }
+}
+
 static void unknown_pass_is_named(void **s) {
     (void)s;
     Net t;
@@ -525,6 +546,7 @@ int main(void) {
         cmocka_unit_test(functions_without_constant_tails_stay),
         cmocka_unit_test(rows_in_their_order_are_a_reshape),
         cmocka_unit_test(elements_in_their_order_are_a_reshape),
+        cmocka_unit_test(truth_of_other_dims_repeats),
         cmocka_unit_test(constant_pairs_in_their_order_are_a_reshape),
         cmocka_unit_test(unknown_pass_is_named),
     };
