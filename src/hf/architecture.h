@@ -19,5 +19,7 @@ typedef TnStatus (*HfArchitectureFn)(const HfImport *in, TnError *err);
 
 /* VisionEncoderDecoderModel with a ViT or DeiT encoder and a TrOCR decoder. */
 TnStatus tni_hf_vision_encoder_decoder(const HfImport *in, TnError *err);
+/* LayoutLMv3Model and its heads: tokens, sequence, question answering. */
+TnStatus tni_hf_layoutlmv3(const HfImport *in, TnError *err);
 
 #endif

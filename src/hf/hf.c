@@ -13,6 +13,7 @@ static const struct {
     HfArchitectureFn import;
 } architectures[] = {
     {"vision-encoder-decoder", tni_hf_vision_encoder_decoder},
+    {"layoutlmv3", tni_hf_layoutlmv3},
 };
 
 /* Files that a plan carries as they are, so that it runs without the folder. */
@@ -54,8 +55,11 @@ static TnStatus import(const char *dir, HfConfig config, const TnLog *log, IrMod
             return architectures[i].import(&(HfImport){.dir = dir, .config = config, .log = log, .module = m, .checkpoint = c}, err);
         }
     }
-    return TN_RAISE(err, TN_ERR_UNSUPPORTED, "config.json: model_type '%s' is not supported; there is: %s", type == NULL ? "(missing)" : type,
-                    architectures[0].model_type);
+    char supported[256] = "";
+    for (size_t i = 0; i < TN_COUNT(architectures); i++)
+        snprintf(supported + strlen(supported), sizeof supported - strlen(supported), "%s%s", i == 0 ? "" : ", ", architectures[i].model_type);
+    return TN_RAISE(err, TN_ERR_UNSUPPORTED, "config.json: model_type '%s' is not supported; there are: %s", type == NULL ? "(missing)" : type,
+                    supported);
 }
 
 static void release_checkpoint(void *keep) {
