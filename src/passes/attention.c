@@ -28,7 +28,8 @@ typedef struct Bias {
     IrValueId value, fill; /* fill: value is a mask; scores stay where it is `keep`, else they are fill */
     bool keep;
     double factor;
-    int32_t frame; /* rank of the scores it was added to */
+    int32_t frame;     /* rank of the scores it was added to; 5: [samples, windows, H, Sq, Sk] */
+    TnDim samples, windows;
 } Bias;
 
 typedef struct Found {
@@ -62,11 +63,39 @@ static void note_frame(const Rewriter *r, Found *f, IrValueId v) {
 }
 
 static bool push_bias(const Rewriter *r, Found *f, Bias b, IrValueId scores) {
+    const IrValue *s = &r->g->values[scores];
     if (f->n_bias == MAX_BIAS || !tni_pass_fits(r, b.value, scores))
         return false;
-    b.frame = r->g->values[scores].rank;
+    b.frame = s->rank;
+    if (s->rank == 5) {
+        b.samples = s->dims[0];
+        b.windows = s->dims[1];
+    }
     f->bias[f->n_bias++] = b;
     return true;
+}
+
+static bool find_scores(const Rewriter *r, Found *f, IrValueId v, double factor, int depth);
+
+/* v = reshape(reshape(s) [B, W, H, Sq, Sk] + mask) [B W, H, Sq, Sk]: shifted windows, whose masks differ from window to window. */
+static bool find_windows(const Rewriter *r, Found *f, IrValueId v, double factor, int depth) {
+    IrValueId part[2], sum = tni_pass_def(r, v)->in[0];
+    const IrValue *w = &r->g->values[sum], *y = &r->g->values[v];
+    if (w->rank != 5 || y->rank != 4 || tni_pass_uses(r, sum) != 1 || !tni_pass_binary(r, sum, TN_BINARY_add, &part[0], &part[1]))
+        return false;
+    for (int32_t i = 1; i < 4; i++)
+        if (!tni_ir_dim_equal(r->m, y->dims[i], w->dims[i + 1]))
+            return false;
+    for (int turn = 0; turn < 2; turn++) {
+        const IrNode *back = tni_pass_def_op(r, part[turn], TN_OP_reshape);
+        if (back == NULL || tni_pass_uses(r, part[turn]) != 1 || !tni_pass_same_dims(r, part[turn], sum) || !tni_pass_same_dims(r, back->in[0], v))
+            continue;
+        tni_pattern_add(r, &f->p, sum);
+        tni_pattern_add(r, &f->p, part[turn]);
+        return find_scores(r, f, back->in[0], factor, depth + 1) &&
+               push_bias(r, f, (Bias){.value = part[1 - turn], .fill = TN_NO_VALUE, .factor = factor}, sum);
+    }
+    return false;
 }
 
 /* Walks from the softmax's input up to the product; factor is what v is multiplied with before the softmax. */
@@ -87,14 +116,14 @@ static bool find_scores(const Rewriter *r, Found *f, IrValueId v, double factor,
     if (n->op == TN_OP_identity)
         return find_scores(r, f, n->in[0], factor, depth + 1);
     if (n->op == TN_OP_reshape)
-        return keeps_rows(r, n->in[0], v) && find_scores(r, f, n->in[0], factor, depth + 1);
+        return keeps_rows(r, n->in[0], v) ? find_scores(r, f, n->in[0], factor, depth + 1) : find_windows(r, f, v, factor, depth);
     if (tni_pass_scaled(r, v, &x, &c))
         return find_scores(r, f, x, factor * c, depth + 1);
     if (tni_pass_binary(r, v, TN_BINARY_add, &a, &b)) {
         for (int turn = 0; turn < 2; turn++) {
             IrValueId s = turn == 0 ? a : b, bias = turn == 0 ? b : a;
             if (tni_pass_same_dims(r, s, v) && find_scores(r, f, s, factor, depth + 1))
-                return push_bias(r, f, (Bias){bias, TN_NO_VALUE, false, factor, 0}, v);
+                return push_bias(r, f, (Bias){.value = bias, .fill = TN_NO_VALUE, .factor = factor}, v);
             *f = saved;
             tni_pattern_add(r, &f->p, v);
             note_frame(r, f, v);
@@ -103,12 +132,12 @@ static bool find_scores(const Rewriter *r, Found *f, IrValueId v, double factor,
     }
     if (tni_pass_binary(r, v, TN_BINARY_sub, &a, &b))
         return tni_pass_same_dims(r, a, v) && find_scores(r, f, a, factor, depth + 1) &&
-               push_bias(r, f, (Bias){b, TN_NO_VALUE, false, -factor, 0}, v);
+               push_bias(r, f, (Bias){.value = b, .fill = TN_NO_VALUE, .factor = -factor}, v);
     if (n->op == TN_OP_where) {
         bool keep = absorbs(r, n->in[2]);
         IrValueId mask = n->in[0], fill = keep ? n->in[2] : n->in[1], s = keep ? n->in[1] : n->in[2];
         return (keep || absorbs(r, fill)) && tni_pass_same_dims(r, s, v) && find_scores(r, f, s, factor, depth + 1) &&
-               push_bias(r, f, (Bias){mask, fill, keep, factor, 0}, v);
+               push_bias(r, f, (Bias){.value = mask, .fill = fill, .keep = keep, .factor = factor}, v);
     }
     return false;
 }
@@ -227,6 +256,23 @@ static IrValueId operand(Rewriter *r, const char *name, const View *v, const Pla
     return tni_pass_reshape(r, name, v->value, 3, (TnDim[]){batch, seq, tni_ir_dim_const(r->m, row)});
 }
 
+/* A bias of windows, [.., W, H or 1, Sq, Sk] or less: the windows of every sample lie behind each other among the pairs that attention calls
+ * its batch. */
+static IrValueId window_bias(Rewriter *r, const char *name, const Bias *b, IrValueId v, const Plan *plan) {
+    TnDim one = tni_ir_dim_const(r->m, 1), full[5] = {b->samples, b->windows, one, one, one};
+    const IrValue *x = &r->g->values[v];
+    for (int32_t i = 1; i <= 3 && i <= x->rank; i++)
+        full[5 - i] = x->dims[x->rank - i];
+    bool apart = false; /* from window to window, or from sample to sample */
+    for (int32_t i = 0; i < x->rank - 3; i++)
+        apart = apart || !tni_pass_dim_is(r, v, i, 1);
+    if (!apart)
+        return tni_pass_reshape(r, name, v, 3, full + 2);
+    IrValueId dims = tni_pass_dims_value(r, name, 5, full);
+    v = dims == TN_NO_VALUE ? dims : tni_pass_add(r, TN_OP_expand, name, NULL, (IrValueId[]){v, dims}, 2);
+    return tni_pass_reshape(r, name, v, 4, (TnDim[]){plan->batch, full[2], full[3], full[4]});
+}
+
 /* A bias as attention takes it: broadcastable to [B,H,Sq,Sk], all factors and masks worked in. */
 static IrValueId bias_value(Rewriter *r, const char *name, const Bias *b, double softmax_scale, const Plan *plan) {
     IrValueId v = b->value;
@@ -244,6 +290,8 @@ static IrValueId bias_value(Rewriter *r, const char *name, const Bias *b, double
         v = tni_pass_binary_node(r, name, TN_BINARY_mul, v, tni_pass_scalar(r, TN_F32, factor));
     if (v == TN_NO_VALUE)
         return v;
+    if (b->frame == 5)
+        return window_bias(r, name, b, v, plan);
     const IrValue *x = &r->g->values[v];
     if (b->frame == 3 && x->rank == 3 && !tni_pass_dim_is(r, v, 0, 1))
         v = tni_pass_reshape(r, name, v, 4, (TnDim[]){plan->batch, tni_ir_dim_const(r->m, plan->p.heads), x->dims[1], x->dims[2]});

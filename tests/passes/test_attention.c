@@ -288,8 +288,34 @@ static void heads_apart(void **s) {
     net_close(&t);
 }
 
+/* Shifted windows: the mask of a window, [1, windows, 1, S, S], or of none in particular, over scores of [samples * windows, H, S, S]. */
+static void masks_of_windows(void **s) {
+    (void)s;
+    const int windows[3] = {4, 4, 1}, heads_of_mask[3] = {1, H, 1};
+    for (int c = 0; c < 3; c++) {
+        Net t;
+        V q, k, v;
+        net_open(&t);
+        V x = net_reshape(&t, net_in(&t, TN_F32, 4, -1, 4, 5, W), 3, -1, 5, W);
+        operands(&t, x, x, TWO_STEPS, &q, &k, &v);
+        V scores = net_node(&t, TN_OP_matmul, NULL, 2, q, net_transpose(&t, k, 4, 0, 1, 3, 2));
+        scores = net_bi(&t, TN_BINARY_add, net_bi(&t, TN_BINARY_mul, scores, net_num(&t, 0.3)), net_rand(&t, 4, 1, H, 5, 5));
+        scores = net_reshape(&t, scores, 5, -1, 4, H, 5, 5);
+        scores = net_bi(&t, TN_BINARY_add, scores, net_rand(&t, 5, 1, windows[c], heads_of_mask[c], 5, 5));
+        V p = net_softmax(&t, net_reshape(&t, scores, 4, -1, H, 5, 5), 3);
+        V y = net_transpose(&t, net_node(&t, TN_OP_matmul, NULL, 2, p, v), 4, 0, 2, 1, 3);
+        net_out(&t, net_reshape(&t, y, 3, -1, 5, W));
+        net_run(&t, 1e-5, tni_pass_attention, NULL);
+        assert_int_equal(net_count(&t, TN_OP_attention), 1);
+        assert_int_equal(net_count(&t, TN_OP_softmax), 0);
+        assert_int_equal(net_find(&t, TN_OP_attention)->n_in, 5);
+        net_close(&t);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(masks_of_windows),
         cmocka_unit_test(all_spellings),      cmocka_unit_test(products_of_three_dims),
         cmocka_unit_test(what_must_not_fuse), cmocka_unit_test(softmax_of_another_axis),
         cmocka_unit_test(with_past),          cmocka_unit_test(co_attention),
