@@ -3,7 +3,8 @@
  * relative_bias: positions [B, S] and tables [R, H] -> [B, H, Sq, Sp], Sp = Sk rounded up to 8.
  *
  * The floor is writing the result; everything else must fit under it. Packed tables stand in shared memory, where a row (all heads of one
- * distance) is an odd number of units of four heads: a load takes a unit, and rows picked at random spread over all banks. A thread has eight
+ * distance) is an odd number of units of four heads: a load takes a unit, and rows picked at random spread over all banks. So do rows eight
+ * apart, which are what positions that count ask for: there is a unit more after every eighth row. A thread has eight
  * neighbouring keys, whose positions it keeps (in shared memory: there are not registers enough) over a few queries: for every query it finds the rows once, then adds up unit by unit
  * and writes 16 bytes (f32: 32) a head. (One element a load, the way of tables [H, R], would be four times the loads.) A row of zeros behind
  * the tables is what keys beyond Sk find.
@@ -14,13 +15,14 @@
 
 namespace {
 constexpr int BLOCK = 256, KEYS = TN_BIAS_PAD, UNIT = 4;
-constexpr int64_t SMALL = INT64_C(1) << 30; /* differences of smaller positions are exact in int32 */
+constexpr int64_t SMALL = INT64_C(1) << 28; /* differences of smaller positions, less a bound, are exact in int32 */
 
 struct Term {
     const void *pq, *pk, *table; /* table: packed where it is, for the fast kernel always */
     int64_t pq_batch, pk_batch;  /* elements from a sample to the next: 0 where all share */
-    int64_t step;                /* elements from a row of the table to the next */
+    int64_t step;                /* elements from a row of the table to the next; packed: and UNIT after every eighth */
     int32_t lo, hi;
+    uint32_t packed;
     uint32_t unit, bytes16; /* where the table begins in shared memory, in units; its size in 16 bytes */
 };
 
@@ -45,6 +47,18 @@ TNI_DEVICE int32_t distance(const Relative &p, const Term &t, int64_t q, int64_t
     const uint64_t u = p.minus != 0 ? (uint64_t)q - (uint64_t)k : (uint64_t)k - (uint64_t)q;
     const int64_t d = p.wide != 0 ? (int64_t)u : (int64_t)(int32_t)(uint32_t)u;
     return (int32_t)(d < t.lo ? 0 : (d > t.hi ? (int64_t)t.hi : d) - t.lo);
+}
+
+/* Where the row of a distance from 0 begins in shared memory. */
+TNI_DEVICE uint32_t row_at(const Relative &p, const Term &t, int32_t d) { return t.unit + (uint32_t)(d * p.units + (d >> 3)); }
+
+/* min(max(a + b, 0), c); c is not negative. */
+TNI_DEVICE int32_t clipped_sum(int32_t a, int32_t b, int32_t c) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    return __viaddmin_s32_relu(a, b, c);
+#else
+    return min(max(a + b, 0), c);
+#endif
 }
 
 /* The heads of a unit of one key, summed in f32; s: the tables from this unit of their first row on. */
@@ -152,7 +166,7 @@ template <typename T, int TERMS> __global__ void __launch_bounds__(BLOCK, 2) rel
             for (int e = 0; e < KEYS; e++) {
                 const int64_t k = position(p, p.term[t].pk, (int64_t)b * p.term[t].pk_batch + min(j0 + e, p.keys - 1));
                 small = small && k > -SMALL && k < SMALL;
-                pk[e] = (int32_t)k;
+                pk[e] = p.minus != 0 ? -(int32_t)k : (int32_t)k;
             }
             mine[2 * t * BLOCK] = make_int4(pk[0], pk[1], pk[2], pk[3]);
             mine[(2 * t + 1) * BLOCK] = make_int4(pk[4], pk[5], pk[6], pk[7]);
@@ -166,16 +180,15 @@ template <typename T, int TERMS> __global__ void __launch_bounds__(BLOCK, 2) rel
                 if (small && q > -SMALL && q < SMALL) {
                     const int4 x = mine[2 * t * BLOCK], z = mine[(2 * t + 1) * BLOCK];
                     const int32_t pk[KEYS] = {x.x, x.y, x.z, x.w, z.x, z.y, z.z, z.w};
+                    const int32_t from = (p.minus != 0 ? (int32_t)q : -(int32_t)q) - m.lo, span = m.hi - m.lo;
 #pragma unroll
-                    for (int e = 0; e < KEYS; e++) {
-                        const int32_t d = p.minus != 0 ? (int32_t)q - pk[e] : pk[e] - (int32_t)q;
-                        at[t][e] = m.unit + (uint32_t)((min(max(d, m.lo), m.hi) - m.lo) * p.units);
-                    }
+                    for (int e = 0; e < KEYS; e++)
+                        at[t][e] = row_at(p, m, clipped_sum(pk[e], from, span));
                 } else {
 #pragma unroll 1
                     for (int e = 0; e < KEYS; e++) {
                         const int64_t k = position(p, m.pk, (int64_t)b * m.pk_batch + min(j0 + e, p.keys - 1));
-                        const uint32_t found = m.unit + (uint32_t)(distance(p, m, q, k) * p.units);
+                        const uint32_t found = row_at(p, m, distance(p, m, q, k));
 #pragma unroll
                         for (int f = 0; f < KEYS; f++) /* registers have no index */
                             at[t][f] = f == e ? found : at[t][f];
@@ -206,7 +219,8 @@ template <typename T> __global__ void __launch_bounds__(BLOCK) relative_plain_ke
             if (t < (int)p.terms && j < p.keys) {
                 const Term &m = p.term[t];
                 const int64_t q = position(p, m.pq, b * m.pq_batch + i), k = position(p, m.pk, b * m.pk_batch + j);
-                row[t] = (const T *)m.table + distance(p, m, q, k) * m.step;
+                const int32_t d = distance(p, m, q, k);
+                row[t] = (const T *)m.table + d * m.step + (m.packed != 0 ? d / 8 * UNIT : 0);
             }
         T *y = (T *)p.y + (b * p.heads * p.queries + i) * p.row + j;
         for (int h = 0; h < p.heads; h++) {
@@ -319,7 +333,8 @@ TnStatus tni_cuda_relative_bias(TnKernelCall *call) {
             return TN_RAISE(call->err, TN_ERR_INTERNAL, "relative_bias: positions or tables of other sizes than the output");
         const void *packed = call->packed != NULL ? call->packed[3 * t + 2] : NULL;
         p.term[t] = {pq->data, pk->data, packed != NULL ? packed : table->data, pq->dims[0] == 1 ? 0 : pq->dims[1],
-                     pk->dims[0] == 1 ? 0 : pk->dims[1], packed != NULL ? tni_relative_units(p.heads) * UNIT : p.heads, q->lo[t], q->hi[t], 0, 0};
+                     pk->dims[0] == 1 ? 0 : pk->dims[1], packed != NULL ? tni_relative_units(p.heads) * UNIT : p.heads, q->lo[t], q->hi[t],
+                     packed != NULL, 0, 0};
     }
     TnStatus st = TN_OK;
     TNI_FLOAT_SWITCH(y->dtype, T, st = run<T>(call, p));

@@ -81,7 +81,7 @@ int64_t tni_relative_units(int64_t heads) {
 }
 
 size_t tni_relative_bytes(const TnTensor *table) {
-    return tni_align_up((size_t)(table->dims[0] * tni_relative_units(table->dims[1]) * 4) * tni_size_of(table->dtype), 16);
+    return tni_align_up((size_t)(tni_relative_row(table->dims[0], tni_relative_units(table->dims[1])) * 4) * tni_size_of(table->dtype), 16);
 }
 
 size_t tni_cuda_relative_packed_bytes(const TnKernelQuery *q, uint32_t i) {
@@ -90,8 +90,9 @@ size_t tni_cuda_relative_packed_bytes(const TnKernelQuery *q, uint32_t i) {
 
 void tni_cuda_relative_pack(const TnKernelQuery *q, uint32_t i, void *dst) {
     const TnTensor *t = &q->in[i];
-    const size_t size = tni_size_of(t->dtype), row = (size_t)t->dims[1] * size, step = (size_t)tni_relative_units(t->dims[1]) * 4 * size;
+    const size_t size = tni_size_of(t->dtype), row = (size_t)t->dims[1] * size;
+    const int64_t units = tni_relative_units(t->dims[1]);
     memset(dst, 0, tni_relative_bytes(t));
     for (int64_t r = 0; r < t->dims[0]; r++)
-        memcpy((uint8_t *)dst + (size_t)r * step, (const uint8_t *)t->data + (size_t)r * row, row);
+        memcpy((uint8_t *)dst + (size_t)tni_relative_row(r, units) * 4 * size, (const uint8_t *)t->data + (size_t)r * row, row);
 }
