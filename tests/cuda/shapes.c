@@ -320,6 +320,19 @@ static bool transpose(Timed *t, uint32_t i, TnDtype real) {
     return true;
 }
 
+static bool cast_transpose(Timed *t, uint32_t i, TnDtype real) {
+    TnCastTransposeParams *p = (TnCastTransposeParams *)(void *)&t->params;
+    static const int64_t shapes[][2] = {{64, 384}, {1, 384}, {128, 224}, {32, 224}};
+    if (i >= TN_COUNT(shapes) || real == TN_F32)
+        return false;
+    const int64_t b = shapes[i][0], size = shapes[i][1];
+    *p = (TnCastTransposeParams){.to = real, .n = 4, .perm = {0, 2, 3, 1}};
+    in(t, TN_F32, 4, DIMS(b, 3, size, size));
+    out(t, real, 4, DIMS(b, size, size, 3));
+    SAY(t, "float32 [%lld,3,%lld,%lld] to channels last", (long long)b, (long long)size, (long long)size);
+    return true;
+}
+
 static bool concat(Timed *t, uint32_t i, TnDtype real) {
     TnAxisParams *p = (TnAxisParams *)(void *)&t->params;
     if (i >= 1)
@@ -340,19 +353,6 @@ static bool relative_bias(Timed *t, uint32_t i, TnDtype real) {
         return false;
     const int64_t b = batches[i];
     *p = (TnRelativeBiasParams){.n = 3, .lo = {-91, -216, -216}, .hi = {91, 216, 216}};
-static bool cast_transpose(Timed *t, uint32_t i, TnDtype real) {
-    TnCastTransposeParams *p = (TnCastTransposeParams *)(void *)&t->params;
-    static const int64_t shapes[][2] = {{64, 384}, {1, 384}, {128, 224}, {32, 224}};
-    if (i >= TN_COUNT(shapes) || real == TN_F32)
-        return false;
-    const int64_t b = shapes[i][0], size = shapes[i][1];
-    *p = (TnCastTransposeParams){.to = real, .n = 4, .perm = {0, 2, 3, 1}};
-    in(t, TN_F32, 4, DIMS(b, 3, size, size));
-    out(t, real, 4, DIMS(b, size, size, 3));
-    SAY(t, "float32 [%lld,3,%lld,%lld] to channels last", (long long)b, (long long)size, (long long)size);
-    return true;
-}
-
     for (uint32_t k = 0; k < 3; k++) {
         indices(t, TN_I64, 2, DIMS(b, 709), k == 0 ? 709 : 1000);
         indices(t, TN_I64, 2, DIMS(b, 709), k == 0 ? 709 : 1000);
@@ -497,6 +497,8 @@ bool timed_shape(TnOp op, uint32_t k, TnDtype real, Timed *t) {
         return concat(t, k, real);
     case TN_OP_relative_bias:
         return relative_bias(t, k, real);
+    case TN_OP_cast_transpose:
+        return cast_transpose(t, k, real);
     case TN_OP_gather:
         return gather(t, k, real);
     case TN_OP_conv:
@@ -509,5 +511,3 @@ bool timed_shape(TnOp op, uint32_t k, TnDtype real, Timed *t) {
         return false;
     }
 }
-    case TN_OP_cast_transpose:
-        return cast_transpose(t, k, real);
