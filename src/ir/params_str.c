@@ -97,6 +97,9 @@ static const Field fields_TnGemmParams[] = {F1(TnGemmParams, trans_a, FIELD_U32)
                                             F1(TnGemmParams, alpha, FIELD_F32),    F1(TnGemmParams, beta, FIELD_F32),
                                             F1(TnGemmParams, act, FIELD_ACT),      F1(TnGemmParams, act_alpha, FIELD_F32),
                                             F1(TnGemmParams, act_beta, FIELD_F32), END};
+static const Field fields_TnMlpParams[] = {F1(TnMlpParams, trans_1, FIELD_U32),   F1(TnMlpParams, trans_2, FIELD_U32),
+                                           F1(TnMlpParams, act, FIELD_ACT),       F1(TnMlpParams, act_alpha, FIELD_F32),
+                                           F1(TnMlpParams, act_beta, FIELD_F32),  END};
 static const Field fields_TnEinsumParams[] = {FN(TnEinsumParams, equation, FIELD_TEXT, 128), END};
 static const Field fields_TnAttentionParams[] = {F1(TnAttentionParams, heads, FIELD_U32),    F1(TnAttentionParams, kv_heads, FIELD_U32),
                                                  F1(TnAttentionParams, d_qk, FIELD_U32),     F1(TnAttentionParams, d_v, FIELD_U32),
@@ -152,11 +155,11 @@ static const Field fields_TnReshapeParams[] = {F1(TnReshapeParams, kind, FIELD_U
                                                F1(TnReshapeParams, axis, FIELD_I32),
                                                FC(TnReshapeParams, axes, FIELD_I32, TN_MAX_RANK, n_axes), END};
 static const Field fields_TnTransposeParams[] = {FC(TnTransposeParams, perm, FIELD_U8, TN_MAX_RANK, n), END};
+static const Field fields_TnCastTransposeParams[] = {F1(TnCastTransposeParams, to, FIELD_DTYPE),
+                                                     FC(TnCastTransposeParams, perm, FIELD_U8, TN_MAX_RANK, n), END};
 static const Field fields_TnAxisParams[] = {F1(TnAxisParams, axis, FIELD_I32), F1(TnAxisParams, n, FIELD_U32), END};
 static const Field fields_TnPadParams[] = {F1(TnPadParams, mode, FIELD_U32), END};
 static const Field fields_TnGatherNdParams[] = {F1(TnGatherNdParams, batch_dims, FIELD_U32), END};
-static const Field fields_TnCastTransposeParams[] = {F1(TnCastTransposeParams, to, FIELD_DTYPE),
-                                                     FC(TnCastTransposeParams, perm, FIELD_U8, TN_MAX_RANK, n), END};
 static const Field fields_TnScatterParams[] = {F1(TnScatterParams, axis, FIELD_I32), F1(TnScatterParams, reduction, FIELD_U32), END};
 static const Field fields_TnTriluParams[] = {F1(TnTriluParams, upper, FIELD_U32), END};
 static const Field fields_TnEyeLikeParams[] = {F1(TnEyeLikeParams, dtype, FIELD_DTYPE), F1(TnEyeLikeParams, k, FIELD_I32), END};

@@ -153,6 +153,17 @@ typedef struct TnGemmParams {
     uint32_t pad;
 } TnGemmParams;
 
+/* mlp: y = act(x W1 + b1) W2 + b2 + residual, where act(...) is rounded to the operands' type: gemm after gemm, made by the planner for
+ * devices.
+ * in: x [..., C] (leading dims are rows), W1 [C, H] or, trans_1, [H, C], W2 [H, N] or, trans_2, [N, H]; b1 [H], b2 [N] (optional);
+ *     residual (optional): same shape as y. out y [..., N]. */
+typedef struct TnMlpParams {
+    uint32_t trans_1, trans_2;
+    uint32_t act; /* TnAct */
+    float act_alpha, act_beta; /* as of gemm */
+    uint32_t pad;
+} TnMlpParams;
+
 typedef struct TnEinsumParams {
     char equation[128]; /* no blanks, explicit "->", at most 4 operands; letters and "..." */
 } TnEinsumParams;
@@ -338,6 +349,14 @@ typedef struct TnTransposeParams {
     uint8_t perm[TN_MAX_RANK]; /* y.dims[i] = x.dims[perm[i]] */
 } TnTransposeParams;
 
+/* cast_transpose: in floats, permuted and in another float type: finite values beyond its range become its largest. Made for devices, where a
+ * cast and a transpose would each pass over the memory. */
+typedef struct TnCastTransposeParams {
+    uint32_t to; /* TnDtype */
+    uint32_t n;  /* rank */
+    uint8_t perm[TN_MAX_RANK];
+} TnCastTransposeParams;
+
 /* concat, split (in 1 = sizes, optional; else `n` equal parts, last smaller), gather, gather_elements, one_hot (in: indices, depth,
  * values [off, on]). axis may be negative until shape inference has run. */
 typedef struct TnAxisParams {
@@ -348,14 +367,6 @@ typedef struct TnAxisParams {
 /* slice: in x, starts, ends, axes (optional), steps (optional), as ONNX Slice-13. */
 
 typedef enum TnPadMode { TN_PADDING_CONSTANT, TN_PADDING_REFLECT, TN_PADDING_EDGE, TN_PADDING_WRAP } TnPadMode;
-/* cast_transpose: in floats, permuted and in another float type: finite values beyond its range become its largest. Made for devices, where a
- * cast and a transpose would each pass over the memory. */
-typedef struct TnCastTransposeParams {
-    uint32_t to; /* TnDtype */
-    uint32_t n;  /* rank */
-    uint8_t perm[TN_MAX_RANK];
-} TnCastTransposeParams;
-
 typedef struct TnPadParams {
     uint32_t mode; /* in: x, pads, value (optional), axes (optional): Pad-19 */
 } TnPadParams;

@@ -332,6 +332,24 @@ TnStatus tni_plan_rule_gemm(const PlanCheck *c) {
     return tni_plan_expect(c, 0, a->dtype, rank, dims);
 }
 
+TnStatus tni_plan_rule_mlp(const PlanCheck *c) {
+    P(TnMlpParams);
+    const TnTensor *x = &c->in[0], *w1 = &c->in[1], *w2 = &c->in[2];
+    PARAM(p->act < TN_ACT_COUNT, "act", p->act);
+    NEED(x->rank >= 1 && tni_dtype_is_float(x->dtype), 0, "floats, at least a vector");
+    NEED(w1->rank == 2 && w1->dtype == x->dtype, 1, "a matrix of the type of input 0");
+    NEED(w2->rank == 2 && w2->dtype == x->dtype, 2, "a matrix of the type of input 0");
+    const int64_t hidden = w1->dims[p->trans_1 ? 0 : 1], n = w2->dims[p->trans_2 ? 0 : 1];
+    NEED(w1->dims[p->trans_1 ? 1 : 0] == x->dims[x->rank - 1], 1, "as many rows as input 0 has columns");
+    NEED(w2->dims[p->trans_2 ? 1 : 0] == hidden, 2, "as many rows as input 1 has columns");
+    TnTensor y = *x;
+    y.dims[y.rank - 1] = n;
+    NEED(!tni_plan_has(c, 3) || (c->in[3].dtype == x->dtype && tni_plan_vector(&c->in[3], hidden)), 3, "a bias for every hidden column");
+    NEED(!tni_plan_has(c, 4) || (c->in[4].dtype == x->dtype && tni_plan_vector(&c->in[4], n)), 4, "a bias for every column");
+    NEED(!tni_plan_has(c, 5) || tni_plan_same(&c->in[5], &y), 5, "the type and shape of the output");
+    return tni_plan_expect(c, 0, x->dtype, y.rank, y.dims);
+}
+
 static TnStatus attention_operand(const PlanCheck *c, uint32_t i, uint32_t layout, uint32_t heads, uint32_t d, uint32_t off, int64_t *b,
                                   int64_t *s) {
     const TnTensor *t = &c->in[i];

@@ -151,6 +151,24 @@ static bool crop_gemm(const Cut *x) {
     return true;
 }
 
+static bool crop_mlp(const Cut *x) {
+    const PnCase *c = x->c;
+    const TnTensor *w = &c->in[1];
+    if (c->in[0].rank < 2)
+        return false;
+    const int64_t k = c->in[0].dims[c->in[0].rank - 1], n = c->out[0].dims[c->out[0].rank - 1];
+    const double each = (double)w->dims[((const TnMlpParams *)c->params)->trans_1 ? 0 : 1] * (double)(k + n); /* products of a row */
+    const int64_t rows = k > 0 ? tn_tensor_numel(&c->in[0]) / k : 0, want = (int64_t)(x->max_macs / 2 / (each + 1)) + 1;
+    if (want * 2 >= rows)
+        return false;
+    const int64_t first = x->part == 0 ? 0 : rows - want;
+    rows_of(&x->in[0], &x->in_at[0], first, want, k);
+    rows_of(&x->out[0], &x->out_at[0], first, want, n);
+    if (present(c, 5))
+        rows_of(&x->in[5], &x->in_at[5], first, want, n);
+    return true;
+}
+
 static bool crop_matmul(const Cut *x) {
     const PnCase *c = x->c;
     const uint32_t part = x->part;
@@ -261,6 +279,7 @@ bool tni_planner_crop(const PnCase *c, uint32_t part, TnTensor *in, TnTensor *ou
         bool (*crop)(const Cut *x);
     } table[] = {
         {TN_OP_gemm, crop_gemm},
+        {TN_OP_mlp, crop_mlp},
         {TN_OP_matmul, crop_matmul},
         {TN_OP_conv, crop_conv},
         {TN_OP_attention, crop_attention},

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the files of the planner share. The order of work (planner.c): states and outputs get values of their own (prepare.c); steps go to the
- * device or stay on the host, with copies between (place.c); the graph is run step by step on sample inputs, choosing and verifying a kernel
- * for each step (run.c, choose.c, device.c, compare.c, timing.c); lives, views and slots (memory.c); records and packed constants (emit.c). */
+ * What the files of the planner share. The order of work (planner.c): states and outputs get values of their own (prepare.c); steps that the
+ * device computes together become one (fuse.c); steps go to the device or stay on the host, with copies between (place.c); the graph is run
+ * step by step on sample inputs, choosing and verifying a kernel for each step (run.c, choose.c, device.c, compare.c, timing.c); lives, views
+ * and slots (memory.c); records and packed constants (emit.c). */
 #ifndef TENON_PLANNER_INTERNAL_H
 #define TENON_PLANNER_INTERNAL_H
 
@@ -136,9 +137,15 @@ typedef struct PnSeen {
 
 /* ---- prepare.c: programs, states, outputs ---- */
 TnStatus tni_planner_prepare(Pn *pn, TnError *err);
+/* Drops dead nodes and values after a rewrite. Before place: what is kept an id has no tables yet. */
+TnStatus tni_planner_compact(Pn *pn, TnError *err);
 bool tni_planner_is_state(const char *name);
 uint32_t tni_planner_find_state(const Pn *pn, const char *name); /* PLAN_NONE: none */
 bool tni_planner_aligned(const void *p, TnDtype t);              /* for elements of t */
+
+/* ---- fuse.c ---- */
+/* With a device: pairs of products that it computes at once. */
+TnStatus tni_planner_fuse(Pn *pn, TnError *err);
 
 /* ---- place.c ---- */
 /* Decides where every node runs and every value lies; adds copies. For the CPU alone: everything on the host. */

@@ -52,6 +52,7 @@ static TnStatus plan_all(Pn *pn, PlanWriter *w, PlanHeader *h, TnError *err) {
     TN_TRY(tni_planner_timings_open(pn, err));
     TN_TRY(tni_planner_symbols(pn, err));
     TN_TRY(tni_planner_device_open(pn, err));
+    TN_TRY(tni_planner_fuse(pn, err));
     TN_TRY(tni_planner_place(pn, err));
     TN_TRY(tni_planner_run(pn, err));
     TN_TRY(tni_planner_buckets(pn, err));

@@ -150,16 +150,20 @@ static TnStatus align_constants(Pn *pn, IrGraph *g, TnError *err) {
     return TN_OK;
 }
 
+TnStatus tni_planner_compact(Pn *pn, TnError *err) {
+    for (uint32_t i = 0; i < pn->m->n_graphs; i++)
+        TN_TRY(tni_ir_compact(pn->m, pn->m->graphs[i], err));
+    pn->n_states = 0; /* ids have changed */
+    return find_states(pn, err);
+}
+
 TnStatus tni_planner_prepare(Pn *pn, TnError *err) {
     IrModule *m = pn->m;
     if (m->n_graphs == 0)
         return TN_RAISE(err, TN_ERR_GRAPH, "the model has no graph");
     PN_ALLOC(pn, pn->graphs, m->n_graphs, err);
     TN_TRY(find_states(pn, err));
-    for (uint32_t i = 0; i < m->n_graphs; i++)
-        TN_TRY(tni_ir_compact(m, m->graphs[i], err));
-    pn->n_states = 0; /* ids have changed */
-    TN_TRY(find_states(pn, err));
+    TN_TRY(tni_planner_compact(pn, err));
     for (uint32_t i = 0; i < m->n_graphs; i++) {
         pn->graphs[i].g = m->graphs[i];
         pn->graphs[i].id = i;

@@ -28,6 +28,9 @@ static double product(const Work *w) {
         k = (double)(p->trans_a ? a->dims[0] : a->dims[a->rank - 1]);
         break;
     }
+    case TN_OP_mlp: /* both products */
+        k = (double)b->dims[((const TnMlpParams *)w->params)->trans_1 ? 0 : 1];
+        return k * (numel(a) + numel(y));
     case TN_OP_matmul:
         k = a->rank ? (double)a->dims[a->rank - 1] : 1;
         break;

@@ -68,3 +68,31 @@ TnStatus tni_shape_gemm(ShapeRule *r) {
     dims[rank - 1] = b->dims[p->trans_b ? 0 : 1];
     return gemm_bias(r, dims, rank);
 }
+
+TnStatus tni_shape_mlp(ShapeRule *r) {
+    const TnMlpParams *p = r->n->params;
+    const IrValue *x = in_at(r, 0), *w1 = in_at(r, 1), *w2 = in_at(r, 2), *residual = in_at(r, 5);
+    TnDim dims[TN_MAX_RANK];
+    TN_TRY(tni_shape_rule_type(r, 0, T_FLOAT));
+    for (uint32_t i = 1; i < 6; i++)
+        TN_TRY(tni_shape_rule_same_type(r, i, 0));
+    TN_TRY(tni_shape_rule_rank(r, 0, 1, TN_MAX_RANK));
+    TN_TRY(tni_shape_rule_rank(r, 1, 2, 2));
+    TN_TRY(tni_shape_rule_rank(r, 2, 2, 2));
+    if (p->act >= TN_ACT_COUNT)
+        return tni_shape_rule_fail(r, TN_ERR_GRAPH, "activation %" PRIu32 " does not exist", p->act);
+    const TnDim hidden = w1->dims[p->trans_1 ? 0 : 1], n = w2->dims[p->trans_2 ? 0 : 1];
+    TN_TRY(tni_shape_rule_equal(r, x->dims[x->rank - 1], w1->dims[p->trans_1 ? 1 : 0], "the inner dimensions of the first product"));
+    TN_TRY(tni_shape_rule_equal(r, hidden, w2->dims[p->trans_2 ? 1 : 0], "the inner dimensions of the second product"));
+    TN_TRY(tni_shape_rule_vector(r, 3, hidden, "biases and hidden columns"));
+    TN_TRY(tni_shape_rule_vector(r, 4, n, "biases and columns"));
+    memcpy(dims, x->dims, (size_t)x->rank * sizeof dims[0]);
+    dims[x->rank - 1] = n;
+    if (residual != NULL) {
+        TN_TRY(tni_shape_rule_rank(r, 5, x->rank, x->rank));
+        for (int32_t i = 0; i < x->rank; i++)
+            TN_TRY(tni_shape_rule_equal(r, residual->dims[i], dims[i], "dimensions of the residual and the result"));
+    }
+    tni_shape_rule_set(r, 0, x->dtype, x->rank, dims);
+    return TN_OK;
+}

@@ -85,6 +85,26 @@ static bool gemm(Timed *t, uint32_t i, TnDtype real) {
     return true;
 }
 
+static bool mlp(Timed *t, uint32_t i, TnDtype real) {
+    static const int64_t shapes[][3] = {{401408, 64, 256}, {100352, 64, 256}, {100352, 128, 512}, {25088, 128, 512}, {25088, 320, 1280},
+                                        {12544, 320, 1280}};
+    TnMlpParams *p = (TnMlpParams *)(void *)&t->params;
+    if (i >= TN_COUNT(shapes))
+        return false;
+    const int64_t *s = shapes[i];
+    p->act = TN_ACT_GELU;
+    in(t, real, 2, DIMS(s[0], s[1]));
+    constant(t, real, 2, DIMS(s[1], s[2]));
+    constant(t, real, 2, DIMS(s[2], s[1]));
+    constant(t, real, 1, DIMS(s[2]));
+    constant(t, real, 1, DIMS(s[1]));
+    in(t, real, 2, DIMS(s[0], s[1]));
+    out(t, real, 2, DIMS(s[0], s[1]));
+    t->flops = 4.0 * (double)s[0] * (double)s[1] * (double)s[2];
+    SAY(t, "%lld n %lld hidden %lld gelu +res", (long long)s[0], (long long)s[1], (long long)s[2]);
+    return true;
+}
+
 static bool matmul(Timed *t, uint32_t i, TnDtype real) {
     static const int64_t shapes[][4] = {{12, 709, 709, 64}, {12, 709, 64, 709}, {384, 578, 578, 64}, {160, 196, 196, 64}};
     if (i >= TN_COUNT(shapes))
@@ -466,6 +486,8 @@ bool timed_shape(TnOp op, uint32_t k, TnDtype real, Timed *t) {
     switch (op) {
     case TN_OP_gemm:
         return gemm(t, k, real);
+    case TN_OP_mlp:
+        return mlp(t, k, real);
     case TN_OP_matmul:
         return matmul(t, k, real);
     case TN_OP_attention:
@@ -493,12 +515,12 @@ bool timed_shape(TnOp op, uint32_t k, TnDtype real, Timed *t) {
         return cast(t, k, real);
     case TN_OP_transpose:
         return transpose(t, k, real);
+    case TN_OP_cast_transpose:
+        return cast_transpose(t, k, real);
     case TN_OP_concat:
         return concat(t, k, real);
     case TN_OP_relative_bias:
         return relative_bias(t, k, real);
-    case TN_OP_cast_transpose:
-        return cast_transpose(t, k, real);
     case TN_OP_gather:
         return gather(t, k, real);
     case TN_OP_conv:

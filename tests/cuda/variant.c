@@ -27,6 +27,7 @@ static bool computes(TnOp op) {
     case TN_OP_group_norm:
     case TN_OP_matmul:
     case TN_OP_gemm:
+    case TN_OP_mlp:
     case TN_OP_einsum:
     case TN_OP_attention:
     case TN_OP_attention_step:

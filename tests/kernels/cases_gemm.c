@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cases of gemm, matmul, attention, attention_step and cache_append: sizes around tile edges, transposed and constant (packed) operands,
- * every layout and epilogue, masks with -inf, broadcast biases. */
+ * Cases of gemm, mlp, matmul, attention, attention_step and cache_append: sizes around tile edges, transposed and constant (packed)
+ * operands, every layout and epilogue, masks with -inf, broadcast biases. */
 #include <float.h>
 #include <math.h>
 
@@ -82,6 +82,44 @@ static bool model_gemm(Case *c, TnGemmParams *p) {
         ck_in(c, TN_F32, 2, DIMS(m, n), FILL_NORMAL);
     ck_out(c, TN_F32, 2, DIMS(m, n));
     ck_say(c, "m %lld n %lld k %lld trans_b %u act %s", (long long)m, (long long)n, (long long)k, p->trans_b, tni_act_name(p->act));
+    return true;
+}
+
+/* ---- mlp: kernels of devices alone ---- */
+bool case_mlp(Case *c) {
+    static const int64_t large[][3] = {{60000, 64, 64}, {52001, 128, 192}, {34100, 320, 128}, {27000, 64, 704}}; /* several tiles a block */
+    TnMlpParams *p = ck_params(c, sizeof *p);
+    if (!ck_for_devices || c->bench || c->k >= 60)
+        return false;
+    int64_t m = CK_PICK(c, 1, 63, 64, 65, 128, 191, 192, 193, 257, 500, 709, 1000);
+    int64_t n = CK_PICK(c, 64, 128, 320, 64, 128, 320, 8, 40, 72, 200, 256), h = CK_PICK(c, 8, 64, 72, 128, 200, 256, 320, 512, 1280, 2048);
+    if (c->k % 15 == 9) {
+        m = large[c->k / 15][0];
+        n = large[c->k / 15][1];
+        h = large[c->k / 15][2];
+    }
+    c->place = c->k % 8 == 0 ? PLACE_SHIFTED : PLACE_ALIGNED;
+    p->act = (uint32_t)CK_PICK(c, TN_ACT_GELU, TN_ACT_NONE, TN_ACT_GELU, TN_ACT_RELU, TN_ACT_GELU_TANH, TN_ACT_SILU);
+    p->trans_1 = ck_coin(c);
+    p->trans_2 = ck_coin(c);
+    ck_in(c, TN_F32, 2, DIMS(m, n), FILL_NORMAL);
+    for (int i = 0; i < 2; i++) {
+        const bool rows_first = i == 0 ? !p->trans_1 : p->trans_2;
+        TnTensor *w = ck_const(c, TN_F32, 2, rows_first ? DIMS(n, h) : DIMS(h, n), FILL_NORMAL);
+        for (int64_t k = 0; k < n * h; k++)
+            ((float *)w->data)[k] /= sqrtf((float)(i == 0 ? n : h));
+    }
+    for (int i = 0; i < 2; i++) {
+        if (ck_rand(c) % 4 == 0)
+            ck_absent(c);
+        else
+            ck_const(c, TN_F32, 1, i == 0 ? &h : &n, FILL_NORMAL);
+    }
+    if (ck_rand(c) % 3 != 0)
+        ck_in(c, TN_F32, 2, DIMS(m, n), FILL_NORMAL);
+    ck_out(c, TN_F32, 2, DIMS(m, n));
+    ck_say(c, "rows %lld columns %lld hidden %lld trans %u %u act %s", (long long)m, (long long)n, (long long)h, p->trans_1, p->trans_2,
+           tni_act_name(p->act));
     return true;
 }
 

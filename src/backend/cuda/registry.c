@@ -9,6 +9,7 @@
 #include "backend/cuda/detect/detect.h"
 #include "backend/cuda/gather/gather.h"
 #include "backend/cuda/gemm/gemm.h"
+#include "backend/cuda/mlp/mlp.h"
 #include "backend/cuda/move/move.h"
 #include "backend/cuda/norm/norm.h"
 #include "backend/cuda/pointwise/pointwise.h"
@@ -23,6 +24,7 @@ static const TnKernel table[] = {
      rtol,  TN_DEVICE_CUDA, arch_min, arch_max, math,     source},
 #ifdef TNI_CUDA_GEMM
 #include "backend/cuda/gemm/kernels.inc"
+#include "backend/cuda/mlp/kernels.inc"
 #endif
 #ifdef TNI_CUDA_ATTENTION
 #include "backend/cuda/attention/kernels.inc"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * matmul (numpy rules) and gemm with its epilogue. Floats through the product core; integers exactly, wrapping. */
+ * matmul (numpy rules), gemm with its epilogue, mlp. Floats through the product core; integers exactly, wrapping. */
 #include <math.h>
 
 #include "backend/ref/ref.h"
@@ -175,4 +175,52 @@ TnStatus tni_ref_gemm(TnKernelCall *call) {
     RefProduct prod = {1, o.m, o.n, o.k, &o, load_a, load_b, store_gemm};
     tni_ref_product(&prod, call->threads, call->scratch);
     return TN_OK;
+}
+
+/* ---- mlp: gemm after gemm; the hidden values, in the operands' type, stand in scratch memory behind gemm's tiles ---- */
+
+static size_t hidden_bytes(const TnMlpParams *p, const TnTensor *in) {
+    if (in[0].rank < 1 || in[1].rank != 2)
+        return 0;
+    const int64_t hidden = in[1].dims[p->trans_1 != 0 ? 0 : 1];
+    return tni_align_up((size_t)(tni_ref_product_of(in[0].dims, 0, in[0].rank - 1) * hidden) * (tn_dtype_bits(in[0].dtype) / 8), 64);
+}
+
+size_t tni_ref_mlp_scratch(const TnKernelQuery *q) {
+    return hidden_bytes(q->params, q->in) + REF_TILE_BYTES * q->threads;
+}
+
+TnStatus tni_ref_mlp(TnKernelCall *call) {
+    const TnMlpParams *p = call->params;
+    const TnTensor *in = call->in, none = {.dtype = TN_UNDEFINED};
+    if (in[0].rank < 1 || in[1].rank != 2 || in[2].rank != 2)
+        return tni_ref_bad_call(call, "mlp", "operands of a rank that it does not take");
+    const size_t bytes = hidden_bytes(p, in), tiles = REF_TILE_BYTES * tni_threads_count(call->threads);
+    TN_TRY(tni_ref_need_scratch(call, "mlp", bytes + tiles));
+    TnTensor hidden = in[0];
+    hidden.dims[hidden.rank - 1] = in[1].dims[p->trans_1 != 0 ? 0 : 1];
+    hidden.data = call->scratch;
+    const TnGemmParams first = {.trans_b = p->trans_1,
+                                .alpha = 1.0f,
+                                .beta = 1.0f,
+                                .act = p->act,
+                                .act_alpha = p->act_alpha,
+                                .act_beta = p->act_beta},
+                       second = {.trans_b = p->trans_2, .alpha = 1.0f, .beta = 1.0f};
+    const TnTensor in_1[3] = {in[0], in[1], tni_ref_has(call, 3) ? in[3] : none};
+    const TnTensor in_2[4] = {hidden, in[2], tni_ref_has(call, 4) ? in[4] : none, tni_ref_has(call, 5) ? in[5] : none};
+    TnKernelCall one = *call;
+    one.scratch = (char *)call->scratch + bytes;
+    one.scratch_bytes = tiles;
+    one.packed = NULL;
+    one.params = &first;
+    one.in = in_1;
+    one.n_in = 3;
+    one.out = &hidden;
+    TN_TRY(tni_ref_gemm(&one));
+    one.params = &second;
+    one.in = in_2;
+    one.n_in = 4;
+    one.out = call->out;
+    return tni_ref_gemm(&one);
 }

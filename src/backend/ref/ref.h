@@ -110,6 +110,7 @@ TnStatus tni_ref_need_scratch(const TnKernelCall *call, const char *op, size_t b
 /* Scratch of every operator (scratch.c). */
 size_t tni_ref_scratch(const TnKernelQuery *q);
 size_t tni_ref_attention_scratch(const TnKernelQuery *q);
+size_t tni_ref_mlp_scratch(const TnKernelQuery *q);
 size_t tni_ref_resize_scratch(const TnKernelQuery *q);
 
 /* ---- declarations of all kernels ---- */

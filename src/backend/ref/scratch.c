@@ -50,6 +50,7 @@ static size_t linear_attention(const TnKernelQuery *q) {
 size_t tni_ref_scratch(const TnKernelQuery *q) {
     static size_t (*const table[TN_OP_COUNT])(const TnKernelQuery *q) = {[TN_OP_matmul] = tiles,
                                                                          [TN_OP_gemm] = tiles,
+                                                                         [TN_OP_mlp] = tni_ref_mlp_scratch,
                                                                          [TN_OP_conv] = tiles,
                                                                          [TN_OP_conv_transpose] = tiles,
                                                                          [TN_OP_attention] = tni_ref_attention_scratch,
