@@ -92,8 +92,14 @@ bool tni_interp_env_agree(Env *env, const IrValue *v, const TnTensor *t, char *w
         tni_interp_env_update(env);
     for (int32_t d = 0; d < t->rank; d++) {
         const TnDim dim = v->dims[d];
-        if (dim == TN_DIM_NONE || env->has_value[dim] == 0 || env->values[dim] == t->dims[d])
+        if (dim == TN_DIM_NONE || (env->has_value[dim] != 0 && env->values[dim] == t->dims[d]))
             continue;
+        if (env->has_value[dim] == 0) { /* min(u0, 100) + u1, say, of symbols that nothing here tells: the tensor tells the whole */
+            env->values[dim] = t->dims[d];
+            env->has_value[dim] = 1;
+            tni_interp_env_update(env);
+            continue;
+        }
         char text[256];
         snprintf(why, n, "axis %d is %lld, expected %lld (%s)", (int)d, (long long)t->dims[d], (long long)env->values[dim],
                  tni_dim_str(text, sizeof text, env->m->exprs, env->m->symbols, dim));

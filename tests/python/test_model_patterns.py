@@ -43,3 +43,22 @@ def test_parts_of_a_split_lie_behind_those_that_nobody_reads(built, first):
     built.make([h.make_node("Split", ["x", "sizes"], [first, "k", "", "v"][:4], axis=1), h.make_node("Concat", ["k", "v"], ["y"], axis=0)],
                [("x", T.FLOAT, ["b", 12])], [("y", T.FLOAT, None)], {"sizes": np.array([4, 3, 2, 3], np.int64)})
     assert np.array_equal(built.run(x=x)["y"], np.concatenate([x[:, 4:7], x[:, 9:]]))
+
+
+def test_a_branch_knows_dims_of_its_operands_that_are_sums(built):
+    """RetinaNet: the boxes of all levels, min(u0, 3) + min(u1, 3) of them, go into a branch of If that gives them two dims more."""
+    def top(name):
+        return [h.make_node("NonZero", [name], [f"{name}_n"]), h.make_node("Shape", [f"{name}_n"], [f"{name}_s"], start=1, end=2),
+                h.make_node("Concat", [f"{name}_s", "most"], [f"{name}_c"], axis=0), h.make_node("ReduceMin", [f"{name}_c"], [f"{name}_k"], keepdims=1),
+                h.make_node("TopK", [name, f"{name}_k"], [f"{name}_r", ""], axis=0)]
+
+    none = h.make_tensor_value_info("t_y", T.FLOAT, None), h.make_tensor_value_info("e_y", T.FLOAT, None)
+    then = h.make_graph([h.make_node("Unsqueeze", ["all", "axis"], ["t_u"]), h.make_node("Unsqueeze", ["t_u", "axis"], ["t_v"]), h.make_node("Neg", ["t_v"], ["t_y"])],
+                        "then", [], [none[0]])
+    other = h.make_graph([h.make_node("Unsqueeze", ["all", "axes"], ["e_y"])], "else", [], [none[1]])
+    built.make([*top("a"), *top("b"), h.make_node("Concat", ["a_r", "b_r"], ["all"], axis=0), h.make_node("If", ["flag"], ["y"], then_branch=then, else_branch=other)],
+               [("a", T.FLOAT, ["n"]), ("b", T.FLOAT, ["m"]), ("flag", T.BOOL, [])], [("y", T.FLOAT, None)],
+               {"most": np.array([3], np.int64), "axis": np.array([0], np.int64), "axes": np.array([0, 1], np.int64)})
+    a, b = np.array([1, 0, 2, 3, 4], np.float32), np.array([0, 5], np.float32)
+    assert np.array_equal(built.run(a=a, b=b, flag=np.array(True))["y"], [[[-4, -3, -2, -5]]])
+    assert np.array_equal(built.run(a=a, b=b, flag=np.array(False))["y"], [[[4, 3, 2, 5]]])
