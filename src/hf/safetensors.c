@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading safetensors files. */
+ * Reading safetensors files, and the files of a checkpoint in either format. */
 #include "hf/safetensors.h"
 
 #include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/dtype.h"
 #include "hf/json.h"
+#include "hf/torch.h"
 
 #define MAX_HEADER ((uint64_t)100 * 1000 * 1000)
 
@@ -123,6 +127,12 @@ TnStatus tni_hf_safetensors_read(HfCheckpoint *c, TnSpan file, const char *name,
     return st;
 }
 
+static TnStatus read_file(HfCheckpoint *c, const char *name, TnError *err) {
+    const TnFileMap *m = &c->maps[c->n_maps - 1];
+    TnSpan file = {m->data, m->n, 0};
+    return tni_hf_is_torch(file) ? tni_hf_torch_read(c, file, name, err) : tni_hf_safetensors_read(c, file, name, err);
+}
+
 /* A plain name may be a link, as in the cache of Hugging Face's hub, whose snapshots are links to blobs; a path may not leave the folder. */
 static TnStatus open_file(HfCheckpoint *c, const char *dir, const char *name, TnError *err) {
     if (strchr(name, '/') != NULL) {
@@ -133,16 +143,14 @@ static TnStatus open_file(HfCheckpoint *c, const char *dir, const char *name, Tn
             return TN_OOM(err, strlen(dir) + strlen(name) + 2);
         TN_TRY(tni_file_map(path, &c->maps[c->n_maps], err));
     }
-    TnFileMap *m = &c->maps[c->n_maps++];
-    return tni_hf_safetensors_read(c, (TnSpan){m->data, m->n, 0}, name, err);
+    c->n_maps++;
+    return read_file(c, name, err);
 }
 
-static TnStatus open_shards(HfCheckpoint *c, const char *dir, json_t *index, TnError *err) {
+static TnStatus open_shards(HfCheckpoint *c, const char *dir, const char *list, json_t *index, TnError *err) {
     json_t *map = json_object_get(index, "weight_map"), *file, *seen = json_object();
     const char *tensor;
-    TnStatus st = json_is_object(map) && seen != NULL
-                      ? TN_OK
-                      : TN_RAISE(err, TN_ERR_PARSE, "model.safetensors.index.json: 'weight_map' must be an object of tensor -> file");
+    TnStatus st = json_is_object(map) && seen != NULL ? TN_OK : TN_RAISE(err, TN_ERR_PARSE, "%s: 'weight_map' must be an object of tensor -> file", list);
     size_t cap = st == TN_OK ? json_object_size(map) : 0;
     c->maps = st == TN_OK ? tni_arena_calloc(c->arena, cap + 1, sizeof *c->maps) : NULL;
     if (st == TN_OK && c->maps == NULL)
@@ -152,7 +160,7 @@ static TnStatus open_shards(HfCheckpoint *c, const char *dir, json_t *index, TnE
         if (st != TN_OK)
             break;
         if (name == NULL)
-            st = TN_RAISE(err, TN_ERR_PARSE, "model.safetensors.index.json: the file of tensor '%s' must be a string", tensor);
+            st = TN_RAISE(err, TN_ERR_PARSE, "%s: the file of tensor '%s' must be a string", list, tensor);
         else if (json_object_get(seen, name) == NULL) {
             json_object_set_new(seen, name, json_true());
             st = open_file(c, dir, name, err);
@@ -164,23 +172,33 @@ static TnStatus open_shards(HfCheckpoint *c, const char *dir, json_t *index, TnE
 
 static int by_name(const void *a, const void *b) { return strcmp(((const HfTensor *)a)->name, ((const HfTensor *)b)->name); }
 
-static TnStatus open_all(HfCheckpoint *c, const char *dir, TnError *err) {
+static TnStatus one_map(HfCheckpoint *c, TnError *err) {
+    c->maps = tni_arena_calloc(c->arena, 1, sizeof *c->maps);
+    return c->maps == NULL ? TN_OOM(err, sizeof *c->maps) : TN_OK;
+}
+
+static bool exists(const char *dir, const char *name) {
+    char path[PATH_MAX];
+    return snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path && access(path, F_OK) == 0;
+}
+
+/* The files of the first form that is there; *found tells. */
+static TnStatus open_form(HfCheckpoint *c, const char *dir, const char *list, const char *whole, bool *found, TnError *err) {
     json_t *index;
-    TN_TRY(tni_hf_json_file(dir, "model.safetensors.index.json", false, &index, NULL, err));
+    TN_TRY(tni_hf_json_file(dir, list, false, &index, NULL, err));
+    *found = index != NULL || exists(dir, whole);
     if (index != NULL) {
-        TnStatus st = open_shards(c, dir, index, err);
+        TnStatus st = open_shards(c, dir, list, index, err);
         json_decref(index);
-        TN_TRY(st);
-    } else {
-        c->maps = tni_arena_calloc(c->arena, 1, sizeof *c->maps);
-        if (c->maps == NULL)
-            return TN_OOM(err, sizeof *c->maps);
-        TnStatus st = open_file(c, dir, "model.safetensors", err);
-        if (st == TN_ERR_IO)
-            return TN_RAISE(err, TN_ERR_IO, "folder '%s' has neither model.safetensors nor model.safetensors.index.json; save the model with "
-                                            "save_pretrained(..., safe_serialization=True)", dir);
-        TN_TRY(st);
+        return st;
     }
+    if (!*found)
+        return TN_OK;
+    TN_TRY(one_map(c, err));
+    return open_file(c, dir, whole, err);
+}
+
+static TnStatus sort(HfCheckpoint *c, TnError *err) {
     if (c->n_tensors > 0)
         qsort(c->tensors, c->n_tensors, sizeof *c->tensors, by_name);
     for (uint32_t i = 1; i < c->n_tensors; i++) {
@@ -190,7 +208,29 @@ static TnStatus open_all(HfCheckpoint *c, const char *dir, TnError *err) {
     return TN_OK;
 }
 
-TnStatus tni_hf_checkpoint_open(const char *dir, const TnAllocator *a, HfCheckpoint **out, TnError *err) {
+static TnStatus open_all(HfCheckpoint *c, const char *dir, TnError *err) {
+    static const struct {
+        const char *list, *whole;
+    } forms[] = {{"model.safetensors.index.json", "model.safetensors"}, {"pytorch_model.bin.index.json", "pytorch_model.bin"}};
+    bool found = false;
+    for (size_t i = 0; i < TN_COUNT(forms) && !found; i++)
+        TN_TRY(open_form(c, dir, forms[i].list, forms[i].whole, &found, err));
+    if (!found)
+        return TN_RAISE(err, TN_ERR_IO, "folder '%s' has none of model.safetensors, model.safetensors.index.json, pytorch_model.bin and "
+                                        "pytorch_model.bin.index.json; save the model with save_pretrained(..., safe_serialization=True)", dir);
+    return sort(c, err);
+}
+
+static TnStatus open_one(HfCheckpoint *c, const char *path, TnError *err) {
+    TN_TRY(one_map(c, err));
+    TN_TRY(tni_file_map(path, &c->maps[0], err));
+    c->n_maps = 1;
+    TN_TRY(read_file(c, path, err));
+    return sort(c, err);
+}
+
+static TnStatus open_with(TnStatus (*fn)(HfCheckpoint *c, const char *path, TnError *err), const char *path, const TnAllocator *a, HfCheckpoint **out,
+                          TnError *err) {
     *out = NULL;
     HfCheckpoint *c = tni_calloc(a, 1, sizeof *c);
     if (c == NULL)
@@ -198,11 +238,17 @@ TnStatus tni_hf_checkpoint_open(const char *dir, const TnAllocator *a, HfCheckpo
     c->alloc = a;
     TnStatus st = tni_arena_create(a, &c->arena, err);
     if (st == TN_OK)
-        st = open_all(c, dir, err);
+        st = fn(c, path, err);
     if (st != TN_OK)
         tni_hf_checkpoint_close(&c);
     *out = c;
     return st;
+}
+
+TnStatus tni_hf_checkpoint_open(const char *dir, const TnAllocator *a, HfCheckpoint **out, TnError *err) { return open_with(open_all, dir, a, out, err); }
+
+TnStatus tni_hf_checkpoint_open_file(const char *path, const TnAllocator *a, HfCheckpoint **out, TnError *err) {
+    return open_with(open_one, path, a, out, err);
 }
 
 void tni_hf_checkpoint_close(HfCheckpoint **cp) {

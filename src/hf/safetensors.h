@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The tensors of a checkpoint folder: model.safetensors, or the shards that model.safetensors.index.json lists. Nothing is copied: tensors are
- * views into maps that the checkpoint owns. Format: 8 bytes little-endian length N, N bytes of JSON {name: {dtype, shape, data_offsets}}, then
- * the data, without holes or overlaps. */
+ * The tensors of a checkpoint folder: model.safetensors, or the shards that model.safetensors.index.json lists; where there are none of them
+ * pytorch_model.bin or its shards (hf/torch.h). Tensors of safetensors files are views into maps that the checkpoint owns. Their format: 8 bytes
+ * little-endian length N, N bytes of JSON {name: {dtype, shape, data_offsets}}, then the data, without holes or overlaps. */
 #ifndef TENON_HF_SAFETENSORS_H
 #define TENON_HF_SAFETENSORS_H
 
@@ -10,7 +10,7 @@
 
 typedef struct HfTensor {
     const char *name;
-    TnTensor t; /* data points into a map; may be unaligned */
+    TnTensor t; /* data points into a map or the arena; may be unaligned */
     bool used;
 } HfTensor;
 
@@ -26,6 +26,8 @@ typedef struct HfCheckpoint {
 
 /* Opens and checks all files. Errors: PATH, IO, PARSE (with byte offset), DATA (sizes that do not agree), LIMIT (header over 100 MB). */
 TnStatus tni_hf_checkpoint_open(const char *dir, const TnAllocator *a, HfCheckpoint **out, TnError *err);
+/* The same of one file, in either format. */
+TnStatus tni_hf_checkpoint_open_file(const char *path, const TnAllocator *a, HfCheckpoint **out, TnError *err);
 void tni_hf_checkpoint_close(HfCheckpoint **c);
 /* By name, marked as used; NULL when there is none. */
 HfTensor *tni_hf_tensor(HfCheckpoint *c, const char *name);

@@ -207,12 +207,44 @@ static void links_are_followed_paths_stay_inside(void **state) {
     remove_folder(dir);
 }
 
+/* The same weights from the files that save_pretrained wrote before safetensors: the same module. */
+static void pytorch_files_give_the_same_module(void **state) {
+    (void)state;
+    char dir[64], command[1200];
+    IrModule *m[2];
+    TnError err = {0};
+    uint64_t hash[2];
+    make_variant(dir, "{", "{");
+    snprintf(command, sizeof command, "rm %s/model.safetensors && cp " TN_SOURCE_DIR "/tests/hf/data/pytorch_model* %s/", dir, dir);
+    assert_int_equal(system(command), 0);
+    if (tni_hf_import(GOOD, NULL, NULL, &m[0], &hash[0], &err) != TN_OK || tni_hf_import(dir, NULL, NULL, &m[1], &hash[1], &err) != TN_OK)
+        fail_msg("%s", err.message);
+    for (uint32_t i = 0; i < m[0]->n_graphs; i++) {
+        const IrGraph *a = m[0]->graphs[i], *b = m[1]->graphs[i];
+        assert_int_equal(a->n_values, b->n_values);
+        assert_int_equal(a->n_nodes, b->n_nodes);
+        for (IrValueId v = 0; v < a->n_values; v++) {
+            TnTensor x, y;
+            assert_string_equal(a->values[v].name, b->values[v].name);
+            if (!tni_ir_tensor(m[0], a, v, &x))
+                continue;
+            assert_true(tni_ir_tensor(m[1], b, v, &y));
+            assert_int_equal(tn_tensor_bytes(&x), tn_tensor_bytes(&y));
+            assert_memory_equal(x.data, y.data, tn_tensor_bytes(&x));
+        }
+    }
+    tni_ir_module_destroy(&m[0]);
+    tni_ir_module_destroy(&m[1]);
+    remove_folder(dir);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_checkpoints_verify),
         cmocka_unit_test(configs_that_do_not_fit_name_the_field),
         cmocka_unit_test(damaged_safetensors_are_refused),
         cmocka_unit_test(links_are_followed_paths_stay_inside),
+        cmocka_unit_test(pytorch_files_give_the_same_module),
         cmocka_unit_test(every_failed_allocation_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
