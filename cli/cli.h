@@ -46,7 +46,7 @@ typedef struct CliArgs {
     const char *output, *shapes, *buckets, *timing_cache, *cpu, *after, *model, *expected, *outputs, *eval, *samples, *threads_list, *batches;
     const char *device, *target, *trace;
     CliList inputs;
-    uint32_t threads, warmup, runs, batch, beams, max_length, tokens, streams;
+    uint32_t threads, warmup, runs, batch, beams, max_length, tokens, streams, head_dim, image_size;
     double duration, atol, rtol, min_confidence;
 } CliArgs;
 
@@ -71,7 +71,12 @@ typedef struct Cli {
         {"cpu", 0, CLI_TEXT, CLI_ARG(cpu), "LEVEL", "kernels for scalar, avx2 or avx512 (default: this machine)"},                       \
         {"reference", 0, CLI_FLAG, CLI_ARG(reference), NULL, "reference kernels only (slow, exact)"},                                    \
         {"tune", 0, CLI_FLAG, CLI_ARG(tune), NULL, "time the candidate kernels on this machine"},                                        \
-        {"timing-cache", 0, CLI_TEXT, CLI_ARG(timing_cache), "FILE", "remember timings here"}
+        {"timing-cache", 0, CLI_TEXT, CLI_ARG(timing_cache), "FILE", "remember timings here"},                                           \
+        CLI_FILE
+/* What a file of weights does not tell. */
+#define CLI_FILE                                                                                                                         \
+    {"head-dim", 0, CLI_UINT, CLI_ARG(head_dim), "N", "files of weights: width of an attention head (UniFormer: 32 or 64)"},             \
+        {"image-size", 0, CLI_UINT, CLI_ARG(image_size), "N", "files of weights: height and width of pictures (UniFormer: 224)"}
 #define CLI_DEVICE                                                                                                                       \
     {"device", 0, CLI_TEXT, CLI_ARG(device), "D", "cpu, cuda or cuda:N: where the plan runs (default: cpu)"},                            \
         {"fp32", 0, CLI_FLAG, CLI_ARG(fp32), NULL, "GPU: compute in float32 (default)"},                                                 \

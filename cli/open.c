@@ -50,6 +50,8 @@ TnBuildOptions cli_build_options(Cli *cli) {
     cli->progress = (TnProgress){show_progress, cli};
     o.shapes = cli->args.shapes;
     o.buckets = cli->args.buckets;
+    o.head_dim = cli->args.head_dim;
+    o.image_size = cli->args.image_size;
     o.tune = cli->args.tune;
     o.threads = cli->args.threads;
     o.timing_cache = cli->args.timing_cache;

@@ -35,11 +35,13 @@ typedef struct TnBuildOptions {
     int32_t allow_cpu_steps; /* 1: steps without a GPU kernel run on the CPU; 0: they fail the build, which names them */
     const char *buckets;     /* "batch=1:4:16,seq=128:512": sizes of symbols for whose combinations (at most 16) kernels are chosen besides the
                                 opt sizes; a run uses those of the smallest that is large enough. NULL: the opt sizes alone */
+    uint32_t head_dim;   /* width of an attention head, where a checkpoint file leaves it open (UniFormer: 32 or 64). 0: what the tensors tell */
+    uint32_t image_size; /* height and width of pictures, for checkpoint files that leave it open. 0: the architecture's (UniFormer: 224) */
 } TnBuildOptions;
 
 TN_API TnBuildOptions tn_build_options_default(void);
 
-/* model_path: an .onnx file or a folder with a Hugging Face checkpoint. Writes plan_path atomically: on failure no file is left
+/* model_path: an .onnx file, a folder with a Hugging Face checkpoint, or a file of weights (torch.save's or safetensors) of an official UniFormer. Writes plan_path atomically: on failure no file is left
  * and an older one stays. Returns any status; err says which node, offset or option. */
 TN_API TnStatus tn_build_file(const char *model_path, const char *plan_path, const TnBuildOptions *options, TnError *err);
 /* As above into memory: *plan is 4096-byte aligned, from options->allocator; free it with tn_build_free. */

@@ -101,8 +101,12 @@ static void finish(Build *b) {
 
 static TnStatus import(Build *b, const char *path, TnError *err) {
     struct stat st;
+    if ((b->o.head_dim != 0 || b->o.image_size != 0) && (stat(path, &st) != 0 || S_ISDIR(st.st_mode) || !tni_hf_is_checkpoint_file(path)))
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "head_dim and image_size are for files of weights; '%s' tells both itself", path);
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         return tni_hf_import(path, b->o.log, b->alloc, &b->module, &b->model_hash, err);
+    if (tni_hf_is_checkpoint_file(path))
+        return tni_hf_import_file(path, &(HfFileOptions){b->o.head_dim, b->o.image_size}, b->o.log, b->alloc, &b->module, &b->model_hash, err);
     OnnxOptions o = {.log = b->o.log};
     return tni_onnx_import(path, &o, b->alloc, &b->module, &b->model_hash, err);
 }

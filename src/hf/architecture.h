@@ -5,11 +5,13 @@
 #define TENON_HF_ARCHITECTURE_H
 
 #include "hf/emit.h"
+#include "hf/hf.h"
 #include "hf/json.h"
 
 typedef struct HfImport {
-    const char *dir;
+    const char *dir; /* NULL: the checkpoint is a file */
     HfConfig config; /* config.json */
+    HfFileOptions options; /* of a file */
     const TnLog *log;
     IrModule *module; /* empty but for carried files */
     HfCheckpoint *checkpoint;
@@ -21,5 +23,9 @@ typedef TnStatus (*HfArchitectureFn)(const HfImport *in, TnError *err);
 TnStatus tni_hf_vision_encoder_decoder(const HfImport *in, TnError *err);
 /* LayoutLMv3Model and its heads: tokens, sequence, question answering. */
 TnStatus tni_hf_layoutlmv3(const HfImport *in, TnError *err);
+
+/* Official checkpoints of UniFormer for classification: a file; its tensors tell what it is. */
+bool tni_hf_is_uniformer(HfCheckpoint *c);
+TnStatus tni_hf_uniformer(const HfImport *in, TnError *err);
 
 #endif

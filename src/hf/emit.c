@@ -170,6 +170,14 @@ IrValueId tni_hf_expand(HfEmit *e, const char *name, IrValueId x, const TnDim *d
     return tni_hf_node(e, TN_OP_expand, name, NULL, (IrValueId[]){x, shape_of(e, name, dims, rank)}, 2);
 }
 
+IrValueId tni_hf_slice(HfEmit *e, const char *name, IrValueId x, int64_t axis, int64_t from, int64_t to) {
+    IrValueId in[4] = {x};
+    int64_t one = 1, values[3] = {from, to, axis};
+    for (size_t i = 0; i < 3 && e->st == TN_OK; i++)
+        e->st = tni_ir_const_copy(e->m, e->g, NULL, TN_I64, 1, &one, &values[i], &in[i + 1], e->err);
+    return tni_hf_node(e, TN_OP_slice, name, NULL, in, 4);
+}
+
 IrValueId tni_hf_concat(HfEmit *e, const char *name, const IrValueId *in, uint32_t n, int32_t axis) {
     TnAxisParams p = {.axis = axis};
     return tni_hf_node(e, TN_OP_concat, name, &p, in, n);
@@ -218,19 +226,21 @@ TnStatus tni_hf_activation(const char *where, const char *name, TnUnaryFn *out, 
 }
 
 TnStatus tni_hf_finish(HfEmit *e, const TnLog *log) {
-    uint32_t unused = 0;
-    const char *first = NULL;
+    const char *kind = e->kind == NULL ? "its config.json" : e->kind;
     if (e->st != TN_OK)
         return e->st;
-    if (e->n_problems != 0)
-        return TN_RAISE(e->err, TN_ERR_DATA, "the checkpoint does not fit its config.json; %u tensor(s):%s", e->n_problems, e->problems);
+    uint32_t unused = 0, missing = e->n_problems;
+    for (uint32_t i = 0; i < e->c->n_tensors; i++)
+        unused += !e->c->tensors[i].used;
+    if (missing != 0 && unused == 0)
+        return TN_RAISE(e->err, TN_ERR_DATA, "the checkpoint does not fit %s; %u tensor(s):%s", kind, missing, e->problems);
     for (uint32_t i = 0; i < e->c->n_tensors; i++) {
-        if (!e->c->tensors[i].used) {
-            unused++;
-            first = first == NULL ? e->c->tensors[i].name : first;
-        }
+        if (!e->c->tensors[i].used)
+            problem(e, "%s%.120s is not used", e->strict || missing != 0 ? "\n  " : unused == 1 || e->n_problems == 0 ? " " : ", ", e->c->tensors[i].name);
     }
+    if (missing != 0 || (e->strict && unused != 0))
+        return TN_RAISE(e->err, TN_ERR_DATA, "the checkpoint does not fit %s; %u tensor(s):%s", kind, e->n_problems, e->problems);
     if (unused != 0)
-        tni_log(log, TN_LOG_WARNING, "%u tensor(s) of the checkpoint are not used by the model, the first is '%s'", unused, first);
+        tni_log(log, TN_LOG_WARNING, "%u tensor(s) of the checkpoint are not used by the model:%s", unused, e->problems);
     return TN_OK;
 }

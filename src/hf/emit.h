@@ -17,6 +17,8 @@ typedef struct HfEmit {
     char prefix[160]; /* put before every tensor name: "encoder.encoder.layer.3." */
     char problems[1200]; /* missing and misshapen tensors, one a line */
     uint32_t n_problems;
+    const char *kind; /* what the tensors should fit; NULL: "its config.json" */
+    bool strict;      /* tensors that nothing used are an error */
 } HfEmit;
 
 /* Sets the prefix of tensor and node names. */
@@ -44,6 +46,8 @@ IrValueId tni_hf_transpose(HfEmit *e, const char *name, IrValueId x, const uint8
 /* Reshape to dims given as symbolic dims (<= 8). */
 IrValueId tni_hf_reshape(HfEmit *e, const char *name, IrValueId x, const TnDim *dims, uint32_t rank);
 IrValueId tni_hf_expand(HfEmit *e, const char *name, IrValueId x, const TnDim *dims, uint32_t rank);
+/* Indices [from, to) of one axis. */
+IrValueId tni_hf_slice(HfEmit *e, const char *name, IrValueId x, int64_t axis, int64_t from, int64_t to);
 IrValueId tni_hf_concat(HfEmit *e, const char *name, const IrValueId *in, uint32_t n, int32_t axis);
 /* Graph input / output with dtype and dims. */
 IrValueId tni_hf_input(HfEmit *e, const char *name, TnDtype t, const TnDim *dims, int32_t rank);
@@ -51,7 +55,7 @@ void tni_hf_output(HfEmit *e, const char *name, IrValueId v);
 
 /* The activation of config.json ("gelu", "relu", ...); TN_ERR_UNSUPPORTED names the field and those there are. */
 TnStatus tni_hf_activation(const char *where, const char *name, TnUnaryFn *out, TnError *err);
-/* Raises TN_ERR_DATA with all collected problems, or the sticky failure; logs tensors that nothing used. */
+/* Raises TN_ERR_DATA with all collected problems, or the sticky failure. Tensors that nothing used: with strict an error, else a warning; by name. */
 TnStatus tni_hf_finish(HfEmit *e, const TnLog *log);
 
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A checkpoint folder to a module: one row an architecture. */
+ * A checkpoint's folder or file to a module: one row an architecture. */
 #include "hf/hf.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
 #include "hf/architecture.h"
+#include "hf/torch.h"
 
 static const struct {
     const char *model_type; /* config.json */
@@ -14,6 +15,15 @@ static const struct {
 } architectures[] = {
     {"vision-encoder-decoder", tni_hf_vision_encoder_decoder},
     {"layoutlmv3", tni_hf_layoutlmv3},
+};
+
+/* Files of weights without a configuration: their tensors' names tell. */
+static const struct {
+    const char *name;
+    bool (*is)(HfCheckpoint *c);
+    HfArchitectureFn import;
+} file_architectures[] = {
+    {"UniFormer (classification)", tni_hf_is_uniformer, tni_hf_uniformer},
 };
 
 /* Files that a plan carries as they are, so that it runs without the folder. */
@@ -88,5 +98,48 @@ TnStatus tni_hf_import(const char *dir, const TnLog *log, const TnAllocator *a, 
     }
     json_decref(json);
     tni_file_unmap(&text);
+    return st;
+}
+
+bool tni_hf_is_checkpoint_file(const char *path) {
+    uint8_t head[512] = {0};
+    size_t len = strlen(path);
+    FILE *f = fopen(path, "rb");
+    if (f == NULL)
+        return false;
+    size_t n = fread(head, 1, sizeof head, f);
+    fclose(f);
+    /* safetensors: the length of a header that begins with a brace. */
+    return tni_hf_is_torch((TnSpan){head, n, 0}) || (n > 8 && head[8] == '{' && head[5] == 0 && head[6] == 0 && head[7] == 0) ||
+           (len > 12 && strcmp(path + len - 12, ".safetensors") == 0);
+}
+
+static TnStatus import_tensors(const HfImport *in, const char *path, TnError *err) {
+    for (size_t i = 0; i < TN_COUNT(file_architectures); i++) {
+        if (file_architectures[i].is(in->checkpoint))
+            return file_architectures[i].import(in, err);
+    }
+    return TN_RAISE(err, TN_ERR_UNSUPPORTED, "'%s': %u tensors, the first is '%s': of no architecture that is known by its tensors; there is: %s. A Hugging Face "
+                                             "checkpoint is given as its folder", path, in->checkpoint->n_tensors,
+                    in->checkpoint->n_tensors == 0 ? "" : in->checkpoint->tensors[0].name, file_architectures[0].name);
+}
+
+TnStatus tni_hf_import_file(const char *path, const HfFileOptions *options, const TnLog *log, const TnAllocator *a, IrModule **out, uint64_t *model_hash,
+                            TnError *err) {
+    HfCheckpoint *c = NULL;
+    *out = NULL;
+    TN_TRY(tni_hf_checkpoint_open_file(path, a, &c, err));
+    TnStatus st = tni_ir_module_create(a, out, err);
+    if (st != TN_OK) {
+        tni_hf_checkpoint_close(&c);
+        return st;
+    }
+    *model_hash = tni_hash(options, sizeof *options, c->hash);
+    (*out)->keep = c;
+    (*out)->keep_release = release_checkpoint;
+    HfImport in = {.options = *options, .log = log, .module = *out, .checkpoint = c};
+    st = import_tensors(&in, path, err);
+    if (st != TN_OK)
+        tni_ir_module_destroy(out);
     return st;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hugging Face checkpoints: a folder with config.json and safetensors files to an IrModule. */
+ * Checkpoints to an IrModule: a folder of Hugging Face's (config.json and weights), or a file of weights that official code saved. */
 #ifndef TENON_HF_HF_H
 #define TENON_HF_HF_H
 
@@ -10,5 +10,17 @@
  * weights are widened at build. Errors: PARSE, UNSUPPORTED (names the field and the values there are), DATA (missing, unexpected or
  * misshapen tensors: all of them in one message), PATH. */
 TnStatus tni_hf_import(const char *dir, const TnLog *log, const TnAllocator *a, IrModule **out, uint64_t *model_hash, TnError *err);
+
+/* What the tensors of a file do not tell; 0: the architecture's default, or an error that asks. */
+typedef struct HfFileOptions {
+    uint32_t head_dim, image_size;
+} HfFileOptions;
+
+/* true when a file begins as a checkpoint's file does (PyTorch or safetensors), which no ONNX model does. */
+bool tni_hf_is_checkpoint_file(const char *path);
+/* A file of tensors whose names tell the architecture (one row each, as above): official UniFormer classification models. Errors as above, and REQUEST:
+ * the tensors do not settle an option. */
+TnStatus tni_hf_import_file(const char *path, const HfFileOptions *options, const TnLog *log, const TnAllocator *a, IrModule **out, uint64_t *model_hash,
+                            TnError *err);
 
 #endif
