@@ -119,9 +119,10 @@ static TnStatus import_tensors(const HfImport *in, const char *path, TnError *er
         if (file_architectures[i].is(in->checkpoint))
             return file_architectures[i].import(in, err);
     }
-    return TN_RAISE(err, TN_ERR_UNSUPPORTED, "'%s': %u tensors, the first is '%s': of no architecture that is known by its tensors; there is: %s. A Hugging Face "
-                                             "checkpoint is given as its folder", path, in->checkpoint->n_tensors,
-                    in->checkpoint->n_tensors == 0 ? "" : in->checkpoint->tensors[0].name, file_architectures[0].name);
+    return TN_RAISE(err, TN_ERR_UNSUPPORTED,
+                    "'%s': %u tensors, the first is '%s': of no architecture that is known by its tensors; there is: %s. A Hugging Face checkpoint is "
+                    "given as its folder",
+                    path, in->checkpoint->n_tensors, in->checkpoint->n_tensors == 0 ? "" : in->checkpoint->tensors[0].name, file_architectures[0].name);
 }
 
 TnStatus tni_hf_import_file(const char *path, const HfFileOptions *options, const TnLog *log, const TnAllocator *a, IrModule **out, uint64_t *model_hash,

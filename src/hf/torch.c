@@ -21,11 +21,11 @@ typedef struct Archive {
     size_t file_bytes;
     zip_t *zip;
     char prefix[256]; /* "archive/" */
-    uint64_t loaded; /* bytes of storages so far */
+    uint64_t loaded;  /* bytes of storages so far */
     struct Loaded {
         const char *key;
         PickleStorage s;
-    } *storages; /* hash table by key, open addressing */
+    } * storages; /* hash table by key, open addressing */
     uint32_t n_storages, cap_storages;
 } Archive;
 
@@ -45,7 +45,8 @@ static TnStatus read_member(Archive *a, const char *member, uint64_t max, const 
     if ((info.valid & ZIP_STAT_COMP_METHOD) != 0 && info.comp_method != ZIP_CM_STORE)
         return TN_RAISE(err, TN_ERR_UNSUPPORTED, "'%s': member '%s' is compressed; torch.save stores members as they are", a->name, member);
     if (info.size > a->file_bytes || info.size > max)
-        return TN_RAISE(err, TN_ERR_PARSE, "'%s': member '%s' claims %llu bytes, more than there can be", a->name, member, (unsigned long long)info.size);
+        return TN_RAISE(err, TN_ERR_PARSE, "'%s': member '%s' claims %llu bytes, more than there can be", a->name, member,
+                        (unsigned long long)info.size);
     uint8_t *p = tni_arena_alloc_aligned(a->c->arena, TN_MAX((size_t)info.size, (size_t)1), 64);
     if (p == NULL)
         return TN_OOM(err, (size_t)info.size);
@@ -54,7 +55,8 @@ static TnStatus read_member(Archive *a, const char *member, uint64_t max, const 
     bool ok = f != NULL && zip_fread(f, p, info.size) == (zip_int64_t)info.size && zip_fread(f, &tail, 1) == 0;
     TnStatus st = TN_OK;
     if (!ok)
-        st = TN_RAISE(err, TN_ERR_PARSE, "'%s': member '%s' is damaged: %s", a->name, member, f == NULL ? zip_strerror(a->zip) : zip_file_strerror(f));
+        st = TN_RAISE(err, TN_ERR_PARSE, "'%s': member '%s' is damaged: %s", a->name, member,
+                      f == NULL ? zip_strerror(a->zip) : zip_file_strerror(f));
     if (f != NULL)
         zip_fclose(f);
     *data = p;
@@ -122,7 +124,8 @@ static bool has_tensors(const PickleValue *v) {
 
 /* The dictionary with the weights: root, or below one of the names that training programs use. */
 static const PickleValue *state_dict(const PickleValue *root) {
-    static const char *const keys[] = {"model", "state_dict", "model_ema", "state_dict_ema", "module", "model_state_dict", "net", "weights"};
+    static const char *const keys[] = {"model",  "state_dict",       "model_ema", "state_dict_ema",
+                                       "module", "model_state_dict", "net",       "weights"};
     if (has_tensors(root))
         return root;
     for (size_t i = 0; i < TN_COUNT(keys); i++) {
@@ -171,7 +174,9 @@ static TnStatus collect(Walk *w, const PickleValue *dict, const char *prefix, ui
     return TN_OK;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(((const HfTensor *)a)->name, ((const HfTensor *)b)->name); }
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const HfTensor *)a)->name, ((const HfTensor *)b)->name);
+}
 
 static TnStatus take_state_dict(Archive *a, const PickleValue *root, TnError *err) {
     HfCheckpoint *c = a->c;
@@ -181,10 +186,13 @@ static TnStatus take_state_dict(Archive *a, const PickleValue *root, TnError *er
         char keys[400] = "";
         for (uint32_t i = 0; root->kind == PICKLE_DICT && i + 1 < root->n && strlen(keys) < 300; i += 2) {
             if (root->u.items[i]->kind == PICKLE_STRING)
-                snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s'%.60s'", keys[0] == '\0' ? "" : ", ", root->u.items[i]->u.text);
+                snprintf(keys + strlen(keys), sizeof keys - strlen(keys), "%s'%.60s'", keys[0] == '\0' ? "" : ", ",
+                         root->u.items[i]->u.text);
         }
-        return TN_RAISE(err, TN_ERR_DATA, "'%s' holds no state dict: tensors are looked for in its dictionary and below 'model', 'state_dict' and "
-                                          "'model_ema'; it has %s", a->name, root->kind == PICKLE_DICT ? keys : "no dictionary");
+        return TN_RAISE(err, TN_ERR_DATA,
+                        "'%s' holds no state dict: tensors are looked for in its dictionary and below 'model', 'state_dict' and "
+                        "'model_ema'; it has %s",
+                        a->name, root->kind == PICKLE_DICT ? keys : "no dictionary");
     }
     TN_TRY(collect(&(Walk){.a = a, .err = err}, dict, "", 0));
     for (uint32_t i = first; i < c->n_tensors; i++)
@@ -211,7 +219,8 @@ static TnStatus check_format(TnSpan file, const char *name, TnError *err) {
     if (file.n > 262 && memcmp(file.p + 257, "ustar", 5) == 0)
         return TN_RAISE(err, TN_ERR_UNSUPPORTED, "'%s' is in the tar format of PyTorch before 0.2. %s", name, how);
     if (tni_hf_is_torch(file))
-        return TN_RAISE(err, TN_ERR_UNSUPPORTED, "'%s' is in the format of PyTorch before 1.6 (a bare pickle, no zip archive). %s", name, how);
+        return TN_RAISE(err, TN_ERR_UNSUPPORTED, "'%s' is in the format of PyTorch before 1.6 (a bare pickle, no zip archive). %s", name,
+                        how);
     return TN_RAISE(err, TN_ERR_PARSE, "'%s' (%zu bytes) is no file of torch.save: it does not begin as a zip archive", name, file.n);
 }
 
@@ -228,8 +237,10 @@ static TnStatus find_prefix(Archive *a, TnError *err) {
             snprintf(path, sizeof path, "%sconstants.pkl", a->prefix);
             if (zip_name_locate(a->zip, path, 0) < 0)
                 return TN_OK;
-            return TN_RAISE(err, TN_ERR_UNSUPPORTED, "'%s' is a TorchScript program; save its weights: torch.save(torch.jit.load(FILE).state_dict(), "
-                                                     "'new.pth')", a->name);
+            return TN_RAISE(err, TN_ERR_UNSUPPORTED,
+                            "'%s' is a TorchScript program; save its weights: torch.save(torch.jit.load(FILE).state_dict(), "
+                            "'new.pth')",
+                            a->name);
         }
     }
     return TN_RAISE(err, TN_ERR_PARSE, "'%s' is a zip archive without data.pkl: torch.save did not write it", a->name);
@@ -281,7 +292,8 @@ TnStatus tni_hf_torch_read(HfCheckpoint *c, TnSpan file, const char *name, TnErr
     if (a.zip == NULL) {
         TnStatus st = zip_error_code_zip(&why) == ZIP_ER_MEMORY
                           ? TN_OOM(err, file.n)
-                          : TN_RAISE(err, TN_ERR_PARSE, "'%s' (%zu bytes) is a damaged or truncated archive: %s", name, file.n, zip_error_strerror(&why));
+                          : TN_RAISE(err, TN_ERR_PARSE, "'%s' (%zu bytes) is a damaged or truncated archive: %s", name, file.n,
+                                     zip_error_strerror(&why));
         zip_source_free(source);
         zip_error_fini(&why);
         return st;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Official UniFormer checkpoints (image_classification and token_labeling of its repository): a file of tensors, and no configuration. Names and
- * shapes tell everything but two things: the width of an attention head, where official models of equal shapes differ in it, and the size of pictures. */
+ * Official UniFormer checkpoints (image_classification and token_labeling of its repository): a file of tensors, and no configuration.
+ * Names and shapes tell everything but two things: the width of an attention head, where official models of equal shapes differ in it, and
+ * the size of pictures. */
 #include "hf/uniformer.h"
 
 #include <math.h>
@@ -23,7 +24,9 @@ static uint32_t size_of(HfCheckpoint *c, const char *name, int32_t axis) {
     return axis < t->t.rank && t->t.dims[axis] > 0 && t->t.dims[axis] <= 1 << 20 ? (uint32_t)t->t.dims[axis] : 0;
 }
 
-static bool has(HfCheckpoint *c, const char *name) { return size_of(c, name, 0) != 0; }
+static bool has(HfCheckpoint *c, const char *name) {
+    return size_of(c, name, 0) != 0;
+}
 
 /* Blocks of a stage: up to the last one that has a tensor, so that what lacks inside is named. */
 static uint32_t depth_of(const HfCheckpoint *c, uint32_t stage) {
@@ -61,8 +64,8 @@ static uint32_t official_head_dim(const HfUniformer *u) {
         {{3, 5, 9, 3}, {64, 128, 256, 512}, true, true, false, 32},     /* xs */
     };
     for (size_t i = 0; i < TN_COUNT(rows); i++) {
-        if (memcmp(rows[i].depth, u->depth, sizeof u->depth) == 0 && memcmp(rows[i].dim, u->dim, sizeof u->dim) == 0 && rows[i].stem == u->stem &&
-            rows[i].light == u->light && rows[i].dense == u->dense)
+        if (memcmp(rows[i].depth, u->depth, sizeof u->depth) == 0 && memcmp(rows[i].dim, u->dim, sizeof u->dim) == 0 &&
+            rows[i].stem == u->stem && rows[i].light == u->light && rows[i].dense == u->dense)
             return rows[i].head_dim;
     }
     return 0;
@@ -72,13 +75,15 @@ static TnStatus settle_head_dim(HfUniformer *u, uint32_t asked, TnError *err) {
     u->head_dim = asked != 0 ? asked : official_head_dim(u);
     if (u->head_dim == 0)
         return TN_RAISE(err, TN_ERR_REQUEST,
-                        "%s: its tensors do not tell the width of an attention head, and official models of these shapes differ in it (%s). Say which with "
+                        "%s: its tensors do not tell the width of an attention head, and official models of these shapes differ in it "
+                        "(%s). Say which with "
                         "--head-dim 32 or --head-dim 64 (build option head_dim); a wrong one gives wrong answers without an error",
-                        u->what, u->dense ? "uniformer_small, _small_plus and _base of token labelling have 32, those named _dim64 have 64"
-                                          : "uniformer_small_plus has 32, uniformer_small_plus_dim64 has 64");
+                        u->what,
+                        u->dense ? "uniformer_small, _small_plus and _base of token labelling have 32, those named _dim64 have 64"
+                                 : "uniformer_small_plus has 32, uniformer_small_plus_dim64 has 64");
     if (u->dim[2] % u->head_dim != 0 || u->dim[3] % u->head_dim != 0)
-        return TN_RAISE(err, TN_ERR_REQUEST, "%s: attention heads of width %u do not divide the widths %u and %u of stages 3 and 4", u->what, u->head_dim,
-                        u->dim[2], u->dim[3]);
+        return TN_RAISE(err, TN_ERR_REQUEST, "%s: attention heads of width %u do not divide the widths %u and %u of stages 3 and 4",
+                        u->what, u->head_dim, u->dim[2], u->dim[3]);
     return TN_OK;
 }
 
@@ -90,7 +95,8 @@ static TnStatus describe(HfCheckpoint *c, const HfFileOptions *o, HfUniformer *u
         u->depth[s] = depth_of(c, s + 1);
         u->dim[s] = size_of(c, name, 0);
         if (u->dim[s] == 0)
-            return TN_RAISE(err, TN_ERR_DATA, "the checkpoint has '%s', but no '%s': it is no whole UniFormer", "blocks1.0.pos_embed.weight", name);
+            return TN_RAISE(err, TN_ERR_DATA, "the checkpoint has '%s', but no '%s': it is no whole UniFormer",
+                            "blocks1.0.pos_embed.weight", name);
     }
     u->stem = has(c, "patch_embed1.proj.0.weight");
     u->light = has(c, "cls_token");
@@ -101,17 +107,19 @@ static TnStatus describe(HfCheckpoint *c, const HfFileOptions *o, HfUniformer *u
     u->channels = size_of(c, u->stem ? "patch_embed1.proj.0.weight" : "patch_embed1.proj.weight", 1);
     u->channels = u->channels == 0 ? 3 : u->channels;
     u->classes = u->classes == 0 ? 1000 : u->classes;
-    snprintf(u->what, sizeof u->what, "UniFormer%s%s%s (depth %u,%u,%u,%u, width %u,%u,%u,%u)", u->light ? "-light" : "", u->stem ? " with a stem of convolutions" : "",
-             u->dense ? " with token labelling" : "", u->depth[0], u->depth[1], u->depth[2], u->depth[3], u->dim[0], u->dim[1], u->dim[2], u->dim[3]);
+    snprintf(u->what, sizeof u->what, "UniFormer%s%s%s (depth %u,%u,%u,%u, width %u,%u,%u,%u)", u->light ? "-light" : "",
+             u->stem ? " with a stem of convolutions" : "", u->dense ? " with token labelling" : "", u->depth[0], u->depth[1], u->depth[2],
+             u->depth[3], u->dim[0], u->dim[1], u->dim[2], u->dim[3]);
     if (u->image < 32 || u->image > MAX_IMAGE || (u->light && u->image % 32 != 0))
-        return TN_RAISE(err, TN_ERR_REQUEST, "%s: --image-size %u (build option image_size): 32 to %d are possible%s", u->what, u->image, MAX_IMAGE,
-                        u->light ? ", in steps of 32" : "");
+        return TN_RAISE(err, TN_ERR_REQUEST, "%s: --image-size %u (build option image_size): 32 to %d are possible%s", u->what, u->image,
+                        MAX_IMAGE, u->light ? ", in steps of 32" : "");
     return settle_head_dim(u, o->head_dim, err);
 }
 
 /* ---- layers ---- */
 
-static IrValueId conv(HfEmit *e, const char *name, IrValueId x, uint32_t in, uint32_t out, uint32_t kernel, uint32_t stride, uint32_t group) {
+static IrValueId conv(HfEmit *e, const char *name, IrValueId x, uint32_t in, uint32_t out, uint32_t kernel, uint32_t stride,
+                      uint32_t group) {
     char part[96];
     int32_t pad = stride == kernel ? 0 : (int32_t)(kernel / 2);
     TnConvParams p = {.n_spatial = 2, .group = group, .dilation = {1, 1, 1}};
@@ -140,10 +148,16 @@ static IrValueId batch_norm(HfEmit *e, const char *name, IrValueId x, uint32_t d
     return tni_hf_node(e, TN_OP_batch_norm, name, &(TnNormParams){.epsilon = EMBED_EPS, .axis = 1}, in, 5);
 }
 
-static IrValueId add(HfEmit *e, const char *name, IrValueId a, IrValueId b) { return tni_hf_binary(e, name, TN_BINARY_add, a, b); }
+static IrValueId add(HfEmit *e, const char *name, IrValueId a, IrValueId b) {
+    return tni_hf_binary(e, name, TN_BINARY_add, a, b);
+}
 
-static TnDim number(HfEmit *e, uint32_t n) { return tni_ir_dim_const(e->m, n); }
-static TnDim batch(HfEmit *e) { return tni_ir_dim_symbol(e->m, "batch"); }
+static TnDim number(HfEmit *e, uint32_t n) {
+    return tni_ir_dim_const(e->m, n);
+}
+static TnDim batch(HfEmit *e) {
+    return tni_ir_dim_symbol(e->m, "batch");
+}
 
 IrValueId tni_hf_uniformer_tokens(HfEmit *e, IrValueId x, uint32_t dim, uint32_t side) {
     x = tni_hf_reshape(e, "tokens/flatten", x, (TnDim[]){batch(e), number(e, dim), number(e, side * side)}, 3);
@@ -212,7 +226,8 @@ static IrValueId local_block(HfEmit *e, const HfUniformer *u, IrValueId x, uint3
 
 IrValueId tni_hf_uniformer_attend(HfEmit *e, const HfUniformer *u, IrValueId x, uint32_t dim, IrValueId *qkv) {
     uint32_t d = u->head_dim, heads = dim / d;
-    TnAttentionParams p = {.heads = heads, .kv_heads = heads, .d_qk = d, .d_v = d, .scale = (float)(1.0 / sqrt((double)d)), .k_off = dim, .v_off = 2 * dim};
+    TnAttentionParams p = {
+        .heads = heads, .kv_heads = heads, .d_qk = d, .d_v = d, .scale = (float)(1.0 / sqrt((double)d)), .k_off = dim, .v_off = 2 * dim};
     IrValueId y = tni_hf_layer_norm(e, "norm1", x, dim, BLOCK_EPS);
     y = tni_hf_linear(e, "attn.qkv", y, dim, 3 * (int64_t)dim, u->qkv_bias);
     if (qkv != NULL)
@@ -285,8 +300,10 @@ static TnStatus set_processor(IrModule *m, const HfUniformer *u, TnError *err) {
     char text[600];
     uint32_t edge = u->dense ? (uint32_t)(u->image / 0.9) : u->image * 256 / 224;
     int n = snprintf(text, sizeof text,
-                     "{\"image_processor_type\": \"UniFormer\", \"do_resize\": true, \"size\": {\"shortest_edge\": %u}, \"resample\": 3, \"do_center_crop\": true, "
-                     "\"crop_size\": {\"height\": %u, \"width\": %u}, \"do_rescale\": true, \"rescale_factor\": 0.00392156862745098, \"do_normalize\": true, "
+                     "{\"image_processor_type\": \"UniFormer\", \"do_resize\": true, \"size\": {\"shortest_edge\": %u}, \"resample\": 3, "
+                     "\"do_center_crop\": true, "
+                     "\"crop_size\": {\"height\": %u, \"width\": %u}, \"do_rescale\": true, \"rescale_factor\": 0.00392156862745098, "
+                     "\"do_normalize\": true, "
                      "\"image_mean\": [0.485, 0.456, 0.406], \"image_std\": [0.229, 0.224, 0.225]}\n",
                      edge, u->image, u->image);
     return tni_ir_meta_set(m, "preprocessor_config.json", text, (size_t)n, err);
@@ -303,7 +320,8 @@ TnStatus tni_hf_uniformer(const HfImport *in, TnError *err) {
     HfEmit e = {.m = in->module, .c = in->checkpoint, .err = err, .kind = u.what, .strict = true};
     TN_TRY(tni_ir_graph_add(e.m, "main", &id, err));
     e.g = e.m->graphs[id];
-    tni_log(in->log, TN_LOG_INFO, "%s: attention heads of width %u, pictures of %u x %u, %u classes", u.what, u.head_dim, u.image, u.image, u.classes);
+    tni_log(in->log, TN_LOG_INFO, "%s: attention heads of width %u, pictures of %u x %u, %u classes", u.what, u.head_dim, u.image, u.image,
+            u.classes);
     uint32_t side = u.image;
     IrValueId x = tni_hf_input(&e, "input", TN_F32, (TnDim[]){batch(&e), number(&e, u.channels), number(&e, side), number(&e, side)}, 4);
     x = stages(&e, &u, x, &side);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Stages 3 and 4 of UniFormer-light, which prune tokens as Evo-ViT does. Every token of the map has a score: how much the class token attended to it.
- * A block sorts by score, keeps the first half, merges the rest into one token weighted by score, and gives what attention and feed-forward part made of
- * that one to each of the rest. The order is undone behind each block, so the sort decides which tokens are kept, and nothing else. */
+ * Stages 3 and 4 of UniFormer-light, which prune tokens as Evo-ViT does. Every token of the map has a score: how much the class token
+ * attended to it. A block sorts by score, keeps the first half, merges the rest into one token weighted by score, and gives what attention
+ * and feed-forward part made of that one to each of the rest. The order is undone behind each block, so the sort decides which tokens are
+ * kept, and nothing else. */
 #include <math.h>
 #include <stdio.h>
 
@@ -14,13 +15,19 @@ typedef struct Light {
     HfEmit *e;
     const HfUniformer *u;
     uint32_t stage, dim, side, n; /* n = side * side */
-    IrValueId cls;         /* [batch, 1, dim] */
-    IrValueId score;       /* [batch, n]; TN_NO_VALUE: none yet */
+    IrValueId cls;                /* [batch, 1, dim] */
+    IrValueId score;              /* [batch, n]; TN_NO_VALUE: none yet */
 } Light;
 
-static TnDim number(HfEmit *e, uint32_t n) { return tni_ir_dim_const(e->m, n); }
-static TnDim batch(HfEmit *e) { return tni_ir_dim_symbol(e->m, "batch"); }
-static IrValueId add(HfEmit *e, const char *name, IrValueId a, IrValueId b) { return tni_hf_binary(e, name, TN_BINARY_add, a, b); }
+static TnDim number(HfEmit *e, uint32_t n) {
+    return tni_ir_dim_const(e->m, n);
+}
+static TnDim batch(HfEmit *e) {
+    return tni_ir_dim_symbol(e->m, "batch");
+}
+static IrValueId add(HfEmit *e, const char *name, IrValueId a, IrValueId b) {
+    return tni_hf_binary(e, name, TN_BINARY_add, a, b);
+}
 
 static IrValueId reduce(HfEmit *e, const char *name, TnReduceFn fn, IrValueId x, int32_t axis, bool keep) {
     return tni_hf_node(e, TN_OP_reduce, name, &(TnReduceParams){.fn = fn, .keepdims = keep, .n_axes = 1, .axes = {axis}}, &x, 1);
@@ -38,7 +45,8 @@ static void sort(HfEmit *e, const char *name, IrValueId x, uint32_t n, bool desc
     if (e->st == TN_OK && node == NULL)
         e->st = TN_OOM(e->err, strlen(name));
     if (e->st == TN_OK)
-        e->st = tni_ir_node_add(e->m, e->g, TN_OP_topk, node, &(TnTopkParams){.axis = 1, .largest = descending}, (IrValueId[]){x, k}, 2, NULL, 2, outs, e->err);
+        e->st = tni_ir_node_add(e->m, e->g, TN_OP_topk, node, &(TnTopkParams){.axis = 1, .largest = descending}, (IrValueId[]){x, k}, 2,
+                                NULL, 2, outs, e->err);
     *values = outs[0];
     *indices = outs[1];
 }
@@ -51,7 +59,8 @@ static IrValueId take(HfEmit *e, const char *name, IrValueId x, IrValueId order,
     return tni_hf_node(e, TN_OP_gather_nd, name, &(TnGatherNdParams){.batch_dims = 1}, (IrValueId[]){x, order}, 2);
 }
 
-/* How much the class token attends to tokens 1 .. count of the merged projection [batch, tokens, 3 dim]: the mean over heads. [batch, count]. */
+/* How much the class token attends to tokens 1 .. count of the merged projection [batch, tokens, 3 dim]: the mean over heads. [batch,
+ * count]. */
 static IrValueId class_row(const Light *l, IrValueId qkv, uint32_t tokens, uint32_t count) {
     HfEmit *e = l->e;
     uint32_t d = l->u->head_dim;
@@ -98,7 +107,8 @@ static IrValueId pruned_block(Light *l, IrValueId x) {
     IrValueId sorted, order, back, qkv, unused;
     sort(e, "sort", l->score, n, true, &sorted, &order);
     x = take(e, "tokens/sorted", x, order, n);
-    IrValueId dropped = tni_hf_slice(e, "dropped", x, 1, half_n, all), drop_score = tni_hf_slice(e, "dropped/score", sorted, 1, half_n, all);
+    IrValueId dropped = tni_hf_slice(e, "dropped", x, 1, half_n, all),
+              drop_score = tni_hf_slice(e, "dropped/score", sorted, 1, half_n, all);
     IrValueId z[3] = {l->cls, tni_hf_slice(e, "kept", x, 1, 0, half_n), merge(l, dropped, drop_score, n - keep)};
     IrValueId t = tni_hf_concat(e, "tokens/kept", z, 3, 1);
     IrValueId y = tni_hf_uniformer_attend(e, l->u, t, l->dim, &qkv);
@@ -111,8 +121,10 @@ static IrValueId pruned_block(Light *l, IrValueId x) {
     l->cls = tni_hf_slice(e, "cls", t, 1, 0, 1);
     x = tni_hf_concat(e, "tokens/updated", (IrValueId[]){tni_hf_slice(e, "kept/updated", t, 1, 1, last), dropped}, 2, 1);
     /* Scores of those that took part move towards the new ones. */
-    IrValueId old = tni_hf_binary(e, "score/old", TN_BINARY_mul, tni_hf_slice(e, "kept/score", sorted, 1, 0, half_n), tni_hf_const(e, "score/old/weight", 0, NULL, &keep_weight));
-    IrValueId now = tni_hf_binary(e, "score/new", TN_BINARY_mul, class_row(l, qkv, tokens, keep), tni_hf_const(e, "score/new/weight", 0, NULL, &new_weight));
+    IrValueId old = tni_hf_binary(e, "score/old", TN_BINARY_mul, tni_hf_slice(e, "kept/score", sorted, 1, 0, half_n),
+                                  tni_hf_const(e, "score/old/weight", 0, NULL, &keep_weight));
+    IrValueId now = tni_hf_binary(e, "score/new", TN_BINARY_mul, class_row(l, qkv, tokens, keep),
+                                  tni_hf_const(e, "score/new/weight", 0, NULL, &new_weight));
     IrValueId score = tni_hf_concat(e, "score/sorted", (IrValueId[]){add(e, "score/kept", old, now), drop_score}, 2, 1);
     /* Indices below 2^24 are exact as f32, which sorts faster than i64. */
     order = tni_hf_node(e, TN_OP_cast, "sort/places", &(TnCastParams){.to = TN_F32, .saturate = 1}, &order, 1);
@@ -129,7 +141,8 @@ static void pool_scores(Light *l) {
     IrValueId s = tni_hf_reshape(e, "score/map", l->score, (TnDim[]){batch(e), number(e, 1), number(e, l->side), number(e, l->side)}, 4);
     s = tni_hf_node(e, TN_OP_pool, "score/pool", &p, &s, 1);
     s = tni_hf_reshape(e, "score/pooled", s, (TnDim[]){batch(e), number(e, half * half)}, 2);
-    IrValueId before = reduce(e, "score/sum", TN_REDUCE_sum, l->score, 1, true), after = reduce(e, "score/pooled/sum", TN_REDUCE_sum, s, 1, true);
+    IrValueId before = reduce(e, "score/sum", TN_REDUCE_sum, l->score, 1, true),
+              after = reduce(e, "score/pooled/sum", TN_REDUCE_sum, s, 1, true);
     l->score = tni_hf_binary(e, "score/scaled", TN_BINARY_mul, s, tni_hf_binary(e, "score/factor", TN_BINARY_div, before, after));
 }
 

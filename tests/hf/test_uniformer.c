@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Official UniFormer checkpoints: outputs of the native import against those of PyTorch (fixtures made from the same weights), and the questions and
- * complaints about what the tensors do not tell or do not fit. */
+ * Official UniFormer checkpoints: outputs of the native import against those of PyTorch (fixtures made from the same weights), and the
+ * questions and complaints about what the tensors do not tell or do not fit. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,7 +47,8 @@ static void agrees(const char *model, uint32_t image_size, const char *inputs, c
         fail_msg("%s: %s", model, err.message);
     assert_int_equal(tn_plan_input_count(plan), 1);
     TnTensor y = {0};
-    if (tn_context_set_input(context, 0, x, &err) != TN_OK || tn_context_run(context, &err) != TN_OK || tn_context_output(context, 0, &y, &err) != TN_OK)
+    if (tn_context_set_input(context, 0, x, &err) != TN_OK || tn_context_run(context, &err) != TN_OK ||
+        tn_context_output(context, 0, &y, &err) != TN_OK)
         fail_msg("%s: %s", model, err.message);
     double scale = 0, worst = 0;
     assert_int_equal(tn_tensor_numel(&y), tn_tensor_numel(want));
@@ -71,9 +72,12 @@ static void every_kind_agrees_with_pytorch(void **state) {
     (void)state;
     agrees(DATA "uniformer.pth", 64, FIXTURES "uniformer_ts17_dynamic/inputs.0.npz", FIXTURES "uniformer_ts17_dynamic/outputs.0.npz");
     agrees(DATA "uniformer_convstem_ls.pth", 32, DATA "uniformer_convstem_ls.npz", DATA "uniformer_convstem_ls.npz");
-    agrees(DATA "uniformer_labelling.pth", 64, FIXTURES "uniformer_ts17_dynamic_labelling/inputs.1.npz", FIXTURES "uniformer_ts17_dynamic_labelling/outputs.1.npz");
-    agrees(DATA "uniformer_light.pth", 64, FIXTURES "uniformer_ts17_dynamic_light/inputs.0.npz", FIXTURES "uniformer_ts17_dynamic_light/outputs.0.npz");
-    agrees(DATA "uniformer_light_ls.pth", 64, FIXTURES "uniformer_ts17_static_light_ls/inputs.0.npz", FIXTURES "uniformer_ts17_static_light_ls/outputs.0.npz");
+    agrees(DATA "uniformer_labelling.pth", 64, FIXTURES "uniformer_ts17_dynamic_labelling/inputs.1.npz",
+           FIXTURES "uniformer_ts17_dynamic_labelling/outputs.1.npz");
+    agrees(DATA "uniformer_light.pth", 64, FIXTURES "uniformer_ts17_dynamic_light/inputs.0.npz",
+           FIXTURES "uniformer_ts17_dynamic_light/outputs.0.npz");
+    agrees(DATA "uniformer_light_ls.pth", 64, FIXTURES "uniformer_ts17_static_light_ls/inputs.0.npz",
+           FIXTURES "uniformer_ts17_static_light_ls/outputs.0.npz");
 }
 
 static void what_is_wrong_is_named(void **state) {
@@ -88,7 +92,11 @@ static void what_is_wrong_is_named(void **state) {
         {DATA "uniformer.pth", 7, 64, TN_ERR_REQUEST, {"width 7", "16", "", ""}},
         {DATA "uniformer.pth", 8, 8, TN_ERR_REQUEST, {"--image-size 8", "32 to", "", ""}},
         {DATA "uniformer_light.pth", 8, 72, TN_ERR_REQUEST, {"--image-size 72", "steps of 32", "", ""}},
-        {DATA "uniformer_broken.pth", 8, 64, TN_ERR_DATA, {"blocks3.1.attn", "blocks1.0.norm1.running_var is missing", "head.bias is missing", "blocks2.0.gamma_9 is not used"}},
+        {DATA "uniformer_broken.pth",
+         8,
+         64,
+         TN_ERR_DATA,
+         {"blocks3.1.attn", "blocks1.0.norm1.running_var is missing", "head.bias is missing", "blocks2.0.gamma_9 is not used"}},
         {DATA "uniformer_broken.pth", 8, 64, TN_ERR_DATA, {"blocks4.0.norm2.weight is f", "[15]", "expected [16]", "UniFormer"}},
         {DATA "state_dict.pth", 8, 64, TN_ERR_UNSUPPORTED, {"'0.bias'", "UniFormer", "", ""}},
         {TN_SOURCE_DIR "/tests/fixtures/hf_trocr_deit_tied_fp32", 8, 0, TN_ERR_ARGUMENT, {"head_dim", "files of weights", "", ""}},
