@@ -41,6 +41,7 @@ class Model:
     outputs: "list[str]"
     remarks: str = ""
     other_softmax: int = 0  # softmaxes over the last axis that are no attention
+    unordered: bool = False  # rows (axis 1) chosen by score: those of equal scores change places between engines
 
 
 class Pick(nn.Module):
@@ -318,9 +319,9 @@ def whisper(t, attention):
     c = t.WhisperConfig(vocab_size=VOCAB, d_model=384, encoder_layers=LAYERS, decoder_layers=LAYERS, encoder_attention_heads=6, decoder_attention_heads=6,
                         encoder_ffn_dim=1536, decoder_ffn_dim=1536, pad_token_id=1, bos_token_id=1, eos_token_id=1, decoder_start_token_id=1,
                         attn_implementation=attention)
-    runs = [{"input_features": rng(k).standard_normal((b, 80, 3000)).astype(np.float32), "decoder_input_ids": ids(k, b, n)} for k, (b, n) in
-            enumerate(((2, 4), (1, 9)))]
-    symbols = {"input_features": {0: "batch"}, "decoder_input_ids": {0: "batch", 1: "target"}}
+    runs = [{"input_features": rng(k).standard_normal((b, 80, 3000)).astype(np.float32), "decoder_input_ids": ids(k, b, n),
+             "decoder_attention_mask": np.ones((b, n), np.int64)} for k, (b, n) in enumerate(((2, 4), (1, 9)))]
+    symbols = {"input_features": {0: "batch"}, "decoder_input_ids": {0: "batch", 1: "target"}, "decoder_attention_mask": {0: "batch", 1: "target"}}
     return Model(Pick(t.WhisperModel(c), list(runs[0]), ["last_hidden_state"], use_cache=False), runs, symbols, ["last_hidden_state"])
 
 
@@ -364,14 +365,16 @@ def segformer(t, attention):
 
 def detr(t, attention):
     c = t.DetrConfig(use_timm_backbone=False, use_pretrained_backbone=False, backbone=None, encoder_layers=LAYERS, decoder_layers=LAYERS,
-                     backbone_config=t.ResNetConfig(out_features=["stage4"]), attn_implementation=attention)
+                     backbone_config=t.ResNetConfig(out_features=["stage4"]), attn_implementation="eager")
     return picture_model(t.DetrForObjectDetection(c), ("logits", "pred_boxes"), ((2, 256, 256), (1, 320, 384)), ANY_SIZE)
 
 
 def rt_detr(t, attention):
     c = t.RTDetrConfig(decoder_layers=LAYERS, num_queries=100)
-    m = picture_model(t.RTDetrForObjectDetection(c), ("logits", "pred_boxes"), ((2, 320, 320), (1, 320, 320)), remarks="640 in the wild; softmax over sampling points too")
-    m.other_softmax = LAYERS
+    model = t.RTDetrForObjectDetection(c)
+    calm(model, {"enc_score_head": 0.1})
+    m = picture_model(model, ("logits", "pred_boxes"), ((2, 320, 320), (1, 320, 320)), remarks="640 in the wild; softmax over sampling points too")
+    m.other_softmax, m.unordered = LAYERS, True
     return m
 
 
@@ -426,12 +429,31 @@ class Detector(nn.Module):
         return tuple(r[k] for k in self.results)
 
 
+def calm(model, spread) -> None:
+    """Random residual networks double their variance a block, and heads that start near 0 score everything alike: either makes choices by score (the best 1000,
+    non-maximum suppression) a matter of rounding. spread: deviation of the weights of heads by a part of their name."""
+    g = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for m in model.modules():
+            if hasattr(m, "bn3"):
+                m.bn3.weight.mul_(0.2)
+            if isinstance(m, nn.Conv2d):  # what transformers starts with lets the picture fade layer by layer
+                fan = m.weight[0].numel()
+                m.weight.normal_(0, (2 / fan) ** 0.5, generator=g)
+        for part, deviation in spread.items():
+            for n, p in model.named_parameters():
+                if part in n and n.endswith("weight") and p.dim() > 1:
+                    p.normal_(0, deviation, generator=g)
+
+
 def detector(name, results):
     def make(t, attention):
         import torchvision
 
         model = getattr(torchvision.models.detection, name)(weights=None, weights_backbone=None, num_classes=91, min_size=224, max_size=320,
                                                              trainable_backbone_layers=5)
+        calm(model, {"rpn.head.cls_logits": 0.01, "rpn.head.bbox_pred": 0.01, "box_predictor.cls_score": 0.01, "head.classification_head.cls_logits": 0.002,
+                     "head.regression_head.bbox_reg": 0.005})
         runs = [{"image": rng(k).random((3, h, w)).astype(np.float32)} for k, (h, w) in enumerate(((224, 280), (240, 220)))]
         return Model(Detector(model, results), runs, {"image": {1: "height", 2: "width"}}, list(results), "one picture; 800 in the wild")
     return make
@@ -517,10 +539,11 @@ def randomise(module: nn.Module) -> None:
             if isinstance(getattr(m, "running_var", None), torch.Tensor):
                 m.running_var.uniform_(0.5, 1.5, generator=g)
                 m.running_mean.normal_(0, 0.1, generator=g)
-            if isinstance(m, nn.LayerNorm) and m.weight is not None:
-                m.weight.uniform_(0.8, 1.2, generator=g)
-                m.bias.normal_(0, 0.05, generator=g)
+            if "Norm" in type(m).__name__ and isinstance(getattr(m, "weight", None), torch.Tensor):
+                m.weight.mul_(torch.empty_like(m.weight).uniform_(0.8, 1.2, generator=g))
             for name, p in m.named_parameters(recurse=False):
+                if name == "bias" and not p.any():
+                    p.normal_(0, 0.05, generator=g)
                 if "relative_position_bias" in name or name in ("cls_token", "position_embeddings"):
                     p.normal_(0, 0.2, generator=g)
 
@@ -581,7 +604,7 @@ def write(name: str, exporter: str, work: pathlib.Path) -> None:
     axes = {**model.symbols, **output_symbols(model)}
     for k, run in enumerate(model.runs):
         np.savez(out / f"inputs.{k}.npz", **run)
-    (out / "present.json").write_text(json.dumps({**present(model), "remarks": model.remarks}))
+    (out / "present.json").write_text(json.dumps({**present(model), "remarks": model.remarks, "unordered": model.unordered}))
     export(model.module, model.runs[0], out / "model.onnx", EXPORTERS[exporter], OPSETS[exporter], model.outputs, axes)
     if exporter == "dynamo":
         name_symbols(out / "model.onnx", axes)
