@@ -4,7 +4,7 @@
  *
  *   where(expand(c), a, b)            =>  expand(where(c, a, b))            a, b single numbers, or no larger than c
  *   f(expand(x)), f(expand(x), a)     =>  expand(f(x)), expand(f(x, a))     element-wise f, a a single number
- *   expand(expand(x))                 =>  expand(x)
+ *   expand(expand(x))                 =>  expand(x)               where the second shape has all that the first one added
  *
  * Attention masks are written as a [B,1,S,S] expansion of [B,1,1,S]; small, they stay in cache. simplify_layout then drops the expand where
  * an element-wise operator follows; attention takes the small one by itself. */
@@ -16,13 +16,35 @@ static bool element_wise(const IrNode *n) {
            n->n_out == 1;
 }
 
+/* expand(x, shape) has the dims of y: what x lacks, the shape has itself. */
+static bool gives_dims(const Rewriter *r, IrValueId x, IrValueId shape, IrValueId y) {
+    const IrValue *xv = &r->g->values[x], *sv = &r->g->values[shape], *yv = &r->g->values[y];
+    int64_t len, number[TN_MAX_RANK];
+    uint32_t n = 0;
+    bool constant = tni_pass_ints(r, shape, number, TN_MAX_RANK, &n);
+    if (sv->rank != 1 || !tni_ir_dim_is_const(r->m, sv->dims[0], &len) || TN_MAX(len, (int64_t)xv->rank) != yv->rank)
+        return false;
+    for (int32_t i = 0; i < yv->rank; i++) {
+        int32_t at = i - (yv->rank - xv->rank);
+        int64_t k = i - (yv->rank - len), size;
+        if (at >= 0 && tni_ir_dim_equal(r->m, xv->dims[at], yv->dims[i]))
+            continue;
+        bool fixed = tni_ir_dim_is_const(r->m, yv->dims[i], &size);
+        bool same = k >= 0 && constant ? fixed && number[k] == size
+                                       : k >= 0 && sv->elems != NULL && sv->n_elems == (uint32_t)len && tni_ir_dim_equal(r->m, sv->elems[k], yv->dims[i]);
+        if (!same && !(k >= 0 && fixed && size == 1))
+            return false;
+    }
+    return true;
+}
+
 static void visit(Rewriter *r, IrNodeId id) {
     const IrNode *n = &r->g->nodes[id];
     if (n->n_out != 1 || n->out[0] == TN_NO_VALUE)
         return;
     if (n->op == TN_OP_expand) {
         const IrNode *first = tni_pass_def_op(r, n->in[0], TN_OP_expand);
-        if (first != NULL) {
+        if (first != NULL && gives_dims(r, first->in[0], n->in[1], n->out[0])) {
             tni_pass_set_in(r, id, 0, first->in[0]);
             r->changed++;
         }

@@ -277,6 +277,21 @@ static void expanded_masks_shrink(void **s) {
     net_close(&t);
 }
 
+/* expand(expand(x, [1,1]), [2]) is [1,2]: the second shape alone would give [2]. With [1,2] it gives all. */
+static void expand_of_an_expand_keeps_the_rank(void **s) {
+    (void)s;
+    for (int rank = 1; rank <= 2; rank++) {
+        Net t;
+        net_open(&t);
+        V x = net_in(&t, TN_F32, 1, 1);
+        V first = net_node(&t, TN_OP_expand, NULL, 2, x, net_ints(&t, 2, (int64_t[]){1, 1}));
+        net_out(&t, net_node(&t, TN_OP_expand, NULL, 2, first, net_ints(&t, rank, (int64_t[]){rank == 1 ? 2 : 1, 2})));
+        net_run(&t, 0, tni_pass_sink_expand, tni_pass_dce, NULL);
+        assert_int_equal(net_count(&t, TN_OP_expand), rank == 1 ? 2 : 1);
+        net_close(&t);
+    }
+}
+
 static V one_hot_product(Net *t, V ids, int64_t depth, bool cast) {
     float values[2] = {0, 1};
     int64_t ints[2] = {0, 1};
@@ -539,6 +554,7 @@ int main(void) {
         cmocka_unit_test(one_transpose_of_two_is_left),
         cmocka_unit_test(reshapes_combine),
         cmocka_unit_test(expanded_masks_shrink),
+        cmocka_unit_test(expand_of_an_expand_keeps_the_rank),
         cmocka_unit_test(one_hot_products_are_lookups),
         cmocka_unit_test(comparisons_with_a_range_are_one_hot),
         cmocka_unit_test(one_hot_of_other_values_stays),
