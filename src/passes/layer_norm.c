@@ -76,6 +76,8 @@ static const TnReduceParams *variance(const Rewriter *r, IrValueId v, IrValueId 
     }
     if (!(*eps >= 0) || !(*eps < 1))
         return NULL;
+    if (r->g->values[v].dtype == TN_F64 && (double)(float)*eps != *eps)
+        return NULL; /* the parameter is a float: in float64 its rounding error would be seen */
     const TnReduceParams *rp = mean_of(r, var, &sq);
     if (rp == NULL || squared(r, sq) != d)
         return NULL;
