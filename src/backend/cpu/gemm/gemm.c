@@ -106,6 +106,9 @@ static void product_task(void *ctx, int64_t task, uint32_t worker) {
 static TnStatus run_product(TnKernelCall *call, Product *p) {
     if (p->batch * p->m * p->n == 0)
         return TN_OK;
+    static const float nothing[1];
+    if (p->a == NULL) /* a constant without elements (K of 0): block takes an absent A for one that it must load */
+        p->a = nothing;
     size_t need = 0, pack_bytes = 0;
     p->packed = call->packed != NULL ? call->packed[1] : NULL;
     if (p->packed == NULL)
