@@ -20,9 +20,6 @@ TnStatus tni_onnx_convert_hardmax(OnnxCall *c) {
         v = tni_x_op(&x, TN_OP_reshape, &p, &v, 1);
         axis = -1;
     }
-    int32_t rank = tni_x_rank(&x, v);
-    if (x.st == TN_OK && rank < 0 && axis >= 0)
-        return ONNX_UNSUPPORTED(c, "the rank of operand 0 is not known at import");
     TnArgReduceParams first = {.axis = axis, .is_max = 1, .keepdims = 0, .select_last = 0};
     TnAxisParams hot = {.axis = axis, .n = 0};
     const double off_on[2] = {0, 1};
