@@ -155,9 +155,11 @@ static TnStatus pool_out(ShapeRule *r, const TnPoolParams *p, const Window *w, u
 }
 
 TnStatus tni_shape_pool(ShapeRule *r) {
-    const TnPoolParams *p = r->n->params;
+    TnPoolParams *p = r->n->params;
     const IrValue *x = in_at(r, 0);
     TnDim dims[TN_MAX_RANK];
+    if (p->global && p->n_spatial == 0 && x->rank > 2) /* the importer did not know the rank */
+        p->n_spatial = (uint32_t)x->rank - 2;
     if (p->kind > TN_POOL_LP || p->n_spatial < 1 || p->n_spatial > 3 || p->auto_pad > TN_PAD_VALID || (p->kind == TN_POOL_LP && p->p < 1))
         return tni_shape_rule_fail(r, TN_ERR_SHAPE,
                                    "kind %" PRIu32 ", %" PRIu32 " spatial axes (1 to 3 are supported) or another parameter is not possible",
