@@ -14,15 +14,15 @@ TnStatus tni_onnx_convert_quantize(OnnxCall *c) {
     TN_TRY(tni_onnx_attr_i64(c, "precision", &precision));
     if (precision != 0 && precision != TN_F32)
         return ONNX_UNSUPPORTED(c, "attribute 'precision' is %lld; divisions are done in float32 only", (long long)precision);
-    /* One scale and one zero point may be a scalar and a vector of one. */
-    if (tni_onnx_has(c, 2)) {
-        OnnxX x = {.c = c};
-        OnnxKnown s = tni_onnx_in_known(c, 1), z = tni_onnx_in_known(c, 2);
-        if (s.rank == 0 && z.rank == 1 && z.len == 1)
-            c->in[2] = tni_x_squeeze(&x, c->in[2], 0);
-        else if (s.rank == 1 && s.len == 1 && z.rank == 0)
-            c->in[2] = tni_x_unsqueeze(&x, c->in[2], 0);
-        TN_TRY(x.st);
+    /* One scale, or one zero point, may be a scalar or a vector of one, whatever the axis: ONNX Runtime's tools write vectors. */
+    OnnxX x = {.c = c};
+    for (uint32_t i = 1; i <= 2 && p.block_size == 0; i++) {
+        if (!tni_onnx_has(c, i))
+            continue;
+        OnnxKnown one = tni_onnx_in_known(c, i);
+        if (one.rank == 1 && one.len == 1 && tni_onnx_in_known(c, 1).rank <= (i == 1 ? 1 : 0))
+            c->in[i] = tni_x_squeeze(&x, c->in[i], 0);
     }
+    TN_TRY(x.st);
     return tni_onnx_emit(c, (TnOp)c->arg, &p, c->in, c->n_in);
 }

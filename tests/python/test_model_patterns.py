@@ -62,3 +62,12 @@ def test_a_branch_knows_dims_of_its_operands_that_are_sums(built):
     a, b = np.array([1, 0, 2, 3, 4], np.float32), np.array([0, 5], np.float32)
     assert np.array_equal(built.run(a=a, b=b, flag=np.array(True))["y"], [[[-4, -3, -2, -5]]])
     assert np.array_equal(built.run(a=a, b=b, flag=np.array(False))["y"], [[[4, 3, 2, 5]]])
+
+
+@pytest.mark.parametrize("zero", [np.int32(0), np.zeros(1, np.int32), None])
+def test_one_scale_may_be_a_vector_of_one(built, zero):
+    """Static quantisation writes biases so: rank 1, axis left at 1."""
+    x = np.arange(6, dtype=np.int32)
+    constants = {"s": np.array([0.5], np.float32), **({} if zero is None else {"z": np.asarray(zero)})}
+    built.make([h.make_node("DequantizeLinear", ["x", *constants], ["y"])], [("x", T.INT32, ["n"])], [("y", T.FLOAT, ["n"])], constants)
+    assert np.array_equal(built.run(x=x)["y"], x * np.float32(0.5))
