@@ -18,12 +18,14 @@ static const struct {
     uint32_t first, last;
     uint8_t class;
 } newer[] = {
-    {0x1c89, 0x1c8a, LETTER},   {0xa7cb, 0xa7cd, LETTER},   {0xa7da, 0xa7dc, LETTER},   {0x105c0, 0x105f3, LETTER}, {0x10d40, 0x10d49, NUMBER},
-    {0x10d4a, 0x10d65, LETTER}, {0x10d6f, 0x10d85, LETTER}, {0x10ec2, 0x10ec4, LETTER}, {0x11380, 0x11389, LETTER}, {0x1138b, 0x1138b, LETTER},
-    {0x1138e, 0x1138e, LETTER}, {0x11390, 0x113b5, LETTER}, {0x113b7, 0x113b7, LETTER}, {0x113d1, 0x113d1, LETTER}, {0x113d3, 0x113d3, LETTER},
-    {0x116d0, 0x116e3, NUMBER}, {0x11bc0, 0x11be0, LETTER}, {0x11bf0, 0x11bf9, NUMBER}, {0x13460, 0x143fa, LETTER}, {0x16100, 0x1611d, LETTER},
-    {0x16130, 0x16139, NUMBER}, {0x16d40, 0x16d6c, LETTER}, {0x16d70, 0x16d79, NUMBER}, {0x18cff, 0x18cff, LETTER}, {0x1ccf0, 0x1ccf9, NUMBER},
-    {0x1e5d0, 0x1e5ed, LETTER}, {0x1e5f0, 0x1e5f0, LETTER}, {0x1e5f1, 0x1e5fa, NUMBER}, {0x2ebf0, 0x2ee5d, LETTER},
+    {0x1c89, 0x1c8a, LETTER},   {0xa7cb, 0xa7cd, LETTER},   {0xa7da, 0xa7dc, LETTER},   {0x105c0, 0x105f3, LETTER},
+    {0x10d40, 0x10d49, NUMBER}, {0x10d4a, 0x10d65, LETTER}, {0x10d6f, 0x10d85, LETTER}, {0x10ec2, 0x10ec4, LETTER},
+    {0x11380, 0x11389, LETTER}, {0x1138b, 0x1138b, LETTER}, {0x1138e, 0x1138e, LETTER}, {0x11390, 0x113b5, LETTER},
+    {0x113b7, 0x113b7, LETTER}, {0x113d1, 0x113d1, LETTER}, {0x113d3, 0x113d3, LETTER}, {0x116d0, 0x116e3, NUMBER},
+    {0x11bc0, 0x11be0, LETTER}, {0x11bf0, 0x11bf9, NUMBER}, {0x13460, 0x143fa, LETTER}, {0x16100, 0x1611d, LETTER},
+    {0x16130, 0x16139, NUMBER}, {0x16d40, 0x16d6c, LETTER}, {0x16d70, 0x16d79, NUMBER}, {0x18cff, 0x18cff, LETTER},
+    {0x1ccf0, 0x1ccf9, NUMBER}, {0x1e5d0, 0x1e5ed, LETTER}, {0x1e5f0, 0x1e5f0, LETTER}, {0x1e5f1, 0x1e5fa, NUMBER},
+    {0x2ebf0, 0x2ee5d, LETTER},
 };
 
 static bool is_space(uint32_t c) { /* property White_Space */
@@ -127,7 +129,7 @@ static size_t piece_end(const Text *t, size_t at, size_t end) {
 /* ---- merging ---- */
 
 typedef struct Symbol {
-    int32_t id; /* -1: merged into the one before */
+    int32_t id;          /* -1: merged into the one before */
     uint32_t prev, next; /* NONE at the ends */
 } Symbol;
 #define NONE UINT32_MAX
@@ -140,11 +142,13 @@ typedef struct Candidate {
 typedef struct Merger {
     const TnBpe *b;
     Symbol *symbols;
-    Candidate *heap; /* least (rank, at) first */
+    Candidate *heap;    /* least (rank, at) first */
     size_t n_heap, cap; /* cap of symbols; the heap holds three times as many */
 } Merger;
 
-static bool before(Candidate a, Candidate b) { return a.rank != b.rank ? a.rank < b.rank : a.at < b.at; }
+static bool before(Candidate a, Candidate b) {
+    return a.rank != b.rank ? a.rank < b.rank : a.at < b.at;
+}
 
 static void push(Merger *m, Candidate c) {
     size_t i = m->n_heap++;

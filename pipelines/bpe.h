@@ -20,7 +20,8 @@ typedef struct TnTokens {
     size_t n, cap;
 } TnTokens;
 
-/* From the files' bytes. Errors: PARSE (which token, row or field is wrong), UNSUPPORTED (tokenizer.json of another kind: its field), MEMORY. */
+/* From the files' bytes. Errors: PARSE (which token, row or field is wrong), UNSUPPORTED (tokenizer.json of another kind: its field),
+ * MEMORY. */
 TnStatus tn_bpe_create(const void *vocab_json, size_t n_vocab, const void *merges_txt, size_t n_merges, TnBpe **out, TnError *err);
 TnStatus tn_bpe_create_json(const void *tokenizer_json, size_t n, TnBpe **out, TnError *err);
 /* From a folder: tokenizer.json, else vocab.json with merges.txt. IO when neither is there. */

@@ -25,7 +25,7 @@ typedef struct BpeSpecial {
 struct TnBpe {
     json_t *vocab; /* token -> id */
     BpeMerge *merges;
-    uint32_t merge_mask; /* slots - 1 */
+    uint32_t merge_mask;  /* slots - 1 */
     int32_t byte_id[256]; /* -1: not in the vocabulary, dropped */
     int32_t unknown;      /* takes the place of such bytes; -1: none */
     BpeSpecial *specials; /* longest first */
@@ -37,8 +37,8 @@ static inline uint32_t tnp_bpe_slot(const TnBpe *b, int32_t left, int32_t right)
     return (uint32_t)(h >> 32) & b->merge_mask;
 }
 
-/* The character that stands for a byte in the vocabulary, as UTF-8 (at most 2 bytes and a NUL): printable Latin-1 stands for itself, the other 68
- * bytes for U+0100 and what follows. */
+/* The character that stands for a byte in the vocabulary, as UTF-8 (at most 2 bytes and a NUL): printable Latin-1 stands for itself, the
+ * other 68 bytes for U+0100 and what follows. */
 void tnp_bpe_byte_char(uint8_t byte, char out[3]);
 
 #endif

@@ -33,7 +33,9 @@ int32_t tn_bpe_id(const TnBpe *bpe, const char *token) {
     return id == NULL ? -1 : (int32_t)json_integer_value(id);
 }
 
-uint32_t tn_bpe_size(const TnBpe *bpe) { return bpe->size; }
+uint32_t tn_bpe_size(const TnBpe *bpe) {
+    return bpe->size;
+}
 
 static TnStatus read_vocab(TnBpe *b, json_t *vocab, const char *file, TnError *err) {
     const char *token;
@@ -65,7 +67,8 @@ static TnStatus reserve_merges(TnBpe *b, size_t rows, TnError *err) {
 }
 
 /* left and right: token texts of lengths nl and nr. */
-static TnStatus add_merge(TnBpe *b, const char *left, size_t nl, const char *right, size_t nr, uint32_t rank, const char *file, TnError *err) {
+static TnStatus add_merge(TnBpe *b, const char *left, size_t nl, const char *right, size_t nr, uint32_t rank, const char *file,
+                          TnError *err) {
     char text[2 * MAX_TOKEN + 1], part[MAX_TOKEN + 1];
     if (nl == 0 || nr == 0 || nl > MAX_TOKEN || nr > MAX_TOKEN)
         return tnp_fail(err, TN_ERR_PARSE, "%s: merge %u must be two tokens with a space between", file, rank);
@@ -177,12 +180,14 @@ static const char *text_of(const json_t *o, const char *field) {
 
 /* What must hold for our splitting and merging to be this tokenizer's. */
 static TnStatus check_kind(const json_t *root, TnError *err) {
-    const json_t *model = json_object_get(root, "model"), *pre = json_object_get(root, "pre_tokenizer"), *norm = json_object_get(root, "normalizer");
+    const json_t *model = json_object_get(root, "model"), *pre = json_object_get(root, "pre_tokenizer"),
+                 *norm = json_object_get(root, "normalizer");
     if (strcmp(text_of(model, "type"), "BPE") != 0)
-        return tnp_fail(err, TN_ERR_UNSUPPORTED, "tokenizer.json: model type '%s'; only byte-level BPE is supported", text_of(model, "type"));
+        return tnp_fail(err, TN_ERR_UNSUPPORTED, "tokenizer.json: model type '%s'; only byte-level BPE is supported",
+                        text_of(model, "type"));
     if (strcmp(text_of(pre, "type"), "ByteLevel") != 0 || json_is_false(json_object_get(pre, "use_regex")))
-        return tnp_fail(err, TN_ERR_UNSUPPORTED, "tokenizer.json: pre_tokenizer type '%s'; only ByteLevel with its own pattern is supported",
-                        text_of(pre, "type"));
+        return tnp_fail(err, TN_ERR_UNSUPPORTED,
+                        "tokenizer.json: pre_tokenizer type '%s'; only ByteLevel with its own pattern is supported", text_of(pre, "type"));
     if (norm != NULL && !json_is_null(norm))
         return tnp_fail(err, TN_ERR_UNSUPPORTED, "tokenizer.json: a normalizer ('%s') is not supported", text_of(norm, "type"));
     static const char *const off[] = {"byte_fallback", "ignore_merges", "fuse_unk"};
@@ -207,7 +212,8 @@ static TnStatus read_merges_json(TnBpe *b, const json_t *rows, TnError *err) {
         return tnp_fail(err, TN_ERR_PARSE, "tokenizer.json: model 'merges' must be an array");
     TnStatus st = reserve_merges(b, json_array_size(rows) + 1, err);
     json_array_foreach(rows, i, row) {
-        const char *l = json_string_value(json_is_array(row) ? json_array_get(row, 0) : row), *r = json_string_value(json_array_get(row, 1));
+        const char *l = json_string_value(json_is_array(row) ? json_array_get(row, 0) : row),
+                   *r = json_string_value(json_array_get(row, 1));
         if (st != TN_OK)
             break;
         size_t nl = l == NULL ? 0 : strlen(l);
@@ -292,8 +298,9 @@ TnStatus tn_bpe_load(const char *dir, TnBpe **out, TnError *err) {
     }
     bool ok = path_of(path, sizeof path, dir, "vocab.json") && tnp_read_file(path, MAX_FILE, &a, &na, err) == TN_OK &&
               path_of(path, sizeof path, dir, "merges.txt") && tnp_read_file(path, MAX_FILE, &b, &nb, err) == TN_OK;
-    TnStatus st = ok ? tn_bpe_create(a, na, b, nb, out, err)
-                     : tnp_fail(err, TN_ERR_IO, "folder '%s' has no tokenizer: tokenizer.json, or vocab.json and merges.txt, must be there", dir);
+    TnStatus st =
+        ok ? tn_bpe_create(a, na, b, nb, out, err)
+           : tnp_fail(err, TN_ERR_IO, "folder '%s' has no tokenizer: tokenizer.json, or vocab.json and merges.txt, must be there", dir);
     free(a);
     free(b);
     return st;
@@ -308,6 +315,7 @@ TnStatus tn_bpe_from_plan(TnPlan *plan, TnBpe **out, TnError *err) {
     const void *vocab = tn_plan_meta(plan, "vocab.json", &n), *merges = tn_plan_meta(plan, "merges.txt", &m);
     if (vocab != NULL && merges != NULL)
         return tn_bpe_create(vocab, n, merges, m, out, err);
-    return tnp_fail(err, TN_ERR_REQUEST, "the plan carries no tokenizer; put tokenizer.json, or vocab.json and merges.txt, beside config.json and "
-                                         "build again");
+    return tnp_fail(err, TN_ERR_REQUEST,
+                    "the plan carries no tokenizer; put tokenizer.json, or vocab.json and merges.txt, beside config.json and "
+                    "build again");
 }

@@ -8,7 +8,8 @@
  * - The biases of positions and boxes are one relative_bias: tables of the distances where buckets still change, made at build from
  *   the stored bucket weights, the scale 1 / sqrt(head width) worked in.
  * - Text positions 0..S-1 and picture positions from 0 again; the class token of the picture has the box 1 1 999 999.
- * - PB-relax softmax equals softmax: an ordinary attention. Masked keys get -10000, as the authors' code has it (exp of it is 0 in fp32). */
+ * - PB-relax softmax equals softmax: an ordinary attention. Masked keys get -10000, as the authors' code has it (exp of it is 0 in fp32).
+ */
 #include "hf/layoutlmv3.h"
 
 #include <math.h>
@@ -47,8 +48,8 @@ static TnStatus read_bins(HfConfig c, const char *bins_field, const char *max_fi
     TN_TRY(tni_hf_get_u32(c, bins_field, 4, 4096, bins, err));
     TN_TRY(tni_hf_get_u32(c, max_field, 2, MAX_DISTANCE, max, err));
     if (*bins % 4 != 0 || *max <= *bins / 4)
-        return TN_RAISE(err, TN_ERR_UNSUPPORTED, "%s: '%s' %u and '%s' %u: a multiple of 4, and more than a quarter of it, are supported", c.where,
-                        bins_field, *bins, max_field, *max);
+        return TN_RAISE(err, TN_ERR_UNSUPPORTED, "%s: '%s' %u and '%s' %u: a multiple of 4, and more than a quarter of it, are supported",
+                        c.where, bins_field, *bins, max_field, *max);
     return TN_OK;
 }
 
@@ -69,8 +70,10 @@ static TnStatus read_head(const HfImport *in, Layoutlmv3 *l, TnError *err) {
             return TN_OK;
         }
     }
-    return TN_RAISE(err, TN_ERR_UNSUPPORTED, "config.json: architectures[0] is '%s'; supported are LayoutLMv3ForTokenClassification, "
-                    "LayoutLMv3ForSequenceClassification, LayoutLMv3ForQuestionAnswering and LayoutLMv3Model", name == NULL ? "(missing)" : name);
+    return TN_RAISE(err, TN_ERR_UNSUPPORTED,
+                    "config.json: architectures[0] is '%s'; supported are LayoutLMv3ForTokenClassification, "
+                    "LayoutLMv3ForSequenceClassification, LayoutLMv3ForQuestionAnswering and LayoutLMv3Model",
+                    name == NULL ? "(missing)" : name);
 }
 
 static TnStatus read_config(const HfImport *in, Layoutlmv3 *l, TnError *err) {
@@ -78,9 +81,27 @@ static TnStatus read_config(const HfImport *in, Layoutlmv3 *l, TnError *err) {
     const char *act = "gelu";
     bool text = true, visual = true;
     uint32_t patch_w = 16;
-    *l = (Layoutlmv3){.hidden = 768, .layers = 12, .heads = 12, .inner = 3072, .vocab = 50265, .positions = 512, .types = 2, .pad_id = 1,
-                      .coordinates = 1024, .coordinate_size = 128, .shape_size = 128, .bins_1d = 32, .max_1d = 128, .bins_2d = 64,
-                      .max_2d = 256, .input = 224, .patch = 16, .channels = 3, .bias_1d = true, .bias_2d = true, .eps = 1e-5f};
+    *l = (Layoutlmv3){.hidden = 768,
+                      .layers = 12,
+                      .heads = 12,
+                      .inner = 3072,
+                      .vocab = 50265,
+                      .positions = 512,
+                      .types = 2,
+                      .pad_id = 1,
+                      .coordinates = 1024,
+                      .coordinate_size = 128,
+                      .shape_size = 128,
+                      .bins_1d = 32,
+                      .max_1d = 128,
+                      .bins_2d = 64,
+                      .max_2d = 256,
+                      .input = 224,
+                      .patch = 16,
+                      .channels = 3,
+                      .bias_1d = true,
+                      .bias_2d = true,
+                      .eps = 1e-5f};
     TN_TRY(tni_hf_get_u32(c, "hidden_size", 1, 65536, &l->hidden, err));
     TN_TRY(tni_hf_get_u32(c, "num_hidden_layers", 1, 1000, &l->layers, err));
     TN_TRY(tni_hf_get_u32(c, "num_attention_heads", 1, 1024, &l->heads, err));
@@ -109,22 +130,33 @@ static TnStatus read_config(const HfImport *in, Layoutlmv3 *l, TnError *err) {
     if (!text || !visual || patch_w != l->patch)
         return TN_RAISE(err, TN_ERR_UNSUPPORTED, "%s: 'text_embed' and 'visual_embed' must be true and 'patch_size' one number", c.where);
     if (l->hidden % l->heads != 0 || l->input < l->patch || l->pad_id + 1 >= l->positions)
-        return TN_RAISE(err, TN_ERR_PARSE, "%s: hidden_size %u must be a multiple of num_attention_heads %u, input_size %u at least patch_size %u, "
-                        "max_position_embeddings %u more than pad_token_id %u + 1", c.where, l->hidden, l->heads, l->input, l->patch, l->positions,
-                        l->pad_id);
+        return TN_RAISE(err, TN_ERR_PARSE,
+                        "%s: hidden_size %u must be a multiple of num_attention_heads %u, input_size %u at least patch_size %u, "
+                        "max_position_embeddings %u more than pad_token_id %u + 1",
+                        c.where, l->hidden, l->heads, l->input, l->patch, l->positions, l->pad_id);
     if (l->bias_2d && !l->bias_1d)
-        return TN_RAISE(err, TN_ERR_UNSUPPORTED, "%s: has_spatial_attention_bias without has_relative_attention_bias is ignored by transformers; set "
-                        "it to false", c.where);
+        return TN_RAISE(err, TN_ERR_UNSUPPORTED,
+                        "%s: has_spatial_attention_bias without has_relative_attention_bias is ignored by transformers; set "
+                        "it to false",
+                        c.where);
     if (4 * l->coordinate_size + 2 * l->shape_size != l->hidden)
-        return TN_RAISE(err, TN_ERR_PARSE, "%s: 4 x coordinate_size %u + 2 x shape_size %u must be hidden_size %u", c.where, l->coordinate_size,
-                        l->shape_size, l->hidden);
+        return TN_RAISE(err, TN_ERR_PARSE, "%s: 4 x coordinate_size %u + 2 x shape_size %u must be hidden_size %u", c.where,
+                        l->coordinate_size, l->shape_size, l->hidden);
     return read_head(in, l, err);
 }
 
-static TnDim num(HfEmit *e, int64_t v) { return tni_ir_dim_const(e->m, v); }
-static TnDim batch_of(HfEmit *e) { return tni_ir_dim_symbol(e->m, "batch"); }
-static TnDim sequence_of(HfEmit *e) { return tni_ir_dim_symbol(e->m, "sequence"); }
-static int64_t visual_tokens(const Layoutlmv3 *l) { return (int64_t)(l->input / l->patch) * (l->input / l->patch) + 1; }
+static TnDim num(HfEmit *e, int64_t v) {
+    return tni_ir_dim_const(e->m, v);
+}
+static TnDim batch_of(HfEmit *e) {
+    return tni_ir_dim_symbol(e->m, "batch");
+}
+static TnDim sequence_of(HfEmit *e) {
+    return tni_ir_dim_symbol(e->m, "sequence");
+}
+static int64_t visual_tokens(const Layoutlmv3 *l) {
+    return (int64_t)(l->input / l->patch) * (l->input / l->patch) + 1;
+}
 
 static IrValueId integers(HfEmit *e, int32_t rank, const int64_t *dims, const int64_t *data) {
     IrValueId v = TN_NO_VALUE;
@@ -132,9 +164,13 @@ static IrValueId integers(HfEmit *e, int32_t rank, const int64_t *dims, const in
         e->st = tni_ir_const_copy(e->m, e->g, NULL, TN_I64, rank, dims, data, &v, e->err);
     return v;
 }
-static IrValueId integer(HfEmit *e, int64_t x) { return integers(e, 0, NULL, &x); }
+static IrValueId integer(HfEmit *e, int64_t x) {
+    return integers(e, 0, NULL, &x);
+}
 
-static IrValueId scalar(HfEmit *e, float x) { return tni_hf_const(e, "scalar", 0, NULL, &x); }
+static IrValueId scalar(HfEmit *e, float x) {
+    return tni_hf_const(e, "scalar", 0, NULL, &x);
+}
 
 static IrValueId gather(HfEmit *e, const char *name, IrValueId table, IrValueId at, int32_t axis) {
     TnAxisParams p = {.axis = axis};
@@ -198,7 +234,8 @@ static IrValueId embed_picture(HfEmit *e, const Layoutlmv3 *l, IrValueId pixels)
     conv.kernel[2] = conv.stride[2] = 1;
     tni_hf_prefix(e, "%s", l->base);
     IrValueId w = tni_hf_weight(e, "patch_embed.proj.weight", 4, (int64_t[]){d, l->channels, l->patch, l->patch});
-    IrValueId x = tni_hf_node(e, TN_OP_conv, "patch_embed", &conv, (IrValueId[]){pixels, w, tni_hf_weight(e, "patch_embed.proj.bias", 1, &d)}, 3);
+    IrValueId x =
+        tni_hf_node(e, TN_OP_conv, "patch_embed", &conv, (IrValueId[]){pixels, w, tni_hf_weight(e, "patch_embed.proj.bias", 1, &d)}, 3);
     x = tni_hf_reshape(e, "patch_embed/flatten", x, (TnDim[]){batch_of(e), num(e, d), num(e, n - 1)}, 3);
     x = tni_hf_transpose(e, "patch_embed/tokens", x, (uint8_t[]){0, 2, 1}, 3);
     IrValueId cls = tni_hf_weight(e, "cls_token", 3, (int64_t[]){1, 1, d});
@@ -292,7 +329,8 @@ static IrValueId mask_bias(HfEmit *e, const Layoutlmv3 *l, IrValueId mask) {
         ones[i] = 1;
     IrValueId all = with_picture(e, "mask", mask, ones, n, true);
     free(ones);
-    all = tni_hf_node(e, TN_OP_where, "mask/bias", NULL, (IrValueId[]){cast(e, "mask/bool", TN_BOOL, all), scalar(e, 0.0f), scalar(e, -10000.0f)}, 3);
+    all = tni_hf_node(e, TN_OP_where, "mask/bias", NULL,
+                      (IrValueId[]){cast(e, "mask/bool", TN_BOOL, all), scalar(e, 0.0f), scalar(e, -10000.0f)}, 3);
     TnDim tokens = tni_ir_dim_op(e->m, TN_DIM_ADD, sequence_of(e), num(e, n));
     return tni_hf_reshape(e, "mask/rows", all, (TnDim[]){batch_of(e), num(e, 1), num(e, 1), tokens}, 4);
 }
@@ -300,8 +338,8 @@ static IrValueId mask_bias(HfEmit *e, const Layoutlmv3 *l, IrValueId mask) {
 static IrValueId block(HfEmit *e, const Layoutlmv3 *l, IrValueId x, IrValueId bias, IrValueId mask) {
     static const char *const qkv[] = {"attention.self.query", "attention.self.key", "attention.self.value"};
     const uint32_t w = l->hidden, d = w / l->heads;
-    TnAttentionParams p = {.heads = l->heads, .kv_heads = l->heads, .d_qk = d, .d_v = d, .scale = (float)(1.0 / sqrt((double)d)), .k_off = w,
-                           .v_off = 2 * w};
+    TnAttentionParams p = {
+        .heads = l->heads, .kv_heads = l->heads, .d_qk = d, .d_v = d, .scale = (float)(1.0 / sqrt((double)d)), .k_off = w, .v_off = 2 * w};
     IrValueId y = tni_hf_linear_merged(e, qkv, 3, x, w, w, true);
     IrValueId in[5] = {y, y, y, bias, mask};
     if (bias == TN_NO_VALUE)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * LayoutLMv3 checkpoints against transformers' outputs (tools/export/hf_layoutlmv3.py), every head; buckets against PyTorch's; configurations that
- * cannot be. */
+ * LayoutLMv3 checkpoints against transformers' outputs (tools/export/hf_layoutlmv3.py), every head; buckets against PyTorch's;
+ * configurations that cannot be. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -111,8 +111,9 @@ static void refuse(const char *head, const char *from, const char *to, TnStatus 
     IrModule *m = NULL;
     uint64_t hash;
     assert_non_null(mkdtemp(dir));
-    snprintf(command, sizeof command, "cp " FIXTURES "%s/model.safetensors %s/ && tr -d '\\n' < " FIXTURES "%s/config.json | sed 's/%s/%s/' > %s/config.json",
-             head, dir, head, from, to, dir);
+    snprintf(command, sizeof command,
+             "cp " FIXTURES "%s/model.safetensors %s/ && tr -d '\\n' < " FIXTURES "%s/config.json | sed 's/%s/%s/' > %s/config.json", head,
+             dir, head, from, to, dir);
     assert_int_equal(system(command), 0);
     TnStatus st = tni_hf_import(dir, NULL, NULL, &m, &hash, &err);
     if (st != want || strstr(err.message, word) == NULL)
@@ -130,7 +131,8 @@ static void configurations_that_cannot_be_are_refused(void **state) {
     refuse("tokens", "\"rel_pos_bins\": 32", "\"rel_pos_bins\": 16", TN_ERR_DATA, "rel_pos_bias.weight");
     refuse("tokens", "\"hidden_size\": 12", "\"hidden_size\": 13", TN_ERR_PARSE, "hidden_size");
     refuse("tokens", "\"coordinate_size\": 2", "\"coordinate_size\": 3", TN_ERR_PARSE, "coordinate_size");
-    refuse("tokens", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", TN_ERR_DATA, "encoder.layer.2.attention.self.query.weight is missing");
+    refuse("tokens", "\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3", TN_ERR_DATA,
+           "encoder.layer.2.attention.self.query.weight is missing");
     refuse("tokens", "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"snake\"", TN_ERR_UNSUPPORTED, "snake");
     refuse("tokens", "\"visual_embed\": true", "\"visual_embed\": false", TN_ERR_UNSUPPORTED, "visual_embed");
     refuse("tokens", "\"max_position_embeddings\": 66", "\"max_position_embeddings\": 70", TN_ERR_DATA, "position_embeddings.weight");

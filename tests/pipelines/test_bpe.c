@@ -144,11 +144,12 @@ static void damaged_files_are_named(void **state) {
     refuse_json("{}", TN_ERR_UNSUPPORTED, "model type");
     refuse_json("{\"model\": {\"type\": \"WordPiece\"}}", TN_ERR_UNSUPPORTED, "WordPiece");
     refuse_json("{\"model\": {\"type\": \"BPE\"}, \"pre_tokenizer\": {\"type\": \"Metaspace\"}}", TN_ERR_UNSUPPORTED, "Metaspace");
-    refuse_json("{\"model\": {\"type\": \"BPE\", \"byte_fallback\": true}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}", TN_ERR_UNSUPPORTED,
-                "byte_fallback");
-    refuse_json("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}", TN_ERR_PARSE, "merges");
-    refuse_json("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [5]}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}", TN_ERR_PARSE,
-                "merge 1");
+    refuse_json("{\"model\": {\"type\": \"BPE\", \"byte_fallback\": true}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}",
+                TN_ERR_UNSUPPORTED, "byte_fallback");
+    refuse_json("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}", TN_ERR_PARSE,
+                "merges");
+    refuse_json("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": [5]}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}}",
+                TN_ERR_PARSE, "merge 1");
     refuse_json("{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}, \"pre_tokenizer\": {\"type\": \"ByteLevel\"}, "
                 "\"added_tokens\": [{}]}",
                 TN_ERR_PARSE, "added_tokens[0]");

@@ -7,6 +7,7 @@ tests/fixtures/hf_layoutlmv3_<head>/ holds config.json, model.safetensors and go
 --full DIR writes LayoutLMv3-base and -large with random weights instead (0.5 and 1.4 GB), and the ONNX file of base, to compare at real size.
 """
 
+import json
 import pathlib
 import shutil
 
@@ -68,6 +69,73 @@ def buckets(folder):
     np.savez(folder / "golden.npz", settings=np.array(BUCKETS, dtype=np.int64), buckets=np.stack(rows).astype(np.int64))
 
 
+def document(folder):
+    """A checkpoint with tokenizer and processor, a form in FUNSD's layout that fills several windows, and what transformers makes of both."""
+    from PIL import Image
+    from transformers import LayoutLMv3ImageProcessorPil
+
+    import bpe
+
+    source = pathlib.Path(__file__).resolve().parents[2] / "tests" / "pipelines" / "data" / "bpe"
+    tokenizer = bpe.reference(source)
+    rng = np.random.default_rng(5)
+    names = ["O", "B-HEADER", "I-HEADER", "B-QUESTION", "I-QUESTION", "B-ANSWER", "I-ANSWER"]
+    config = layoutlmv3.config(vocab_size=tokenizer.get_vocab_size(), id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)})
+    torch.manual_seed(9)
+    model = build("tokens", 91, config)
+    with torch.no_grad():
+        model.classifier.weight.mul_(4)
+    width, height = 130, 97
+    picture = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    form = []
+    for i in range(24):
+        x, y = int(rng.integers(0, 60)), int(rng.integers(0, 80))
+        words = []
+        for k in range(int(rng.integers(1, 6))):
+            box = [x + 10 * k, y + k % 2, min(x + 10 * k + 9, width), min(y + 12, height)]
+            words.append({"text": str(rng.choice(bpe.WORDS + bpe.MORE + ["", " ", "Total:", "$1,204.50"])), "box": box})
+        label = str(rng.choice(["header", "question", "answer", "other"]))
+        form.append({"id": i, "text": " ".join(w["text"] for w in words), "box": words[0]["box"], "label": label, "words": words, "linking": []})
+    folder.mkdir(exist_ok=True)
+    ids, boxes, first = [], [], []
+    for item in form:
+        words = [w for w in item["words"] if w["text"].strip()]
+        scaled = [[int(1000 * v / (height if k % 2 else width)) for k, v in enumerate(w["box"])] for w in words]
+        for word in words:
+            tokens = tokenizer.encode([word["text"]], is_pretokenized=True, add_special_tokens=False).ids
+            box = [min(b[0] for b in scaled), min(b[1] for b in scaled), max(b[2] for b in scaled), max(b[3] for b in scaled)]
+            first += [True] + [False] * (len(tokens) - 1)
+            ids += tokens
+            boxes += [box] * len(tokens)
+    processor = LayoutLMv3ImageProcessorPil(apply_ocr=False, size={"height": 24, "width": 24})
+    pixels = np.asarray(processor(picture, return_tensors="np")["pixel_values"], dtype=np.float32)
+    rows = {"input_ids": [], "attention_mask": [], "bbox": []}
+    for at in range(0, len(ids), 62):
+        part = ids[at : at + 62]
+        pad = 62 - len(part)
+        rows["input_ids"].append([0, *part, 2] + [1] * pad)
+        rows["attention_mask"].append([1] * (len(part) + 2) + [0] * pad)
+        rows["bbox"].append([[0] * 4] + boxes[at : at + 62] + [[0] * 4] * (pad + 1))
+    run = {k: np.array(v, dtype=np.int64) for k, v in rows.items()}
+    run["pixel_values"] = np.repeat(pixels, len(run["input_ids"]), 0)
+    logits = outputs(model, run)["logits"]
+    probabilities = torch.softmax(torch.from_numpy(logits), -1).numpy()[:, 1:63].reshape(-1, 7)[: len(ids)][np.array(first)]
+    top = np.sort(probabilities, -1)
+    assert (top[:, -1] - top[:, -2]).min() > 1e-4 and len(np.unique(probabilities.argmax(-1))) >= 5
+    model.save_pretrained(folder)
+    (folder / "tokenizer.json").write_text((source / "tokenizer.json").read_text())
+    processor.save_pretrained(folder)
+    picture.save(folder / "page.png")
+    (folder / "page.json").write_text(json.dumps({"form": form}, ensure_ascii=False, indent=1) + "\n")
+    np.savez(
+        folder / "golden.npz", input_ids=run["input_ids"], attention_mask=run["attention_mask"], bbox=run["bbox"], pixel_values=pixels,
+        labels=probabilities.argmax(-1).astype(np.int64), scores=probabilities.max(-1).astype(np.float32),
+    )
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    print(folder.name, sum(f.stat().st_size for f in folder.iterdir()), "bytes", len(ids), "tokens", logits.shape, np.bincount(probabilities.argmax(-1)))
+
+
 def real(folder):
     sizes = {
         "base": dict(type_vocab_size=1, max_position_embeddings=514),
@@ -99,6 +167,7 @@ def main():
         if options.only in f"hf_layoutlmv3_{head}":
             write(options.out / f"hf_layoutlmv3_{head}", build(head, 71 + seed), dtype, runs)
     buckets(options.out / "hf_layoutlmv3_buckets")
+    document(options.out / "hf_layoutlmv3_doc")
 
 
 if __name__ == "__main__":
