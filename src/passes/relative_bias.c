@@ -117,7 +117,7 @@ static bool find_term(Rewriter *r, const IrNode *n, Axes axes, double factor, Su
     Term *t = &s->term[s->n];
     *t = (Term){.factor = factor};
     if (!tni_pass_tensor(r, n->in[0], &t->table) || t->table.rank != 2 || t->table.dtype != TN_F32 ||
-        !find_distance(r, n->in[1], axes.role[1] == 2 ? 1 : 2, t, &s->p) || 
+        !find_distance(r, n->in[1], axes.role[1] == 2 ? 1 : 2, t, &s->p) ||
         (s->n > 0 && (t->minus != s->term[0].minus || r->g->values[t->keys].dtype != r->g->values[s->term[0].keys].dtype)))
         return false;
     s->n++;

@@ -94,7 +94,7 @@ bool case_cast_transpose(Case *c) {
         dims[ck_range(c, 0, rank - 1)] = 0;
     p->to = to;
     p->n = (uint32_t)rank;
-    for (int32_t d = 0; d < rank; d++) {
+    for (int32_t d = 0; d < rank && d < TN_MAX_RANK; d++) {
         p->perm[d] = (uint8_t)(d < axis ? d : d < rank - 1 ? d + 1 : axis);
         out[d] = dims[p->perm[d]];
     }
