@@ -221,9 +221,10 @@ static void narrow(const TnTensor *from, TnTensor *to) {
     }
 }
 
+enum { MOST = 544 }; /* operands of a call */
+
 /* The reference in float32 on float16 or bfloat16 operands. States and operators that name a type work in their own. */
 static TnStatus run_wide(const TnKernel *ref, TnKernelCall *call) {
-    enum { MOST = 544 };
     static _Thread_local TnTensor t[MOST];
     const uint32_t n_in = call->n_in, n = n_in + call->n_out;
     const bool names =
@@ -485,13 +486,25 @@ static double cost(const TnKernelQuery *q) {
     return 2000.0 + bytes;
 }
 
-/* One team's worth of scratch: the reference runs on one thread here. */
+/* One team's worth of scratch: the reference runs on one thread here, on narrow operands or on widened ones. */
 static size_t scratch(const TnKernelQuery *q) {
+    static _Thread_local TnTensor t[MOST];
     TnKernelQuery one = *q;
     const TnKernel *ref = tni_kernel_ref(q->op);
     one.threads = 1;
     one.device = NULL;
-    return ref->scratch != NULL ? ref->scratch(&one) : 0;
+    if (ref->scratch == NULL)
+        return 0;
+    size_t bytes = ref->scratch(&one);
+    if (q->n_in > MOST)
+        return bytes;
+    for (uint32_t i = 0; i < q->n_in; i++) {
+        t[i] = q->in[i];
+        if (is_narrow(t[i].dtype))
+            t[i].dtype = TN_F32;
+    }
+    one.in = t;
+    return TN_MAX(bytes, ref->scratch(&one));
 }
 
 static const TnKernel kernels[] = {
