@@ -38,7 +38,7 @@ static const TnTensor *read_one(const char *path, const char *name, TnNpz *npz) 
 
 static void agrees(const char *model, uint32_t image_size, const char *inputs, const char *outputs) {
     TnPlan *plan;
-    TnContext *context;
+    TnContext *context = NULL;
     void *memory;
     TnError err = {0};
     TnNpz in, out;
