@@ -2,7 +2,8 @@
 #
 #   make          install what is missing, build; the program is build/tenon
 #   make demo     the same, then read the sample pictures with the default model
-#   make test     the same, then every test (what CI runs)
+#   make test     the same, then the tests of every part with two compilers and CUDA (what CI runs)
+#   make test-slow   the tests under sanitizers, then the fuzzers (results: docs/slow-tests.md)
 #   make bench    benchmarks against other engines (see docs/performance.md)
 #   make docs     regenerate docs/operators.md
 #   make install  to PREFIX (default /usr/local)
@@ -13,7 +14,11 @@ FUZZ_SECONDS ?= 60
 CONFIGURE = cmake --preset
 VENV = build/venv
 
-.PHONY: all build deps test-deps demo test test-release test-sanitized test-clang test-fuzz test-cuda test-tsan test-python bench docs check install clean
+CUDA_TESTS = device planner_device device_plans device_faults device_generation device_hang api_device api_target
+empty =
+space = $(empty) $(empty)
+
+.PHONY: all build deps test-deps demo test test-slow test-release test-sanitized test-clang test-fuzz test-cuda test-tsan test-python bench docs check install clean
 
 all: build
 
@@ -36,8 +41,11 @@ docs: build
 check: test-deps build
 	@tools/check/run.sh
 
-test: check test-release test-python test-clang test-cuda test-sanitized test-fuzz
+test: check test-release test-python test-clang test-cuda
 	@echo "all tests passed"
+
+test-slow: test-sanitized test-fuzz
+	@echo "all slow tests passed"
 
 test-release: test-deps build
 	@ctest --test-dir build --output-on-failure -j $(JOBS)
@@ -52,8 +60,8 @@ test-python: test-deps build
 # Every CUDA file, to PTX, and the tests of the GPU backend that need no GPU. Takes the CUDA compiler that is there, or unpacks one into build/cuda.
 test-cuda: test-deps
 	@test -f build-cuda/build.ninja || CUDACXX=$$(tools/install-deps.sh cuda) $(CONFIGURE) cuda
-	@cmake --build build-cuda -j $(JOBS)
-	@ctest --test-dir build-cuda --output-on-failure -j $(JOBS) -R 'cuda|device|target'
+	@cmake --build build-cuda -j $(JOBS) --target tenon checkcuda fake_device host_device $(CUDA_TESTS:%=test_%)
+	@ctest --test-dir build-cuda --output-on-failure -j $(JOBS) -R '^(cuda|host_device|$(subst $(space),|,$(CUDA_TESTS)))$$'
 
 test-sanitized: test-deps
 	@test -f build-debug/build.ninja || $(CONFIGURE) debug
