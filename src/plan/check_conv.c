@@ -2,21 +2,9 @@
  *
  * Rules of convolution, pooling, resampling (plan/check.h). */
 #include "base/dtype.h"
-#include "plan/check.h"
+#include "plan/rules.h"
 
 #include <math.h>
-
-#define P(T) const T *p = c->params
-#define NEED(cond, i, text)                                                                                                                \
-    do {                                                                                                                                   \
-        if (!(cond))                                                                                                                       \
-            return tni_plan_bad_input(c, i, text);                                                                                         \
-    } while (0)
-#define PARAM(cond, what, value)                                                                                                           \
-    do {                                                                                                                                   \
-        if (!(cond))                                                                                                                       \
-            return tni_plan_bad_param(c, what, (int64_t)(value));                                                                          \
-    } while (0)
 
 #define SIZE_LIMIT (1 << 24)
 

@@ -2,19 +2,7 @@
  *
  * Rules of pointwise operators, reductions, normalisations, matrix products and attention (plan/check.h). */
 #include "base/dtype.h"
-#include "plan/check.h"
-
-#define P(T) const T *p = c->params
-#define NEED(cond, i, text)                                                                                                                \
-    do {                                                                                                                                   \
-        if (!(cond))                                                                                                                       \
-            return tni_plan_bad_input(c, i, text);                                                                                         \
-    } while (0)
-#define PARAM(cond, what, value)                                                                                                           \
-    do {                                                                                                                                   \
-        if (!(cond))                                                                                                                       \
-            return tni_plan_bad_param(c, what, (int64_t)(value));                                                                          \
-    } while (0)
+#include "plan/rules.h"
 
 TnStatus tni_plan_rule_unary(const PlanCheck *c) {
     P(TnUnaryParams);

@@ -2,19 +2,7 @@
  *
  * Rules of recurrences, transforms, random numbers and of what samples or folds images (plan/check.h). */
 #include "base/dtype.h"
-#include "plan/check.h"
-
-#define P(T) const T *p = c->params
-#define NEED(cond, i, text)                                                                                                                \
-    do {                                                                                                                                   \
-        if (!(cond))                                                                                                                       \
-            return tni_plan_bad_input(c, i, text);                                                                                         \
-    } while (0)
-#define PARAM(cond, what, value)                                                                                                           \
-    do {                                                                                                                                   \
-        if (!(cond))                                                                                                                       \
-            return tni_plan_bad_param(c, what, (int64_t)(value));                                                                          \
-    } while (0)
+#include "plan/rules.h"
 
 static bool has_dims(const TnTensor *t, int32_t rank, const int64_t *dims) {
     return t->rank == rank && (rank == 0 || memcmp(t->dims, dims, (size_t)rank * sizeof *dims) == 0);

@@ -2,21 +2,9 @@
  *
  * Rules of the operators that move data, make shapes or depend on contents (plan/check.h). */
 #include "base/dtype.h"
-#include "plan/check.h"
+#include "plan/rules.h"
 
 #include <math.h>
-
-#define P(T) const T *p = c->params
-#define NEED(cond, i, text)                                                                                                                \
-    do {                                                                                                                                   \
-        if (!(cond))                                                                                                                       \
-            return tni_plan_bad_input(c, i, text);                                                                                         \
-    } while (0)
-#define PARAM(cond, what, value)                                                                                                           \
-    do {                                                                                                                                   \
-        if (!(cond))                                                                                                                       \
-            return tni_plan_bad_param(c, what, (int64_t)(value));                                                                          \
-    } while (0)
 
 static bool is_index(const TnTensor *t) {
     return t->dtype == TN_I32 || t->dtype == TN_I64;
