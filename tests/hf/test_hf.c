@@ -12,6 +12,7 @@
 
 #include "hf/hf.h"
 #include "hf/safetensors.h"
+#include "read_copy.h"
 
 #define GOOD TN_SOURCE_DIR "/tests/fixtures/hf_trocr_deit_tied_fp32"
 
@@ -93,17 +94,6 @@ static void configs_that_do_not_fit_name_the_field(void **state) {
     assert_int_equal(tni_hf_import("/nonexistent", NULL, NULL, &m, &hash, &err), TN_ERR_IO);
 }
 
-static TnStatus read_bytes(const void *data, size_t n, TnError *err) {
-    HfCheckpoint c = {0};
-    assert_int_equal(tni_arena_create(NULL, &c.arena, NULL), TN_OK);
-    uint8_t *copy = malloc(n + 1); /* its own block, so that a read past the end is seen */
-    memcpy(copy, data, n);
-    TnStatus st = tni_hf_safetensors_read(&c, (TnSpan){copy, n, 0}, "x", err);
-    free(copy);
-    tni_arena_destroy(&c.arena);
-    return st;
-}
-
 static void damaged_safetensors_are_refused(void **state) {
     (void)state;
     static const struct {
@@ -135,15 +125,15 @@ static void damaged_safetensors_are_refused(void **state) {
         memset(buf, 0, sizeof buf);
         memcpy(buf, &len, 8);
         memcpy(buf + 8, rows[i].header, (size_t)len);
-        TnStatus st = read_bytes(buf, 8 + (size_t)len + rows[i].data, &err);
+        TnStatus st = read_copy(tni_hf_safetensors_read, buf, 8 + (size_t)len + rows[i].data, &err);
         if (st != rows[i].st)
             fail_msg("%s with %zu bytes: %s: %s", rows[i].header, rows[i].data, tn_status_name(st), err.message);
         for (size_t cut = 0; st == TN_OK && cut < 8 + (size_t)len + rows[i].data; cut++)
-            assert_int_not_equal(read_bytes(buf, cut, &err), TN_OK);
+            assert_int_not_equal(read_copy(tni_hf_safetensors_read, buf, cut, &err), TN_OK);
     }
     uint64_t huge = UINT64_MAX;
     TnError err = {0};
-    assert_int_equal(read_bytes(&huge, 8, &err), TN_ERR_LIMIT);
+    assert_int_equal(read_copy(tni_hf_safetensors_read, &huge, 8, &err), TN_ERR_LIMIT);
 }
 
 /* Fails allocation number `at`; counts what is live. */

@@ -13,6 +13,7 @@
 #include "base/dtype.h"
 #include "hf/pickle.h"
 #include "hf/torch.h"
+#include "read_copy.h"
 
 #define DATA TN_SOURCE_DIR "/tests/hf/data/"
 
@@ -143,34 +144,23 @@ static void others_are_refused_by_name(void **state) {
     assert_int_not_equal(access("/tmp/tenon-was-here", F_OK), 0);
 }
 
-static TnStatus read_bytes(const uint8_t *data, size_t n, TnError *err) {
-    HfCheckpoint c = {0};
-    assert_int_equal(tni_arena_create(NULL, &c.arena, NULL), TN_OK);
-    uint8_t *copy = malloc(n + 1); /* its own block, so that a read past the end is seen */
-    memcpy(copy, data, n);
-    TnStatus st = tni_hf_torch_read(&c, (TnSpan){copy, n, 0}, "x", err);
-    free(copy);
-    tni_arena_destroy(&c.arena);
-    return st;
-}
-
 static void damage_is_an_error(void **state) {
     (void)state;
     TnFileMap map;
     TnError err = {0};
     assert_int_equal(tni_file_map(DATA "tensors.pth", &map, &err), TN_OK);
-    assert_int_equal(read_bytes(map.data, map.n, &err), TN_OK);
+    assert_int_equal(read_copy(tni_hf_torch_read, map.data, map.n, &err), TN_OK);
     for (size_t n = 0; n < map.n; n += n % 64 == 0 ? 1 : 7)
-        assert_int_not_equal(read_bytes(map.data, n, &err), TN_OK);
+        assert_int_not_equal(read_copy(tni_hf_torch_read, map.data, n, &err), TN_OK);
     uint8_t *copy = malloc(map.n);
     for (size_t i = 0; i < map.n; i += 3) { /* a flipped bit: an error, or a byte that nothing depends on */
         memcpy(copy, map.data, map.n);
         copy[i] ^= 0x20;
-        read_bytes(copy, map.n, &err);
+        read_copy(tni_hf_torch_read, copy, map.n, &err);
     }
     free(copy);
     tni_file_unmap(&map);
-    assert_int_equal(read_bytes((const uint8_t *)"", 0, &err), TN_ERR_PARSE);
+    assert_int_equal(read_copy(tni_hf_torch_read, (const uint8_t *)"", 0, &err), TN_ERR_PARSE);
 }
 
 /* ---- the pickle machine alone ---- */
