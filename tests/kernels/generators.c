@@ -11,7 +11,7 @@
             X(cumsum) X(topk) X(identity) X(reshape) X(transpose) X(cast_transpose) X(concat) X(split) X(slice) X(expand) X(tile) X(pad) X(trilu)            \
                 X(depth_to_space) X(space_to_depth) X(one_hot) X(constant_of_shape) X(gather) X(gather_elements) X(gather_nd)              \
                     X(scatter_nd) X(scatter_elements) X(quantize_linear) X(dequantize_linear) X(einsum) X(conv_transpose) X(roi_align)     \
-                        X(copy) X(eye_like) X(range) X(shape) X(size) X(dims) X(nonzero) X(compress) X(unique) X(non_max_suppression)
+                        X(recurrent) X(copy) X(eye_like) X(range) X(shape) X(size) X(dims) X(nonzero) X(compress) X(unique) X(non_max_suppression)
 
 #define X(op) bool case_##op(Case *c);
 GENERATORS(X)
