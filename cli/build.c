@@ -32,7 +32,7 @@ static int run(Cli *cli) {
     TnError err = {0};
     struct stat st;
     if (cli->n_positional != 1)
-        return cli_fail(cli, "give one model: an .onnx file, a folder with a Hugging Face checkpoint, or a file of weights of an official UniFormer");
+        return cli_fail(cli, "give one model: an .onnx file, a folder with a Hugging Face checkpoint, or a file of weights of an official UniFormer or ViLBERT");
     if (cli->args.output == NULL)
         return cli_fail(cli, "give the plan's name with -o PLAN");
     if (!cli_precision_ok(cli))
@@ -77,7 +77,8 @@ static const CliOption options[] = {
 const CliVerb cli_build = {
     "build", "compile a model into a plan", "MODEL -o PLAN [options]",
     "MODEL is an .onnx file (opsets 7 to 24), a folder with a Hugging Face checkpoint (config.json and\n"
-    "*.safetensors or pytorch_model.bin), or a file of weights (.pth, .safetensors) of an official UniFormer classification model.\n"
+    "*.safetensors or pytorch_model.bin), or a file of weights (.pth, .bin, .safetensors) of an official UniFormer classification\n"
+    "model or ViLBERT (with --config bert_base_6layer_6conect.json).\n"
     "Without --shapes the plan takes any size of its symbols (tenon inspect PLAN shows them); with ranges its memory is laid\n"
     "out at build time and other sizes are refused.\n"
     "With --device cuda the plan is for a GPU, in float32 unless --tf32, --fp16 or --bf16 asks for less; kernels are verified on\n"

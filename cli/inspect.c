@@ -28,6 +28,7 @@ static const CliOption inspect_options[] = {
     {"after", 'a', CLI_TEXT, CLI_ARG(after), "PASS", "a model's graph after this rewrite; 'import': before any (default: after all)"},
     {"verify", 0, CLI_FLAG, CLI_ARG(verify), NULL, "a plan: also check the hash of its weights"},
     {"shapes", 's', CLI_TEXT, CLI_ARG(shapes), "SPEC", "ranges of symbols, as for build"},
+    CLI_FILE,
     CLI_COMMON,
     CLI_END,
 };

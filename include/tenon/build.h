@@ -37,12 +37,14 @@ typedef struct TnBuildOptions {
                                 opt sizes; a run uses those of the smallest that is large enough. NULL: the opt sizes alone */
     uint32_t head_dim;   /* width of an attention head, where a checkpoint file leaves it open (UniFormer: 32 or 64). 0: what the tensors tell */
     uint32_t image_size; /* height and width of pictures, for checkpoint files that leave it open. 0: the architecture's (UniFormer: 224) */
+    const char *config;  /* JSON configuration that belongs to a checkpoint file (ViLBERT: bert_base_6layer_6conect.json). NULL: none */
+    const char *head;    /* outputs of a checkpoint with several heads, "vision_logit,vil_prediction" (ViLBERT). NULL: the architecture's (vision_logit) */
 } TnBuildOptions;
 
 TN_API TnBuildOptions tn_build_options_default(void);
 
-/* model_path: an .onnx file, a folder with a Hugging Face checkpoint, or a file of weights (torch.save's or safetensors) of an official UniFormer. Writes plan_path atomically: on failure no file is left
- * and an older one stays. Returns any status; err says which node, offset or option. */
+/* model_path: an .onnx file, a folder with a Hugging Face checkpoint, or a file of weights (torch.save's or safetensors) of an official UniFormer or
+ * ViLBERT. Writes plan_path atomically: on failure no file is left and an older one stays. Returns any status; err says which node, offset or option. */
 TN_API TnStatus tn_build_file(const char *model_path, const char *plan_path, const TnBuildOptions *options, TnError *err);
 /* As above into memory: *plan is 4096-byte aligned, from options->allocator; free it with tn_build_free. */
 TN_API TnStatus tn_build_memory(const char *model_path, const TnBuildOptions *options, void **plan, size_t *plan_bytes, TnError *err);

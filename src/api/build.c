@@ -101,12 +101,16 @@ static void finish(Build *b) {
 
 static TnStatus import(Build *b, const char *path, TnError *err) {
     struct stat st;
-    if ((b->o.head_dim != 0 || b->o.image_size != 0) && (stat(path, &st) != 0 || S_ISDIR(st.st_mode) || !tni_hf_is_checkpoint_file(path)))
-        return TN_RAISE(err, TN_ERR_ARGUMENT, "head_dim and image_size are for files of weights; '%s' tells both itself", path);
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-        return tni_hf_import(path, b->o.log, b->alloc, &b->module, &b->model_hash, err);
-    if (tni_hf_is_checkpoint_file(path))
-        return tni_hf_import_file(path, &(HfFileOptions){b->o.head_dim, b->o.image_size}, b->o.log, b->alloc, &b->module, &b->model_hash, err);
+    const HfFileOptions hf = {.head_dim = b->o.head_dim, .image_size = b->o.image_size, .config = b->o.config, .head = b->o.head};
+    const bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode), file = !folder && tni_hf_is_checkpoint_file(path);
+    if ((hf.head_dim != 0 || hf.image_size != 0 || hf.config != NULL) && !file)
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "head_dim, image_size and config are for files of weights; '%s' tells all of that itself", path);
+    if (hf.head != NULL && !file && !folder)
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "head is for checkpoints; '%s' has the outputs that it was exported with", path);
+    if (folder)
+        return tni_hf_import(path, &hf, b->o.log, b->alloc, &b->module, &b->model_hash, err);
+    if (file)
+        return tni_hf_import_file(path, &hf, b->o.log, b->alloc, &b->module, &b->model_hash, err);
     OnnxOptions o = {.log = b->o.log};
     return tni_onnx_import(path, &o, b->alloc, &b->module, &b->model_hash, err);
 }

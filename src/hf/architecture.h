@@ -10,7 +10,7 @@
 
 typedef struct HfImport {
     const char *dir; /* NULL: the checkpoint is a file */
-    HfConfig config; /* config.json */
+    HfConfig config; /* config.json, or what a file was given with; object NULL: none */
     HfFileOptions options; /* of a file */
     const TnLog *log;
     IrModule *module; /* empty but for carried files */
@@ -27,5 +27,9 @@ TnStatus tni_hf_layoutlmv3(const HfImport *in, TnError *err);
 /* Official checkpoints of UniFormer for classification: a file; its tensors tell what it is. */
 bool tni_hf_is_uniformer(HfCheckpoint *c);
 TnStatus tni_hf_uniformer(const HfImport *in, TnError *err);
+
+/* Official checkpoints of ViLBERT; their config.json says nothing about the architecture, their tensors do. */
+bool tni_hf_is_vilbert(HfCheckpoint *c);
+TnStatus tni_hf_vilbert(const HfImport *in, TnError *err);
 
 #endif

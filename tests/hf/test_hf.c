@@ -25,7 +25,7 @@ static void good_checkpoints_verify(void **state) {
         IrModule *m;
         TnError err = {0};
         uint64_t hash;
-        if (tni_hf_import(dirs[i], NULL, NULL, &m, &hash, &err) != TN_OK || tni_ir_verify(m, &err) != TN_OK)
+        if (tni_hf_import(dirs[i], NULL, NULL, NULL, &m, &hash, &err) != TN_OK || tni_ir_verify(m, &err) != TN_OK)
             fail_msg("%s: %s", dirs[i], err.message);
         assert_int_equal(m->n_graphs, 2);
         tni_ir_module_destroy(&m);
@@ -82,7 +82,7 @@ static void configs_that_do_not_fit_name_the_field(void **state) {
         TnError err = {0};
         uint64_t hash;
         make_variant(dir, rows[i].from, rows[i].to);
-        TnStatus st = tni_hf_import(dir, NULL, NULL, &m, &hash, &err);
+        TnStatus st = tni_hf_import(dir, NULL, NULL, NULL, &m, &hash, &err);
         if (st != rows[i].st || strstr(err.message, rows[i].says) == NULL)
             fail_msg("%s -> %s: status %s: %s", rows[i].from, rows[i].to, tn_status_name(st), err.message);
         assert_null(m);
@@ -91,7 +91,7 @@ static void configs_that_do_not_fit_name_the_field(void **state) {
     IrModule *m;
     TnError err = {0};
     uint64_t hash;
-    assert_int_equal(tni_hf_import("/nonexistent", NULL, NULL, &m, &hash, &err), TN_ERR_IO);
+    assert_int_equal(tni_hf_import("/nonexistent", NULL, NULL, NULL, &m, &hash, &err), TN_ERR_IO);
 }
 
 static void damaged_safetensors_are_refused(void **state) {
@@ -163,7 +163,7 @@ static void every_failed_allocation_is_reported(void **state) {
         IrModule *m;
         TnError err = {0};
         uint64_t hash;
-        TnStatus st = tni_hf_import(GOOD, NULL, &a, &m, &hash, &err);
+        TnStatus st = tni_hf_import(GOOD, NULL, NULL, &a, &m, &hash, &err);
         if (st == TN_OK) {
             tni_ir_module_destroy(&m);
             assert_int_equal(f.live, 0);
@@ -178,7 +178,7 @@ static void every_failed_allocation_is_reported(void **state) {
 static TnStatus import_folder(const char *dir) {
     IrModule *m = NULL;
     uint64_t hash;
-    TnStatus st = tni_hf_import(dir, NULL, NULL, &m, &hash, NULL);
+    TnStatus st = tni_hf_import(dir, NULL, NULL, NULL, &m, &hash, NULL);
     tni_ir_module_destroy(&m);
     return st;
 }
@@ -207,7 +207,7 @@ static void pytorch_files_give_the_same_module(void **state) {
     make_variant(dir, "{", "{");
     snprintf(command, sizeof command, "rm %s/model.safetensors && cp " TN_SOURCE_DIR "/tests/hf/data/pytorch_model* %s/", dir, dir);
     assert_int_equal(system(command), 0);
-    if (tni_hf_import(GOOD, NULL, NULL, &m[0], &hash[0], &err) != TN_OK || tni_hf_import(dir, NULL, NULL, &m[1], &hash[1], &err) != TN_OK)
+    if (tni_hf_import(GOOD, NULL, NULL, NULL, &m[0], &hash[0], &err) != TN_OK || tni_hf_import(dir, NULL, NULL, NULL, &m[1], &hash[1], &err) != TN_OK)
         fail_msg("%s", err.message);
     for (uint32_t i = 0; i < m[0]->n_graphs; i++) {
         const IrGraph *a = m[0]->graphs[i], *b = m[1]->graphs[i];

@@ -115,7 +115,7 @@ static void refuse(const char *head, const char *from, const char *to, TnStatus 
              "cp " FIXTURES "%s/model.safetensors %s/ && tr -d '\\n' < " FIXTURES "%s/config.json | sed 's/%s/%s/' > %s/config.json", head,
              dir, head, from, to, dir);
     assert_int_equal(system(command), 0);
-    TnStatus st = tni_hf_import(dir, NULL, NULL, &m, &hash, &err);
+    TnStatus st = tni_hf_import(dir, NULL, NULL, NULL, &m, &hash, &err);
     if (st != want || strstr(err.message, word) == NULL)
         fail_msg("%s -> %s: status %d, '%s', expected %d and '%s'", from, to, (int)st, err.message, (int)want, word);
     if (st == TN_OK)
