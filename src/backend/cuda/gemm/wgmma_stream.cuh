@@ -10,8 +10,7 @@
 #ifndef TENON_BACKEND_CUDA_GEMM_WGMMA_STREAM_CUH
 #define TENON_BACKEND_CUDA_GEMM_WGMMA_STREAM_CUH
 
-#include "backend/cuda/gemm/epilogue.cuh"
-#include "backend/cuda/gemm/hopper.cuh"
+#include "backend/cuda/gemm/tile_row.cuh"
 #include "backend/cuda/gemm/wgmma.h"
 
 template <typename T, int WM, int BN_, int PING_, int STAGES_, int EB_> struct TniWgCfg {
@@ -95,25 +94,7 @@ TNI_DEVICE void tni_wg_part(const TniWgStreamArgs &p, const float (&acc)[C::BN /
     }
     tni_act_kind<T, KIND>(p.epi.act, v);
     if constexpr (sizeof(T) == 2) {
-        const uint32_t r = row0 + (lane & 15), line = buf + r * 128;
-        if (p.has_residual != 0) {
-#pragma unroll
-            for (int j = 0; j < 2; j++) {
-                uint32_t u[4];
-                tni_ldmatrix4(u, line + (((4 * PART + 2 * j + (lane >> 4)) ^ (r & 7)) << 4));
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    const float2 x = TniNarrow<T>::unpack(u[i]);
-                    v[8 * j + 2 * i] += x.x;
-                    v[8 * j + 2 * i + 1] += x.y;
-                }
-            }
-        }
-        uint32_t u[2][4];
-        tni_narrow_all<T>(u, v);
-#pragma unroll
-        for (int j = 0; j < 2; j++)
-            tni_stmatrix4(line + (((4 * PART + 2 * j + (lane >> 4)) ^ (r & 7)) << 4), u[j]);
+        tni_tile_row_end<T>(buf, row0 + (lane & 15), PART, p.has_residual != 0, v);
     } else {
 #pragma unroll
         for (int g = 0; g < 4; g++) {

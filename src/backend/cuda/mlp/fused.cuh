@@ -20,7 +20,7 @@
 #define TENON_BACKEND_CUDA_MLP_FUSED_CUH
 
 #include "backend/cuda/attention/wgmma.cuh"
-#include "backend/cuda/gemm/epilogue.cuh"
+#include "backend/cuda/gemm/tile_row.cuh"
 #include "backend/cuda/mlp/fused.h"
 
 ATTN_WG_DEFINE_TYPES(64, 32, 32, 33, 34, 35, 36, 37, 0)
@@ -160,7 +160,7 @@ TNI_DEVICE void tni_mlp_activate(uint32_t (&a)[4][4], const float (&h)[32], cons
 /* 32 columns of 64 rows of results: o + b2 (+ what is in the buffer), narrowed, into the buffer. part: of 64 columns. */
 template <typename T>
 TNI_DEVICE void tni_mlp_part(const float *o, const float *b2, uint32_t buf, uint32_t part, bool residual) {
-    const uint32_t lane = threadIdx.x & 31, r = ((threadIdx.x >> 5) & 3) * 16 + (lane & 15), line = buf + r * 128;
+    const uint32_t lane = threadIdx.x & 31, r = ((threadIdx.x >> 5) & 3) * 16 + (lane & 15);
     float v[16];
 #pragma unroll
     for (int g = 0; g < 4; g++) {
@@ -169,24 +169,7 @@ TNI_DEVICE void tni_mlp_part(const float *o, const float *b2, uint32_t buf, uint
         for (int i = 0; i < 4; i++)
             v[4 * g + i] = o[4 * g + i] + ((i & 1) != 0 ? b.y : b.x);
     }
-    if (residual) {
-#pragma unroll
-        for (int j = 0; j < 2; j++) {
-            uint32_t u[4];
-            tni_ldmatrix4(u, line + (((4 * part + 2 * j + (lane >> 4)) ^ (r & 7)) << 4));
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const float2 x = TniNarrow<T>::unpack(u[i]);
-                v[8 * j + 2 * i] += x.x;
-                v[8 * j + 2 * i + 1] += x.y;
-            }
-        }
-    }
-    uint32_t u[2][4];
-    tni_narrow_all<T>(u, v);
-#pragma unroll
-    for (int j = 0; j < 2; j++)
-        tni_stmatrix4(line + (((4 * part + 2 * j + (lane >> 4)) ^ (r & 7)) << 4), u[j]);
+    tni_tile_row_end<T>(buf, r, part, residual, v);
 }
 
 /* A buffer's worth of rows from y0 on, by one thread. */

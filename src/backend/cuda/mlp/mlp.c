@@ -5,7 +5,6 @@
  * the rows after the other, so that little scratch memory is kept for it. */
 #include "backend/cuda/mlp/mlp.h"
 
-#include <stdlib.h>
 
 #include "backend/cuda/gemm/mma.h"
 #include "backend/cuda/mlp/fused.h"
@@ -246,16 +245,8 @@ TNI_MLP_PAIRS(PAIR)
 
 /* ---- which shapes ---- */
 
-/* Not yet checked on a device: the rows are there with TENON_CUDA_MLP=1 in the environment, else the products stay apart. */
-static bool wanted(void) {
-    const char *wish = getenv("TENON_CUDA_MLP");
-    return wish != NULL && strcmp(wish, "1") == 0;
-}
-
 static bool supports(const TnKernelQuery *q, TnDtype type) {
     Pair x;
-    if (!wanted())
-        return false;
     if (!pair_make(q->params, q->in, q->n_in, q->out, &x) || x.s[0].type != type || q->in[1].data == NULL || q->in[2].data == NULL)
         return false;
     const int64_t c = x.s[0].k, hidden = x.s[0].n;
