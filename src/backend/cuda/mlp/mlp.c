@@ -5,7 +5,6 @@
  * the rows after the other, so that little scratch memory is kept for it. */
 #include "backend/cuda/mlp/mlp.h"
 
-
 #include "backend/cuda/gemm/mma.h"
 #include "backend/cuda/mlp/fused.h"
 
