@@ -28,21 +28,31 @@ NET = dict(depth=(2, 5, 8, 2), dim=(56, 112, 224, 448), head_dim=28, ratio=1.5)
 HELD_OUT_SEED = 900001
 
 
-def held_out(count, side, device):
-    """The same pictures for the same version of torch and kind of device."""
+def drawn_size(size):
+    """The official evaluation cuts the middle out of pictures of this size; so we draw these, and cut."""
+    return size * 256 // 224
+
+
+def middle(x, size):
+    at = (x.shape[-1] - size) // 2
+    return x[..., at:at + size, at:at + size]
+
+
+def held_out(count, size, device):
+    """Whole pictures, and labels: the same for the same version of torch and kind of device."""
     r = render.Renderer(shapes.KINDS, 256, HELD_OUT_SEED, device)
-    parts = [r.classes(min(64, count - i), side) for i in range(0, count, 64)]
+    parts = [r.classes(min(64, count - i), drawn_size(size)) for i in range(0, count, 64)]
     return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
 
 
 @torch.no_grad()
-def judge(net, x, label, dtype=None):
+def judge(net, x, label, size, dtype=None):
     """Top-1, top-5, top-1 of each class, mean cross entropy"""
     net.eval()
     logits = []
     for i in range(0, x.shape[0], 128):
         with torch.autocast(x.device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None):
-            logits.append(net(uniformer.normalised(x[i:i + 128])).float())
+            logits.append(net(uniformer.normalised(middle(x[i:i + 128], size))).float())
     logits = torch.cat(logits)
     top = logits.topk(5, 1).indices
     hit = top == label[:, None]
@@ -67,7 +77,8 @@ def train(a, log):
         t = time.time()
         if t - start >= limit or (a.steps and step >= a.steps):
             break
-        x, y = r.classes(a.batch, a.size)
+        x, y = r.classes(a.batch, drawn_size(a.size))
+        x = middle(x, a.size)
         if cuda and step % 50 == 0:
             torch.cuda.synchronize()
             drawing = time.time() - t
@@ -99,13 +110,13 @@ def main():
     ap.add_argument("--minutes", type=float, default=7, help="of training; judging comes after")
     ap.add_argument("--steps", type=int, default=0, help="stop after so many")
     ap.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    ap.add_argument("--size", type=int, default=224, help="side of the pictures, a multiple of 32")
+    ap.add_argument("--size", type=int, default=224, help="side of what the network sees, a multiple of 32")
     ap.add_argument("--batch", type=int, default=192)
     ap.add_argument("--lr", type=float, default=1.5e-3)
     ap.add_argument("--pool", type=int, default=1024, help="objects of a kind to draw from")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--held-out", type=int, default=3072)
-    ap.add_argument("--samples", type=int, default=12, help="held-out pictures to write as PNG, with a list for tenon classify")
+    ap.add_argument("--samples", type=int, default=8, help="held-out pictures to write as PNG, with a list for tenon classify")
     ap.add_argument("--judge", action="store_true", help="no training")
     a = ap.parse_args()
     os.makedirs(os.path.join(a.output, "samples"), exist_ok=True)
@@ -130,7 +141,7 @@ def main():
     if a.device.startswith("cuda"):
         types["fp16"] = torch.float16
     for name, dtype in types.items():
-        judged[name], logits = judge(net, x, y, dtype)
+        judged[name], logits = judge(net, x, y, a.size, dtype)
         log(name, {k: v for k, v in judged[name].items() if k != "top1_of_each"})
         if name == "fp32":
             exact = logits

@@ -156,17 +156,19 @@ def train(a, log):
     average = uniformer.Average(net)
     r = render.Renderer(NAMES, a.pool, a.seed, device)
     sides = np.random.default_rng(a.seed)
-    start, step, drawing, sums = time.time(), 0, 0., {}
+    start, step, drawing, sums, ready = time.time(), 0, 0., {}, []
     limit = a.minutes * 60
     while True:
         t = time.time()
         if t - start >= limit or (a.steps and step >= a.steps):
             break
-        h, w = (int(v) for v in sides.choice(a.sides, 2))
-        x, boxes, labels, masks = r.scenes(a.batch, h, w)
-        if cuda and step % 50 == 0:
-            torch.cuda.synchronize()
+        if not ready:                                  # a few batches at once, since drawing many costs little more than drawing few
+            h, w = (int(v) for v in sides.choice(a.sides, 2))
+            ready = list(zip(*(v.split(a.batch) for v in r.scenes(a.batch * a.ahead, h, w))))
+            if cuda:
+                torch.cuda.synchronize()
             drawing = time.time() - t
+        x, boxes, labels, masks = ready.pop()
         for group in opt.param_groups:
             group["lr"] = a.lr * uniformer.rate((t - start) / limit)
         net.train()
@@ -187,7 +189,7 @@ def train(a, log):
         if step % 50 == 0 or step == 1:
             n = 1 if step == 1 else 50 if step > 50 else 49
             log(f"step {step}:", ", ".join(f"{k} {float(v) / n:.4f}" for k, v in sums.items()),
-                f"| {step * a.batch / (time.time() - start):.0f} scenes/s, drawing {drawing * 1e3:.0f} ms")
+                f"| {step * a.batch / (time.time() - start):.0f} scenes/s, drawing {a.ahead} batches {drawing * 1e3:.0f} ms")
             sums = {}
     return average.state, dict(steps=step, batch=a.batch, seconds=round(time.time() - start, 1), scenes=step * a.batch)
 
@@ -200,12 +202,13 @@ def main():
     ap.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     ap.add_argument("--sides", type=int, nargs="+", default=SIDES, help="heights and widths while training, multiples of 32")
     ap.add_argument("--batch", type=int, default=24)
+    ap.add_argument("--ahead", type=int, default=3, help="batches drawn at once")
     ap.add_argument("--lr", type=float, default=8e-4)
     ap.add_argument("--pool", type=int, default=2048, help="objects of a kind to draw from")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--held-out", type=int, default=400)
     ap.add_argument("--judge-seconds", type=float, default=100, help="leave held-out scenes out after so long")
-    ap.add_argument("--sample-bytes", type=int, default=1000000, help="write held-out scenes to samples/ until so many")
+    ap.add_argument("--sample-bytes", type=int, default=900000, help="write held-out scenes to samples/ until so many")
     ap.add_argument("--pictures", type=int, default=0, help="write so many held-out scenes to pictures/, with their ground truth")
     ap.add_argument("--judge", action="store_true", help="no training")
     ap.add_argument("--score", action="store_true", help="no training, no answers: AP of those there")

@@ -188,10 +188,9 @@ class Renderer:
 
     # ---- pictures
 
-    def scatter(self, canvas, kinds, size, shadow):
-        """One object of kinds[i] and side size[i] somewhere on canvas[i]: the new canvas, and the object's alpha [n, height, width]."""
+    def scatter(self, canvas, sprites, size, shadow):
+        """sprites[i] as large as size[i] somewhere on canvas[i]: the new canvas, and the object's alpha [n, height, width]."""
         n, _, height, width = canvas.shape
-        sprites = self.sprites(kinds, size)
         turn = torch.randn(n, generator=self.g, device=self.device) * .22
         mirror = torch.where(self.rand(n) < .5, 1., -1.)
         margin = .5 - size / torch.tensor([[width], [height]], device=self.device) * .36
@@ -212,11 +211,14 @@ class Renderer:
         keep = self.rand(n, 1, 1, 1, low=.55)
         canvas = torch.where(is_texture, pattern * keep + canvas * (1 - keep), canvas)
         shadow = self.rand(n, high=.5)
-        for _ in range(2):
-            size = self.rand(n, low=.1, high=.4) * side
-            with_it, _ = self.scatter(canvas, torch.full((n,), objects, device=self.device), size, shadow)
+        clutter = torch.full((n,), objects, device=self.device)
+        kinds = torch.stack([clutter, clutter, label.clamp(max=objects - 1)])
+        size = torch.stack([self.rand(n, low=.1, high=.4), self.rand(n, low=.1, high=.4), self.rand(n, low=.32, high=.95)]) * side
+        sprites = self.sprites(kinds.flatten(), size.flatten()).view(3, n, 4, SPRITE, SPRITE)
+        for k in range(2):
+            with_it, _ = self.scatter(canvas, sprites[k], size[k], shadow)
             canvas = torch.where(is_texture | (self.rand(n, 1, 1, 1) < .5), canvas, with_it)
-        with_it, _ = self.scatter(canvas, label.clamp(max=objects - 1), self.rand(n, low=.32, high=.95) * side, shadow)
+        with_it, _ = self.scatter(canvas, sprites[2], size[2], shadow)
         return self.finish(torch.where(is_texture, canvas, with_it)), label
 
     def scenes(self, n, height, width, most=8):
@@ -226,15 +228,17 @@ class Renderer:
         count = 1 + self.ints(most, n)
         side = min(height, width)
         canvas, shadow = self.background(n, height, width), self.rand(n, high=.5)
-        for _ in range(2):
-            canvas, _ = self.scatter(canvas, torch.full((n,), objects, device=self.device), self.rand(n, low=.06, high=.35) * side, shadow)
+        labels = self.ints(objects, n, most)
+        kinds = torch.cat([torch.full((n, 2), objects, device=self.device), labels], 1)
+        size = torch.exp(self.rand(n, most, low=math.log(.13), high=math.log(.62))) * torch.where(count > 5, .75, 1.)[:, None]
+        size = torch.cat([self.rand(n, 2, low=.06, high=.35), size], 1) * side
+        sprites = self.sprites(kinds.flatten(), size.flatten()).view(n, 2 + most, 4, SPRITE, SPRITE)
+        for k in range(2):
+            canvas, _ = self.scatter(canvas, sprites[:, k], size[:, k], shadow)
         masks = torch.zeros(n, most, height, width, device=self.device)
         own = torch.zeros(n, most, device=self.device)
-        labels = self.ints(objects, n, most)
         for k in range(most):
-            size = torch.exp(self.rand(n, low=math.log(.13), high=math.log(.62))) * side
-            size = size * torch.where(count > 5, .75, 1.)
-            after, alpha = self.scatter(canvas, labels[:, k], size, shadow)
+            after, alpha = self.scatter(canvas, sprites[:, 2 + k], size[:, 2 + k], shadow)
             on = (k < count).view(-1, 1, 1)
             canvas = torch.where(on.unsqueeze(1), after, canvas)
             alpha = alpha * on
