@@ -45,7 +45,7 @@ typedef struct CliArgs {
     bool quiet, json, help, tune, layers, profile, verify, reference, fp32, tf32, fp16, bf16, allow_cpu_steps, warm, device_io;
     const char *output, *shapes, *buckets, *timing_cache, *cpu, *after, *model, *expected, *outputs, *eval, *samples, *threads_list, *batches;
     const char *device, *target, *trace, *labels;
-    const char *overlay, *html, *tokenizer, *config, *head;
+    const char *overlay, *html, *tokenizer, *config, *head, *attention;
     bool clip, word_boxes;
     uint32_t overlap;
     CliList inputs;
@@ -81,7 +81,8 @@ typedef struct Cli {
     {"head-dim", 0, CLI_UINT, CLI_ARG(head_dim), "N", "files of weights: width of an attention head (UniFormer: 32 or 64)"},             \
         {"image-size", 0, CLI_UINT, CLI_ARG(image_size), "N", "files of weights: height and width of pictures (UniFormer: 224)"},            \
         {"config", 0, CLI_TEXT, CLI_ARG(config), "FILE", "files of weights: their JSON configuration (ViLBERT)"},                            \
-        {"head", 0, CLI_TEXT, CLI_ARG(head), "NAMES", "outputs of a checkpoint with several heads (ViLBERT: vision_logit)"}
+        {"head", 0, CLI_TEXT, CLI_ARG(head), "NAMES", "outputs of a checkpoint with several heads (ViLBERT: vision_logit)"},                 \
+        {"attention", 0, CLI_TEXT, CLI_ARG(attention), "KIND", "files of a detector: global, window or hybrid (stage 3 of its backbone)"}
 #define CLI_DEVICE                                                                                                                       \
     {"device", 0, CLI_TEXT, CLI_ARG(device), "D", "cpu, cuda or cuda:N: where the plan runs (default: cpu)"},                            \
         {"fp32", 0, CLI_FLAG, CLI_ARG(fp32), NULL, "GPU: compute in float32 (default)"},                                                 \

@@ -52,6 +52,7 @@ TnBuildOptions cli_build_options(Cli *cli) {
     o.buckets = cli->args.buckets;
     o.head_dim = cli->args.head_dim;
     o.image_size = cli->args.image_size;
+    o.attention = cli->args.attention;
     o.config = cli->args.config;
     o.head = cli->args.head;
     o.tune = cli->args.tune;

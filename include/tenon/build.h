@@ -39,6 +39,8 @@ typedef struct TnBuildOptions {
     uint32_t image_size; /* height and width of pictures, for checkpoint files that leave it open. 0: the architecture's (UniFormer: 224) */
     const char *config;  /* JSON configuration that belongs to a checkpoint file (ViLBERT: bert_base_6layer_6conect.json). NULL: none */
     const char *head;    /* outputs of a checkpoint with several heads, "vision_logit,vil_prediction" (ViLBERT). NULL: the architecture's (vision_logit) */
+    const char *attention; /* of a detector's backbone, where a checkpoint file leaves it open: "global", "window" or "hybrid". NULL: the tensors tell */
+    float score_threshold; /* of a detector in a checkpoint file: answers need more than this. 0: the official 0.05 */
 } TnBuildOptions;
 
 TN_API TnBuildOptions tn_build_options_default(void);

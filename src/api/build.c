@@ -101,10 +101,11 @@ static void finish(Build *b) {
 
 static TnStatus import(Build *b, const char *path, TnError *err) {
     struct stat st;
-    const HfFileOptions hf = {.head_dim = b->o.head_dim, .image_size = b->o.image_size, .config = b->o.config, .head = b->o.head};
+    const HfFileOptions hf = {.head_dim = b->o.head_dim, .image_size = b->o.image_size, .config = b->o.config, .head = b->o.head,
+                              .attention = b->o.attention, .score_threshold = b->o.score_threshold};
     const bool folder = stat(path, &st) == 0 && S_ISDIR(st.st_mode), file = !folder && tni_hf_is_checkpoint_file(path);
-    if ((hf.head_dim != 0 || hf.image_size != 0 || hf.config != NULL) && !file)
-        return TN_RAISE(err, TN_ERR_ARGUMENT, "head_dim, image_size and config are for files of weights; '%s' tells all of that itself", path);
+    if ((hf.head_dim != 0 || hf.image_size != 0 || hf.config != NULL || hf.attention != NULL || hf.score_threshold != 0) && !file)
+        return TN_RAISE(err, TN_ERR_ARGUMENT, "head_dim, image_size, config, attention and score_threshold are for files of weights; '%s' tells all of that itself", path);
     if (hf.head != NULL && !file && !folder)
         return TN_RAISE(err, TN_ERR_ARGUMENT, "head is for checkpoints; '%s' has the outputs that it was exported with", path);
     if (folder)

@@ -31,5 +31,8 @@ TnStatus tni_hf_uniformer(const HfImport *in, TnError *err);
 /* Official checkpoints of ViLBERT; their config.json says nothing about the architecture, their tensors do. */
 bool tni_hf_is_vilbert(HfCheckpoint *c);
 TnStatus tni_hf_vilbert(const HfImport *in, TnError *err);
+/* Detectors with that backbone: Mask R-CNN and Cascade Mask R-CNN. */
+bool tni_hf_is_detector(HfCheckpoint *c);
+TnStatus tni_hf_detector(const HfImport *in, TnError *err);
 
 #endif

@@ -152,22 +152,21 @@ IrValueId tni_hf_transpose(HfEmit *e, const char *name, IrValueId x, const uint8
     return tni_hf_node(e, TN_OP_transpose, name, &p, &x, 1);
 }
 
-/* A shape operand: an int64 vector of symbolic dims. */
-static IrValueId shape_of(HfEmit *e, const char *name, const TnDim *dims, uint32_t rank) {
+IrValueId tni_hf_dims(HfEmit *e, const char *name, const TnDim *dims, uint32_t n) {
     char part[NAME_MAX_BYTES];
-    TnDimsParams p = {.dtype = TN_I64, .rank = 1, .n = rank};
-    memcpy(p.dim, dims, rank * sizeof *dims);
-    snprintf(part, sizeof part, "%s/shape", name);
+    TnDimsParams p = {.dtype = TN_I64, .rank = 1, .n = n};
+    memcpy(p.dim, dims, n * sizeof *dims);
+    snprintf(part, sizeof part, "%.300s/shape", name);
     return tni_hf_node(e, TN_OP_dims, part, &p, NULL, 0);
 }
 
 IrValueId tni_hf_reshape(HfEmit *e, const char *name, IrValueId x, const TnDim *dims, uint32_t rank) {
     TnReshapeParams p = {.kind = TN_RESHAPE_SHAPE, .allowzero = 1};
-    return tni_hf_node(e, TN_OP_reshape, name, &p, (IrValueId[]){x, shape_of(e, name, dims, rank)}, 2);
+    return tni_hf_node(e, TN_OP_reshape, name, &p, (IrValueId[]){x, tni_hf_dims(e, name, dims, rank)}, 2);
 }
 
 IrValueId tni_hf_expand(HfEmit *e, const char *name, IrValueId x, const TnDim *dims, uint32_t rank) {
-    return tni_hf_node(e, TN_OP_expand, name, NULL, (IrValueId[]){x, shape_of(e, name, dims, rank)}, 2);
+    return tni_hf_node(e, TN_OP_expand, name, NULL, (IrValueId[]){x, tni_hf_dims(e, name, dims, rank)}, 2);
 }
 
 IrValueId tni_hf_slice(HfEmit *e, const char *name, IrValueId x, int64_t axis, int64_t from, int64_t to) {
@@ -176,6 +175,28 @@ IrValueId tni_hf_slice(HfEmit *e, const char *name, IrValueId x, int64_t axis, i
     for (size_t i = 0; i < 3 && e->st == TN_OK; i++)
         e->st = tni_ir_const_copy(e->m, e->g, NULL, TN_I64, 1, &one, &values[i], &in[i + 1], e->err);
     return tni_hf_node(e, TN_OP_slice, name, NULL, in, 4);
+}
+
+IrValueId tni_hf_slice_dims(HfEmit *e, const char *name, IrValueId x, int64_t axis, TnDim from, TnDim to) {
+    char part[NAME_MAX_BYTES];
+    int64_t one = 1, first, last;
+    if (tni_ir_dim_is_const(e->m, from, &first) && tni_ir_dim_is_const(e->m, to, &last))
+        return tni_hf_slice(e, name, x, axis, first, last);
+    snprintf(part, sizeof part, "%.200s/from", name);
+    IrValueId in[4] = {x, tni_hf_dims(e, part, &from, 1)};
+    snprintf(part, sizeof part, "%.200s/to", name);
+    in[2] = tni_hf_dims(e, part, &to, 1);
+    if (e->st == TN_OK)
+        e->st = tni_ir_const_copy(e->m, e->g, NULL, TN_I64, 1, &one, &axis, &in[3], e->err);
+    return tni_hf_node(e, TN_OP_slice, name, NULL, in, 4);
+}
+
+void tni_hf_topk(HfEmit *e, const char *name, IrValueId x, IrValueId k, int32_t axis, bool largest, IrValueId out[2]) {
+    char buf[NAME_MAX_BYTES];
+    TnTopkParams p = {.axis = axis, .largest = largest};
+    out[0] = out[1] = TN_NO_VALUE;
+    if (e->st == TN_OK && e->n_problems == 0)
+        e->st = tni_ir_node_add(e->m, e->g, TN_OP_topk, full_name(e, name, "", buf), &p, (IrValueId[]){x, k}, 2, NULL, 2, out, e->err);
 }
 
 IrValueId tni_hf_concat(HfEmit *e, const char *name, const IrValueId *in, uint32_t n, int32_t axis) {

@@ -48,6 +48,12 @@ IrValueId tni_hf_reshape(HfEmit *e, const char *name, IrValueId x, const TnDim *
 IrValueId tni_hf_expand(HfEmit *e, const char *name, IrValueId x, const TnDim *dims, uint32_t rank);
 /* Indices [from, to) of one axis. */
 IrValueId tni_hf_slice(HfEmit *e, const char *name, IrValueId x, int64_t axis, int64_t from, int64_t to);
+/* The same with symbolic bounds. */
+IrValueId tni_hf_slice_dims(HfEmit *e, const char *name, IrValueId x, int64_t axis, TnDim from, TnDim to);
+/* An int64 vector of symbolic dims (<= TN_DIMS_MAX). */
+IrValueId tni_hf_dims(HfEmit *e, const char *name, const TnDim *dims, uint32_t n);
+/* The k [1] largest (or smallest) along an axis, in order: out[0] values, out[1] indices. */
+void tni_hf_topk(HfEmit *e, const char *name, IrValueId x, IrValueId k, int32_t axis, bool largest, IrValueId out[2]);
 IrValueId tni_hf_concat(HfEmit *e, const char *name, const IrValueId *in, uint32_t n, int32_t axis);
 /* Graph input / output with dtype and dims. */
 IrValueId tni_hf_input(HfEmit *e, const char *name, TnDtype t, const TnDim *dims, int32_t rank);

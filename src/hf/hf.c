@@ -26,6 +26,7 @@ static const struct {
 } file_architectures[] = {
     {"UniFormer (classification)", tni_hf_is_uniformer, tni_hf_uniformer, false},
     {"ViLBERT", tni_hf_is_vilbert, tni_hf_vilbert, true},
+    {"UniFormer (detection: Mask R-CNN, Cascade Mask R-CNN)", tni_hf_is_detector, tni_hf_detector, false},
 };
 
 /* Files that a plan carries as they are, so that it runs without the folder. */
@@ -104,6 +105,8 @@ static void release_checkpoint(void *keep) {
 /* What was asked for is part of what a plan is of. */
 static uint64_t hash_options(const HfFileOptions *o, uint64_t hash) {
     hash = tni_hash(&o->head_dim, sizeof o->head_dim, tni_hash(&o->image_size, sizeof o->image_size, hash));
+    hash = tni_hash(&o->score_threshold, sizeof o->score_threshold, hash);
+    hash = o->attention == NULL ? hash : tni_hash(o->attention, strlen(o->attention), hash);
     return o->head == NULL ? hash : tni_hash(o->head, strlen(o->head), hash);
 }
 
@@ -158,8 +161,9 @@ static TnStatus check_options(const HfImport *in, const char *path, const char *
                         "'%s': %s needs its configuration: --config FILE (build option config), as bert_base_6layer_6conect.json of the authors; or a "
                         "folder with it as config.json and the weights as pytorch_model.bin",
                         path, architecture);
-    if (configured && (o->head_dim != 0 || o->image_size != 0))
-        return TN_RAISE(err, TN_ERR_REQUEST, "'%s': the configuration of %s tells all widths; leave out --head-dim and --image-size", path,
+    if (configured && (o->head_dim != 0 || o->image_size != 0 || o->attention != NULL || o->score_threshold != 0))
+        return TN_RAISE(err, TN_ERR_REQUEST,
+                        "'%s': the configuration of %s tells all widths; leave out --head-dim, --image-size, --attention and the score threshold", path,
                         architecture);
     return TN_OK;
 }

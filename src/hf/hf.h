@@ -11,6 +11,8 @@ typedef struct HfFileOptions {
     uint32_t head_dim, image_size; /* of a file */
     const char *config;            /* of a file: its JSON configuration (ViLBERT) */
     const char *head;              /* "NAME,NAME": the outputs wanted, of checkpoints with several heads (ViLBERT) */
+    const char *attention;         /* of a file: "global", "window" or "hybrid" (detectors) */
+    float score_threshold;         /* of a file: answers need more than this (detectors) */
 } HfFileOptions;
 
 /* Dispatches on config.json's model_type / architectures through a table (one row an architecture). Weights stay mapped; f16 and bf16
