@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * tenon classify: pictures to classes. */
-#include <dirent.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include <jansson.h>
 
-#include "cli/cli.h"
+#include "cli/pictures.h"
 #include "pipelines/classify.h"
 #include "pipelines/util.h"
 
@@ -51,26 +49,6 @@ static int add_item(Job *job, const char *path, uint32_t truth) {
     return 0;
 }
 
-static bool ends_with(const char *name, const char *const *ends, size_t n_ends) {
-    size_t n = strlen(name);
-    for (size_t i = 0; i < n_ends; i++) {
-        size_t k = strlen(ends[i]);
-        if (n > k && strcasecmp(name + n - k, ends[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-static bool is_picture(const char *name) {
-    static const char *const ends[] = {".png", ".jpg", ".jpeg", ".npy"};
-    return ends_with(name, ends, sizeof ends / sizeof *ends);
-}
-
-static bool is_list(const char *name) {
-    static const char *const ends[] = {".tsv", ".txt", ".lst"};
-    return ends_with(name, ends, sizeof ends / sizeof *ends);
-}
-
 /* A class by number or by label; NO_CLASS when it is none. */
 static uint32_t class_of(const Job *job, const char *text) {
     uint32_t n = tn_classifier_classes(job->classifier);
@@ -84,24 +62,15 @@ static uint32_t class_of(const Job *job, const char *text) {
     return text[0] >= '0' && text[0] <= '9' && *end == '\0' && v < n ? (uint32_t)v : NO_CLASS;
 }
 
-/* In byte order, as training programs sort class folders. */
-static int by_bytes(const struct dirent **a, const struct dirent **b) {
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-static int not_hidden(const struct dirent *d) {
-    return d->d_name[0] != '.';
-}
-
 /* Pictures directly in dir, all of one class. */
 static int add_pictures(Job *job, const char *dir, uint32_t truth, uint32_t *added) {
     struct dirent **names;
-    int n = scandir(dir, &names, not_hidden, by_bytes), status = 0;
+    int n = scandir(dir, &names, cli_not_hidden, cli_by_bytes), status = 0;
     if (n < 0)
         return cli_fail(job->cli, "folder '%s' cannot be read", dir);
     for (int i = 0; i < n; i++) {
         char path[PATH_MAX];
-        if (status == 0 && is_picture(names[i]->d_name) && snprintf(path, sizeof path, "%s/%s", dir, names[i]->d_name) < (int)sizeof path) {
+        if (status == 0 && cli_is_picture(names[i]->d_name) && snprintf(path, sizeof path, "%s/%s", dir, names[i]->d_name) < (int)sizeof path) {
             status = add_item(job, path, truth);
             ++*added;
         }
@@ -120,7 +89,7 @@ static uint32_t folder_class(const Job *job, const char *name, uint32_t i, uint3
 /* A folder of pictures, or of one sub-folder a class. */
 static int add_folder(Job *job, const char *dir) {
     struct dirent **names;
-    int n = scandir(dir, &names, not_hidden, by_bytes), status = 0;
+    int n = scandir(dir, &names, cli_not_hidden, cli_by_bytes), status = 0;
     uint32_t added = 0, folders = 0, at = 0;
     char path[PATH_MAX];
     struct stat st;
@@ -175,7 +144,7 @@ static int add_list(Job *job, const char *list) {
         if (line[0] == '#' || line[0] == '\0')
             continue;
         char *gap = strchr(line, '\t');
-        if (gap == NULL && !is_picture(line))
+        if (gap == NULL && !cli_is_picture(line))
             gap = strrchr(line, ' ');
         uint32_t truth = NO_CLASS;
         if (gap != NULL) {
@@ -194,14 +163,13 @@ static int add_list(Job *job, const char *list) {
 }
 
 static int collect(Job *job) {
-    struct stat st;
     int status = 0;
     for (uint32_t i = 0; status == 0 && i < job->cli->n_positional; i++) {
         const char *p = job->cli->positional[i];
-        if (strcmp(p, "-") != 0 && stat(p, &st) == 0 && S_ISDIR(st.st_mode))
+        if (strcmp(p, "-") != 0 && cli_is_folder(p))
             status = add_folder(job, p);
         else
-            status = is_list(p) ? add_list(job, p) : add_item(job, p, NO_CLASS);
+            status = cli_is_list(p) ? add_list(job, p) : add_item(job, p, NO_CLASS);
     }
     return status == 0 && job->n == 0 ? cli_fail(job->cli, "give pictures: files, folders, lists, or - for standard input") : status;
 }

@@ -45,12 +45,12 @@ typedef struct CliArgs {
     bool quiet, json, help, tune, layers, profile, verify, reference, fp32, tf32, fp16, bf16, allow_cpu_steps, warm, device_io;
     const char *output, *shapes, *buckets, *timing_cache, *cpu, *after, *model, *expected, *outputs, *eval, *samples, *threads_list, *batches;
     const char *device, *target, *trace, *labels;
-    const char *overlay, *html, *tokenizer, *config, *head, *attention;
+    const char *overlay, *html, *tokenizer, *config, *head, *attention, *score, *save_results;
     bool clip, word_boxes;
     uint32_t overlap;
     CliList inputs;
-    uint32_t threads, warmup, runs, batch, beams, max_length, tokens, streams, head_dim, image_size, top;
-    double duration, atol, rtol, min_confidence;
+    uint32_t threads, warmup, runs, batch, beams, max_length, tokens, streams, head_dim, image_size, top, long_side, short_side;
+    double duration, atol, rtol, min_confidence, score_threshold;
 } CliArgs;
 
 typedef struct Cli {
@@ -94,7 +94,7 @@ typedef struct Cli {
 #define CLI_THREADS {"threads", 't', CLI_UINT, CLI_ARG(threads), "N", "threads (default: one a core)"}
 #define CLI_END {NULL, 0, CLI_FLAG, 0, NULL, NULL}
 
-extern const CliVerb cli_build, cli_run, cli_bench, cli_compare, cli_inspect, cli_explain, cli_ocr, cli_classify, cli_doc;
+extern const CliVerb cli_build, cli_run, cli_bench, cli_compare, cli_inspect, cli_explain, cli_ocr, cli_classify, cli_doc, cli_detect;
 
 /* options.c: fills cli from argv; false when the caller should return *status (help printed or an error reported). */
 bool cli_parse(Cli *cli, int argc, char **argv, int *status);

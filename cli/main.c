@@ -8,7 +8,7 @@
 
 #include "cli/cli.h"
 
-static const CliVerb *const verbs[] = {&cli_build, &cli_run, &cli_bench, &cli_compare, &cli_inspect, &cli_explain, &cli_ocr, &cli_classify, &cli_doc};
+static const CliVerb *const verbs[] = {&cli_build, &cli_run, &cli_bench, &cli_compare, &cli_inspect, &cli_explain, &cli_ocr, &cli_classify, &cli_detect, &cli_doc};
 #define N_VERBS (sizeof verbs / sizeof *verbs)
 
 static void usage(FILE *f) {
@@ -37,7 +37,7 @@ int main(int argc, char **argv) {
         if (strcmp(argv[1], verbs[i]->name) != 0)
             continue;
         int status;
-        Cli cli = {.verb = verbs[i], .args = {.atol = NAN, .rtol = NAN, .min_confidence = NAN, .duration = NAN, .overlap = UINT32_MAX}};
+        Cli cli = {.verb = verbs[i], .args = {.atol = NAN, .rtol = NAN, .min_confidence = NAN, .score_threshold = NAN, .duration = NAN, .overlap = UINT32_MAX}};
         if (!cli_parse(&cli, argc - 1, argv + 1, &status))
             return status;
         status = verbs[i]->run(&cli);

@@ -111,8 +111,6 @@ double tn_doc_f1(uint64_t right, uint64_t predicted, uint64_t expected);
 /* A copy of image with boxes drawn: blue header, red question, green answer, grey other, others by turns; a line from question to answer.
  */
 TnStatus tn_doc_draw(const TnImage *image, const TnDocResult *result, TnImage *out, TnError *err);
-/* PNG file, whole or not at all. IO, MEMORY. */
-TnStatus tn_image_save_png(const TnImage *image, const char *path, TnError *err);
 /* One HTML file with everything inside: the picture, boxes over it, the pairs and the entities as tables. */
 TnStatus tn_doc_save_html(const TnImage *image, const TnDocResult *result, const char *title, const char *path, TnError *err);
 

@@ -20,7 +20,4 @@ bool tnp_doc_chunk_starts(DocTag prev, DocTag tag);
 TnStatus tnp_doc_entities(const TnDocPage *page, const char *const *tags, const char *const *types, TnDocResult *result, TnError *err);
 void tnp_doc_entities_free(TnDocResult *result);
 
-/* PNG bytes of a picture, heap memory. */
-TnStatus tnp_png_encode(const TnImage *image, void **data, size_t *n, TnError *err);
-
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Error details and whole files. */
+ * Error details, whole files, growable text. */
 #include "pipelines/util.h"
 
 #include <errno.h>
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 TnStatus tnp_fail(TnError *err, TnStatus code, const char *fmt, ...) {
     if (err == NULL)
@@ -67,4 +68,72 @@ TnStatus tnp_read_file(const char *path, size_t max_bytes, void **data, size_t *
     *data = buf;
     *n = used;
     return TN_OK;
+}
+
+TnStatus tnp_write_file(const char *path, const void *data, size_t n, TnError *err) {
+    char part[4200];
+    if (snprintf(part, sizeof part, "%s.part%ld", path, (long)getpid()) >= (int)sizeof part)
+        return tnp_fail(err, TN_ERR_IO, "the path '%.100s...' is too long", path);
+    FILE *f = fopen(part, "wb");
+    bool ok = f != NULL && fwrite(data, 1, n, f) == n;
+    ok = f != NULL && fclose(f) == 0 && ok;
+    if (ok && rename(part, path) == 0)
+        return TN_OK;
+    TnStatus st = tnp_fail(err, TN_ERR_IO, "'%s' cannot be written: %s", path, strerror(errno));
+    remove(part);
+    return st;
+}
+
+/* ---- growable text ---- */
+
+void tnp_text_append(TnpText *t, const void *data, size_t n) {
+    if (t->failed)
+        return;
+    if (n > t->cap - t->n) {
+        size_t cap = (t->n + n) * 2;
+        char *grown = realloc(t->p, cap);
+        t->failed = grown == NULL;
+        if (t->failed)
+            return;
+        t->p = grown;
+        t->cap = cap;
+    }
+    if (n > 0)
+        memcpy(t->p + t->n, data, n);
+    t->n += n;
+}
+
+void tnp_text_put(TnpText *t, const char *s) { tnp_text_append(t, s, strlen(s)); }
+
+void tnp_text_printf(TnpText *t, const char *fmt, ...) {
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    tnp_text_append(t, text, n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+}
+
+void tnp_text_html(TnpText *t, const char *s) {
+    for (; *s != '\0'; s++) {
+        const char *name = *s == '&' ? "&amp;" : *s == '<' ? "&lt;" : *s == '>' ? "&gt;" : *s == '"' ? "&quot;" : NULL;
+        tnp_text_append(t, name != NULL ? name : s, name != NULL ? strlen(name) : 1);
+    }
+}
+
+void tnp_text_base64(TnpText *t, const void *data, size_t n) {
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const uint8_t *p = data;
+    for (size_t i = 0; i < n; i += 3) {
+        uint32_t v = (uint32_t)p[i] << 16 | (uint32_t)(i + 1 < n ? p[i + 1] : 0) << 8 | (i + 2 < n ? p[i + 2] : 0u);
+        char out[4] = {digits[v >> 18], digits[v >> 12 & 63], i + 1 < n ? digits[v >> 6 & 63] : '=', i + 2 < n ? digits[v & 63] : '='};
+        tnp_text_append(t, out, 4);
+    }
+}
+
+TnStatus tnp_text_save(TnpText *t, const char *path, TnError *err) {
+    TnStatus st = t->failed ? tnp_fail(err, TN_ERR_MEMORY, "out of memory: '%s'", path) : tnp_write_file(path, t->p == NULL ? "" : t->p, t->n, err);
+    free(t->p);
+    *t = (TnpText){0};
+    return st;
 }
