@@ -114,7 +114,7 @@ def main():
 
         save(folder, "vilbert_full", full_size.build_vilbert(multi), [run(3, 2, 20, 101), run(4, 4, 13, 37)], vilbert.HEADS)
         return
-    save(folder, "vilbert", vilbert.build(multi), [vilbert.run(7, 4, 8, 6), vilbert.run(8, 2, 13, 11)], vilbert.HEADS)
+    save(folder, "vilbert", vilbert.build(multi), [vilbert.run(7, 4, 8, 6), vilbert.run(8, 2, 9, 9)], vilbert.HEADS)
     tasks = [vilbert.run(9, 2, 20, 11, task=True), vilbert.run(10, 4, 9, 5, task=True)]
     save(folder, "vilbert_task", vilbert.build(multi, 42, task_specific_tokens=True, fast_mode=False), tasks, vilbert.HEADS, scripts=())
     save(folder, "vilbert_beta", vilbert.build(beta, 43), [vilbert.run(1, 3, 8, 6), vilbert.run(2, 2, 8, 9)], vilbert.BETA_HEADS)
