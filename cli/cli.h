@@ -46,10 +46,11 @@ typedef struct CliArgs {
     const char *output, *shapes, *buckets, *timing_cache, *cpu, *after, *model, *expected, *outputs, *eval, *samples, *threads_list, *batches;
     const char *device, *target, *trace, *labels;
     const char *overlay, *html, *tokenizer, *config, *head, *attention, *score, *save_results;
-    bool clip, word_boxes;
+    const char *features, *id, *picture, *list, *split, *vocab;
+    bool clip, word_boxes, beta;
     uint32_t overlap;
     CliList inputs;
-    uint32_t threads, warmup, runs, batch, beams, max_length, tokens, streams, head_dim, image_size, top, long_side, short_side;
+    uint32_t threads, warmup, runs, batch, beams, max_length, tokens, streams, head_dim, image_size, top, long_side, short_side, max_regions, task;
     double duration, atol, rtol, min_confidence, score_threshold;
 } CliArgs;
 
@@ -94,7 +95,7 @@ typedef struct Cli {
 #define CLI_THREADS {"threads", 't', CLI_UINT, CLI_ARG(threads), "N", "threads (default: one a core)"}
 #define CLI_END {NULL, 0, CLI_FLAG, 0, NULL, NULL}
 
-extern const CliVerb cli_build, cli_run, cli_bench, cli_compare, cli_inspect, cli_explain, cli_ocr, cli_classify, cli_doc, cli_detect;
+extern const CliVerb cli_build, cli_run, cli_bench, cli_compare, cli_inspect, cli_explain, cli_ocr, cli_classify, cli_doc, cli_detect, cli_ground;
 
 /* options.c: fills cli from argv; false when the caller should return *status (help printed or an error reported). */
 bool cli_parse(Cli *cli, int argc, char **argv, int *status);

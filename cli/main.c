@@ -8,7 +8,8 @@
 
 #include "cli/cli.h"
 
-static const CliVerb *const verbs[] = {&cli_build, &cli_run, &cli_bench, &cli_compare, &cli_inspect, &cli_explain, &cli_ocr, &cli_classify, &cli_detect, &cli_doc};
+static const CliVerb *const verbs[] = {&cli_build, &cli_run, &cli_bench, &cli_compare, &cli_inspect, &cli_explain, &cli_ocr, &cli_classify, &cli_detect, &cli_doc,
+                                       &cli_ground};
 #define N_VERBS (sizeof verbs / sizeof *verbs)
 
 static void usage(FILE *f) {

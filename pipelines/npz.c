@@ -165,6 +165,9 @@ static TnStatus read_member(zip_t *zip, zip_uint64_t i, const char *path, const 
     if (zip_stat_index(zip, i, 0, &info) != 0 || info.name == NULL || info.size > MAX_MEMBER_BYTES)
         return tnp_fail(err, TN_ERR_PARSE, "'%s': member %llu cannot be read", path, (unsigned long long)i);
     snprintf(name, sizeof name, "%s[%s]", path, info.name);
+    if (info.size / 1100 > info.comp_size + 64) /* deflate makes a byte into 1032 at most */
+        return tnp_fail(err, TN_ERR_PARSE, "'%s' is damaged: %llu bytes cannot come from %llu", name, (unsigned long long)info.size,
+                        (unsigned long long)info.comp_size);
     uint8_t *bytes = malloc((size_t)info.size + 1);
     zip_file_t *f = zip_fopen_index(zip, i, 0);
     zip_int64_t got = bytes == NULL || f == NULL ? -1 : zip_fread(f, bytes, info.size);
@@ -189,18 +192,17 @@ static TnStatus read_member(zip_t *zip, zip_uint64_t i, const char *path, const 
     return out->names[out->n - 1] == NULL ? tnp_fail(err, TN_ERR_MEMORY, "out of memory") : TN_OK;
 }
 
-TnStatus tn_npz_read(const char *path, const TnAllocator *a, TnNpz *out, TnError *err) {
-    int code;
+static TnStatus cannot_open(int code, const char *path, TnError *err) {
     zip_error_t why;
-    *out = (TnNpz){0};
-    zip_t *zip = zip_open(path, ZIP_RDONLY, &code);
-    if (zip == NULL) {
-        zip_error_init_with_code(&why, code);
-        TnStatus st = tnp_fail(err, code == ZIP_ER_OPEN || code == ZIP_ER_NOENT ? TN_ERR_IO : TN_ERR_PARSE, "'%s' cannot be read as .npz: %s", path,
-                               zip_error_strerror(&why));
-        zip_error_fini(&why);
-        return st;
-    }
+    zip_error_init_with_code(&why, code);
+    TnStatus st = tnp_fail(err, code == ZIP_ER_OPEN || code == ZIP_ER_NOENT ? TN_ERR_IO : TN_ERR_PARSE, "'%s' cannot be read as .npz: %s", path,
+                           zip_error_strerror(&why));
+    zip_error_fini(&why);
+    return st;
+}
+
+/* All members; the archive is closed. */
+static TnStatus read_members(zip_t *zip, const char *path, const TnAllocator *a, TnNpz *out, TnError *err) {
     zip_int64_t n = zip_get_num_entries(zip, 0);
     TnStatus st = TN_OK;
     out->names = calloc((size_t)n + 1, sizeof *out->names);
@@ -213,6 +215,26 @@ TnStatus tn_npz_read(const char *path, const TnAllocator *a, TnNpz *out, TnError
     if (st != TN_OK)
         tn_npz_free(a, out);
     return st;
+}
+
+TnStatus tn_npz_read(const char *path, const TnAllocator *a, TnNpz *out, TnError *err) {
+    int code;
+    *out = (TnNpz){0};
+    zip_t *zip = zip_open(path, ZIP_RDONLY, &code);
+    return zip == NULL ? cannot_open(code, path, err) : read_members(zip, path, a, out, err);
+}
+
+TnStatus tn_npz_read_memory(const void *data, size_t n, const char *name, const TnAllocator *a, TnNpz *out, TnError *err) {
+    zip_error_t why;
+    *out = (TnNpz){0};
+    zip_error_init(&why);
+    zip_source_t *source = zip_source_buffer_create(data, n, 0, &why);
+    zip_t *zip = source == NULL ? NULL : zip_open_from_source(source, ZIP_RDONLY, &why);
+    TnStatus st = zip == NULL ? cannot_open(zip_error_code_zip(&why), name, err) : TN_OK;
+    if (zip == NULL && source != NULL)
+        zip_source_free(source);
+    zip_error_fini(&why);
+    return st != TN_OK ? st : read_members(zip, name, a, out, err);
 }
 
 const TnTensor *tn_npz_find(const TnNpz *npz, const char *name) {

@@ -21,6 +21,8 @@ typedef struct TnNpz {
     uint32_t n, n_skipped;
 } TnNpz;
 TnStatus tn_npz_read(const char *path, const TnAllocator *a, TnNpz *out, TnError *err);
+/* From memory; name is for messages. */
+TnStatus tn_npz_read_memory(const void *data, size_t n, const char *name, const TnAllocator *a, TnNpz *out, TnError *err);
 /* NULL when there is none of this name. */
 const TnTensor *tn_npz_find(const TnNpz *npz, const char *name);
 void tn_npz_free(const TnAllocator *a, TnNpz *npz);
