@@ -351,10 +351,9 @@ static TnStatus mask_of_box(const double b[4], uint32_t height, uint32_t width, 
     return tn_rle_from_polygon(xy, 4, height, width, out, err);
 }
 
-/* One part of a list of polygons; where the first part has four numbers, pycocotools takes all parts as boxes. */
-static TnStatus mask_of_part(const json_t *part, bool boxes, uint32_t height, uint32_t width, TnRle *out, TnError *err) {
+static TnStatus mask_of_polygon(const json_t *part, uint32_t height, uint32_t width, TnRle *out, TnError *err) {
     size_t n = json_array_size(part);
-    if (!json_is_array(part) || n % 2 != 0 || n == 0 || n > UINT32_MAX / 16 || (boxes && n != 4))
+    if (!json_is_array(part) || n % 2 != 0 || n == 0 || n > UINT32_MAX / 16)
         return tnp_fail(err, TN_ERR_PARSE, "a polygon must be a list of x, y, x, y, ... with at least three corners");
     double *xy = malloc(n * sizeof *xy);
     bool ok = xy != NULL;
@@ -362,7 +361,6 @@ static TnStatus mask_of_part(const json_t *part, bool boxes, uint32_t height, ui
         ok = number(json_array_get(part, i), &xy[i]);
     TnStatus st = xy == NULL ? tnp_fail(err, TN_ERR_MEMORY, "out of memory: a polygon of %zu corners", n / 2)
                   : !ok      ? tnp_fail(err, TN_ERR_PARSE, "a corner of a polygon is no number")
-                  : boxes    ? mask_of_box(xy, height, width, out, err)
                              : tn_rle_from_polygon(xy, (uint32_t)(n / 2), height, width, out, err);
     free(xy);
     return st;
@@ -370,14 +368,14 @@ static TnStatus mask_of_part(const json_t *part, bool boxes, uint32_t height, ui
 
 static TnStatus mask_of_polygons(const json_t *list, uint32_t height, uint32_t width, TnRle *out, TnError *err) {
     size_t n = json_array_size(list), first = json_array_size(json_array_get(list, 0));
-    if (n == 0 || first < 4 || n > MAX_POLYGONS)
+    if (n == 0 || first < 5 || n > MAX_POLYGONS)
         return tnp_fail(err, TN_ERR_PARSE,
                         n > MAX_POLYGONS ? "more than 100000 polygons"
                                          : "a list of polygons must not be empty, and the first needs three corners");
     TnRle *parts = calloc(n, sizeof *parts);
     TnStatus st = parts == NULL ? tnp_fail(err, TN_ERR_MEMORY, "out of memory: %zu polygons", n) : TN_OK;
     for (size_t i = 0; i < n && st == TN_OK; i++)
-        st = mask_of_part(json_array_get(list, i), first == 4, height, width, &parts[i], err);
+        st = mask_of_polygon(json_array_get(list, i), height, width, &parts[i], err);
     if (st == TN_OK)
         st = tn_rle_union(parts, (uint32_t)n, out, err);
     for (size_t i = 0; parts != NULL && i < n; i++)

@@ -4,6 +4,7 @@
 #include "pipelines/detect.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,6 +32,7 @@ struct TnDetector {
     char *label_text;
     const char **labels; /* into label_text; NULL among them: no name */
     uint32_t n_labels;
+    uint32_t classes; /* 0: the plan does not tell */
     bool coco;
     float *planes;
     size_t planes_cap;
@@ -79,6 +81,12 @@ static TnStatus find_outputs(TnDetector *d, TnPlan *plan, TnError *err) {
     return TN_OK;
 }
 
+/* A dimension that can have one value only; 0: it can have several. */
+static uint32_t only_size(const TnIoInfo *io, int32_t axis) {
+    int64_t n = io->dims[axis] > 0 ? io->dims[axis] : io->min[axis] == io->max[axis] ? io->min[axis] : 0;
+    return n > 0 && n <= INT32_MAX ? (uint32_t)n : 0;
+}
+
 static TnStatus find_input(TnDetector *d, TnPlan *plan, TnError *err) {
     TnIoInfo in;
     TnStatus st = tn_plan_input(plan, 0, &in, err);
@@ -89,8 +97,8 @@ static TnStatus find_input(TnDetector *d, TnPlan *plan, TnError *err) {
         (in.dims[c] >= 0 && in.dims[c] != 3) || (c == 1 && in.dims[0] > 1))
         return tnp_fail(err, TN_ERR_REQUEST, "the plan detects nothing on pictures: its input must be one, float32 [1,3,height,width]");
     d->rank = in.rank;
-    d->height = in.dims[c + 1] > 0 ? (uint32_t)in.dims[c + 1] : 0;
-    d->width = in.dims[c + 2] > 0 ? (uint32_t)in.dims[c + 2] : 0;
+    d->height = only_size(&in, c + 1);
+    d->width = only_size(&in, c + 2);
     if ((d->height == 0) != (d->width == 0))
         return tnp_fail(err, TN_ERR_REQUEST,
                         "input '%s' leaves one of height and width open and not the other; build it with both open or both given", in.name);
@@ -98,13 +106,13 @@ static TnStatus find_input(TnDetector *d, TnPlan *plan, TnError *err) {
     return TN_OK;
 }
 
-static TnStatus triple(const json_t *o, const char *key, float out[3], TnError *err) {
+static TnStatus triple(const json_t *o, const char *key, double out[3], TnError *err) {
     json_t *a = json_object_get(o, key);
     for (size_t i = 0; a != NULL && i < 3; i++) {
         json_t *v = json_array_get(a, i);
         if (!json_is_number(v))
             return tnp_fail(err, TN_ERR_PARSE, "preprocessor_config.json: '%s' must be three numbers", key);
-        out[i] = (float)json_number_value(v);
+        out[i] = json_number_value(v);
     }
     return TN_OK;
 }
@@ -136,7 +144,7 @@ static TnStatus meta_json(TnPlan *plan, const char *key, json_t **out, TnError *
 
 /* mean and std are of values 0 to 255, or, where a rescale_factor stands, of values times it. */
 static TnStatus read_processor(TnDetector *d, TnPlan *plan, TnError *err) {
-    float mean[3] = {123.675f, 116.28f, 103.53f}, std[3] = {58.395f, 57.12f, 57.375f}, scale = 1;
+    double mean[3] = {123.675, 116.28, 103.53}, std[3] = {58.395, 57.12, 57.375}, scale = 1;
     json_t *cfg;
     TnStatus st = meta_json(plan, "preprocessor_config.json", &cfg, err);
     if (st == TN_OK && cfg != NULL) {
@@ -148,48 +156,72 @@ static TnStatus read_processor(TnDetector *d, TnPlan *plan, TnError *err) {
         if (st == TN_OK && (!side(size, "shortest_edge", &d->short_side) || !side(size, "longest_edge", &d->long_side)))
             st = tnp_fail(err, TN_ERR_PARSE, "preprocessor_config.json: 'size' must have whole numbers 'shortest_edge' and 'longest_edge'");
         if (json_is_number(factor))
-            scale = (float)json_number_value(factor);
+            scale = json_number_value(factor);
     }
     json_decref(cfg);
     for (int c = 0; c < 3; c++) {
         for (int v = 0; v < 256; v++)
-            d->levels[c][v] = d->torchvision ? (float)v / 255.0f : ((float)v * scale - mean[c]) * (1.0f / std[c]);
+            d->levels[c][v] = d->torchvision ? (float)v / 255.0f : (float)((v * scale - mean[c]) / std[c]);
     }
     return st;
 }
 
-static TnStatus read_names(TnDetector *d, TnPlan *plan, TnError *err) {
-    json_t *cfg, *v;
-    const char *key;
-    TnStatus st = meta_json(plan, "config.json", &cfg, err);
-    if (st != TN_OK || cfg == NULL)
-        return st;
-    json_t *names = json_object_get(cfg, "id2label");
-    const json_t *count = json_object_get(cfg, "num_labels");
-    size_t n = json_object_size(names), bytes = 1;
-    if (n == 0) {
-        d->coco = json_is_integer(count) && json_integer_value(count) == 80;
-        json_decref(cfg);
-        return TN_OK;
-    }
-    json_object_foreach(names, key, v) bytes += json_string_length(v) + 1;
+/* Copies names[i] for i < n; NULL where at(i) has none. */
+static TnStatus set_names(TnDetector *d, uint32_t n, const char *(*at)(const json_t *names, uint32_t i), const json_t *names,
+                          TnError *err) {
+    size_t bytes = 1;
+    for (uint32_t i = 0; i < n; i++)
+        bytes += at(names, i) == NULL ? 0 : strlen(at(names, i)) + 1;
     d->label_text = malloc(bytes);
-    d->labels = calloc(n, sizeof *d->labels);
-    st = d->label_text == NULL || d->labels == NULL ? tnp_fail(err, TN_ERR_MEMORY, "out of memory: %zu labels", n) : TN_OK;
-    d->n_labels = st == TN_OK ? (uint32_t)n : 0;
-    char *at = d->label_text;
-    if (st == TN_OK) {
-        json_object_foreach(names, key, v) {
-            char *end;
-            unsigned long i = strtoul(key, &end, 10);
-            if (*end != '\0' || end == key || i >= n || !json_is_string(v)) {
-                st = tnp_fail(err, TN_ERR_PARSE, "config.json: id2label '%s' must be a number below %zu with a name", key, n);
-                break;
-            }
-            d->labels[i] = memcpy(at, json_string_value(v), json_string_length(v) + 1);
-            at += json_string_length(v) + 1;
+    d->labels = calloc(n + 1u, sizeof *d->labels);
+    if (d->label_text == NULL || d->labels == NULL)
+        return tnp_fail(err, TN_ERR_MEMORY, "out of memory: %u labels", n);
+    char *to = d->label_text;
+    for (uint32_t i = 0; i < n; i++) {
+        const char *name = at(names, i);
+        if (name == NULL)
+            continue;
+        d->labels[i] = strcpy(to, name);
+        to += strlen(name) + 1;
+    }
+    d->n_labels = n;
+    return TN_OK;
+}
+
+static const char *in_list(const json_t *names, uint32_t i) {
+    return json_string_value(json_array_get(names, i));
+}
+
+static const char *by_number(const json_t *names, uint32_t i) {
+    char key[16];
+    snprintf(key, sizeof key, "%u", i);
+    return json_string_value(json_object_get(names, key));
+}
+
+/* detection.json: num_classes, and perhaps their names as the list classes; or Hugging Face's config.json: id2label. */
+static TnStatus read_names(TnDetector *d, TnPlan *plan, TnError *err) {
+    json_t *cfg;
+    TnStatus st = meta_json(plan, "detection.json", &cfg, err);
+    if (st == TN_OK && cfg != NULL) {
+        const json_t *classes = json_object_get(cfg, "classes"), *count = json_object_get(cfg, "num_classes");
+        if (count != NULL && (!json_is_integer(count) || json_integer_value(count) < 1 || json_integer_value(count) > MAX_LABEL))
+            st = tnp_fail(err, TN_ERR_PARSE, "detection.json: 'num_classes' must be a whole number from 1");
+        d->classes = st == TN_OK ? (uint32_t)json_integer_value(count) : 0;
+        d->coco = d->classes == 80;
+        if (st == TN_OK && json_array_size(classes) > 0) {
+            d->coco = false;
+            st = json_array_size(classes) == d->classes || d->classes == 0
+                     ? set_names(d, (uint32_t)json_array_size(classes), in_list, classes, err)
+                     : tnp_fail(err, TN_ERR_PARSE, "detection.json: %zu names of %u classes", json_array_size(classes), d->classes);
         }
     }
+    json_decref(cfg);
+    if (st != TN_OK || cfg != NULL)
+        return st;
+    st = meta_json(plan, "config.json", &cfg, err);
+    const json_t *names = json_object_get(cfg, "id2label");
+    if (st == TN_OK && json_object_size(names) > 0)
+        st = set_names(d, (uint32_t)json_object_size(names), by_number, names, err);
     json_decref(cfg);
     return st;
 }
@@ -277,6 +309,12 @@ TnStatus tn_detector_read_labels(TnDetector *d, const char *path, TnError *err) 
         p[len - (len > 0 && p[len - 1] == '\r')] = '\0';
         labels[n] = p;
         p = next;
+    }
+    if (d->classes != 0 && n != d->classes) {
+        free(data);
+        free(labels);
+        return tnp_fail(err, TN_ERR_DATA, "'%s' has %u lines, and the model has %u classes; one name a line is expected", path, n,
+                        d->classes);
     }
     free(d->label_text);
     free(d->labels);

@@ -42,8 +42,8 @@ typedef struct TnDetections {
     double preprocess_ms, run_ms, postprocess_ms;
 } TnDetections;
 
-/* plan must outlive it. Class names come with the plan (metadata config.json: id2label; num_labels 80: COCO's). Errors: REQUEST (another
- * kind of plan: what is missing), PARSE and UNSUPPORTED (field of the metadata), MEMORY. */
+/* plan must outlive it. Class names come with the plan (metadata detection.json: classes, or num_classes 80: COCO's; config.json:
+ * id2label). Errors: REQUEST (another kind of plan: what is missing), PARSE and UNSUPPORTED (field of the metadata), MEMORY. */
 TnStatus tn_detector_create(TnPlan *plan, const TnDetectOptions *options, TnDetector **out, TnError *err);
 void tn_detector_destroy(TnDetector **detector);
 bool tn_detector_has_masks(const TnDetector *detector);
