@@ -98,9 +98,31 @@ bool case_einsum(Case *c) {
 }
 
 /* ---- transposed convolution ---- */
+/* U-Net's steps upwards: kernel 2, stride 2. */
+static bool bench_conv_transpose(Case *c, TnConvParams *p) {
+    static const int64_t shapes[][4] = {{1024, 512, 6, 8}, {128, 64, 48, 64}};
+    if (c->k >= TN_COUNT(shapes))
+        return false;
+    const int64_t *s = shapes[c->k];
+    p->n_spatial = 2;
+    p->group = 1;
+    for (int d = 0; d < 2; d++) {
+        p->kernel[d] = p->stride[d] = 2;
+        p->dilation[d] = 1;
+    }
+    ck_in(c, TN_F32, 4, DIMS(1, s[0], s[2], s[3]), FILL_NORMAL);
+    ck_const(c, TN_F32, 4, DIMS(s[0], s[1], 2, 2), FILL_NORMAL);
+    ck_const(c, TN_F32, 1, &s[1], FILL_NORMAL);
+    ck_out(c, TN_F32, 4, DIMS(1, s[1], 2 * s[2], 2 * s[3]));
+    ck_say(c, "ch %lld m %lld %lldx%lld", (long long)s[0], (long long)s[1], (long long)s[2], (long long)s[3]);
+    return true;
+}
+
 bool case_conv_transpose(Case *c) {
     TnConvParams *p = ck_params(c, sizeof *p);
-    if (c->bench || c->k >= 60)
+    if (c->bench)
+        return bench_conv_transpose(c, p);
+    if (c->k >= 60)
         return false;
     const uint32_t n = (uint32_t)CK_PICK(c, 1, 2, 2, 2, 3);
     const int64_t groups = CK_PICK(c, 1, 1, 2, 3), cg = ck_size(c, 20), mg = ck_size(c, 20), b = ck_range(c, 1, 3), m = groups * mg;

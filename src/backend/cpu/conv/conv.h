@@ -4,7 +4,8 @@
  *   conv_gemm: any group. channels_last: rows are output pixels, columns output channels; the rows of A (image patches) are read in place
  *              for 1x1 kernels, else gathered tile by tile, so no image-to-column matrix is made. NCHW: rows are output channels (the
  *              weights as they are), columns output pixels, packed block by block.
- *   conv_dw:   depthwise, vectors across channels (channels_last) or across a row (NCHW). */
+ *   conv_dw:   depthwise, vectors across channels (channels_last) or across a row (NCHW).
+ * And conv_transpose of NCHW: a product whose rows are added to their places in the output. */
 #ifndef TENON_CPU_CONV_H
 #define TENON_CPU_CONV_H
 
@@ -52,6 +53,10 @@ size_t tni_conv_dw_scratch(const TnKernelQuery *q);
 size_t tni_conv_dw_packed_bytes(const TnKernelQuery *q, uint32_t i);
 void tni_conv_dw_pack(const TnKernelQuery *q, uint32_t i, void *dst);
 
+bool tni_conv_transpose_supports(const TnKernelQuery *q);
+size_t tni_conv_transpose_packed_bytes(const TnKernelQuery *q, uint32_t i);
+void tni_conv_transpose_pack(const TnKernelQuery *q, uint32_t i, void *dst);
+
 #define TNI_CONV_DECLARE(isa)                                                                                                              \
     TnStatus tni_conv_gemm_run_##isa(TnKernelCall *call);                                                                                  \
     size_t tni_conv_gemm_scratch_##isa(const TnKernelQuery *q);                                                                            \
@@ -59,7 +64,10 @@ void tni_conv_dw_pack(const TnKernelQuery *q, uint32_t i, void *dst);
     size_t tni_conv_gemm_packed_bytes_##isa(const TnKernelQuery *q, uint32_t i);                                                           \
     void tni_conv_gemm_pack_##isa(const TnKernelQuery *q, uint32_t i, void *dst);                                                          \
     TnStatus tni_conv_dw_run_##isa(TnKernelCall *call);                                                                                    \
-    double tni_conv_dw_cost_##isa(const TnKernelQuery *q);
+    double tni_conv_dw_cost_##isa(const TnKernelQuery *q);                                                                                 \
+    TnStatus tni_conv_transpose_run_##isa(TnKernelCall *call);                                                                             \
+    size_t tni_conv_transpose_scratch_##isa(const TnKernelQuery *q);                                                                       \
+    double tni_conv_transpose_cost_##isa(const TnKernelQuery *q);
 TNI_CONV_DECLARE(scalar)
 TNI_CONV_DECLARE(avx2)
 TNI_CONV_DECLARE(avx512)
