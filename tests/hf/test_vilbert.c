@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "hf/hf.h"
+#include "pipelines/tensor_error.h"
 #include "tenon/build.h"
 #include "tenon/runtime.h"
 #include "vilbert_golden.h"
@@ -144,6 +145,76 @@ static void modules_agree_with_pytorch(void **state) {
         tn_reference_close(&ref);
         tn_npz_free(NULL, &golden);
     }
+}
+
+/* ---- a network of full size: TN_VILBERT=FOLDER/vilbert_full, as make_vilbert_files.py --full makes it; tells every error ---- */
+
+/* Without hidden regions, which would stretch the scale. */
+static TnTensor shown(const TnTensor *t, const TnTensor *want) {
+    TnTensor out = {.dtype = TN_F32, .rank = 1, .data = malloc((size_t)tn_tensor_numel(t) * sizeof(float))};
+    for (int64_t i = 0; i < tn_tensor_numel(t); i++) {
+        if (((const float *)want->data)[i] > -5000)
+            ((float *)out.data)[out.dims[0]++] = ((const float *)t->data)[i];
+    }
+    return out;
+}
+
+static void tell(const TnNpz *golden, const char *name, const TnTensor *got, int run) {
+    const TnTensor *want = golden_find(golden, name, run);
+    TnTensorError e;
+    TnError err = {0};
+    if (want == NULL)
+        return;
+    assert_int_equal(tn_tensor_numel(got), tn_tensor_numel(want));
+    TnTensor a = shown(got, want), b = shown(want, want);
+    if (tn_tensor_error(&a, &b, &e, &err) != TN_OK)
+        fail_msg("%s: %s", name, err.message);
+    free(a.data);
+    free(b.data);
+    printf("run %d  %-52s scale %8.3g  max %.1e  mean %.1e  median %.1e of it\n", run, name, e.scale, e.max_abs / e.scale, e.mean_abs / e.scale,
+           e.median_abs / e.scale);
+    assert_true(off_by(got, want) <= TOLERANCE);
+}
+
+static void tell_module(void *ctx, const char *name, const TnTensor *t) {
+    if (strncmp(name, "bert.", 5) == 0)
+        tell(ctx, name, t, 0);
+}
+
+static void a_network_of_full_size_agrees(void **state) {
+    (void)state;
+    const char *base = getenv("TN_VILBERT");
+    char model[512], config[512], arrays[512];
+    TnNpz golden;
+    TnReference *ref;
+    TnTensor in[8] = {{0}}, out[16], got;
+    TnIoInfo info;
+    Open m;
+    TnError err = {0};
+    if (base == NULL)
+        skip();
+    snprintf(model, sizeof model, "%s.bin", base);
+    snprintf(config, sizeof config, "%s.json", base);
+    snprintf(arrays, sizeof arrays, "%s.npz", base);
+    TnBuildOptions o = options_of(config, ALL_HEADS);
+    if (tn_npz_read(arrays, NULL, &golden, &err) != TN_OK || open_model(model, &o, &m, &err) != TN_OK || tn_reference_open(model, &o, &ref, &err) != TN_OK)
+        fail_msg("%s: %s", base, err.message);
+    for (int run = 0; run < 2; run++) {
+        assert_int_equal(run_on(&m, &golden, run, &err), TN_OK);
+        for (uint32_t i = 0; i < tn_plan_output_count(m.plan); i++) {
+            assert_int_equal(tn_plan_output(m.plan, i, &info, &err), TN_OK);
+            assert_int_equal(tn_context_output(m.context, i, &got, &err), TN_OK);
+            tell(&golden, info.name, &got, run);
+        }
+    }
+    for (uint32_t i = 0; i < tn_reference_input_count(ref); i++)
+        in[i] = *golden_tensor(&golden, tn_reference_input_name(ref, i), 0);
+    assert_int_equal(tn_reference_run(ref, in, out, tell_module, &golden, &err), TN_OK);
+    for (uint32_t i = 0; i < tn_reference_output_count(ref); i++)
+        tn_build_free(&o, out[i].data);
+    tn_reference_close(&ref);
+    close_model(&m);
+    tn_npz_free(NULL, &golden);
 }
 
 /* ---- the optimised graph ---- */
@@ -426,6 +497,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(heads_agree_with_pytorch),
         cmocka_unit_test(modules_agree_with_pytorch),
+        cmocka_unit_test(a_network_of_full_size_agrees),
         cmocka_unit_test(the_plan_is_that_of_onnx),
         cmocka_unit_test(what_no_head_needs_leaves),
         cmocka_unit_test(a_folder_is_the_same_model),
