@@ -144,23 +144,22 @@ def main():
     say("parameters", sum(p.numel() for p in net.parameters()), "tokens", config["vocab_size"], "device", torch.cuda.get_device_name() if cuda else "cpu")
 
     def take(wait):
+        """One message of the renderers, if there is one: they may be faster than this loop, which must not wait on them."""
         nonlocal parts
-        while True:
-            try:
-                kind, x = made.get(timeout=1) if wait else made.get_nowait()
-            except queue.Empty:
-                if wait and not any(p.is_alive() for p in procs):
-                    raise SystemExit("the renderers died")
-                return
-            if kind == "error":
-                raise SystemExit(x)
-            if kind == "train":
-                pool.add(x)
-            else:
-                packs.extend(x[0])
-                texts.extend(x[1])
-                parts += 1
-            wait = False
+        try:
+            kind, x = made.get(timeout=1) if wait else made.get_nowait()
+        except queue.Empty:
+            if wait and not any(p.is_alive() for p in procs):
+                raise SystemExit("the renderers died")
+            return
+        if kind == "error":
+            raise SystemExit(x)
+        if kind == "train":
+            pool.add(x)
+        else:
+            packs.extend(x[0])
+            texts.extend(x[1])
+            parts += 1
 
     while pool.made < 8 * CHUNK or parts < a.procs:
         take(True)
