@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * ViLBERT: a phrase and the regions of a picture in two streams that look at each other, from official checkpoints (vilbert-multi-task, vilbert_beta).
+ * ViLBERT: a phrase and the regions of a picture in two streams that look at each other, from official checkpoints (vilbert-multi-task,
+ * vilbert_beta).
  *
  *   input_ids, segment_ids [batch, tokens] i64 ------ text layers ----+-- connection -- ... -- text
  *   features [batch, regions, F], spatials [.., 5] -- picture layers -+-- connection -- ... -- picture -> heads (vilbert_heads.c)
  *   input_mask [batch, tokens], image_mask [batch, regions] i64; with tasks task_ids [batch, 1] i64
  *
- * - The order is that of the configuration's two lists, not that of the checkpoint: before connection i the text layers below t_at[i] and the picture
- *   layers below v_at[i], behind the last connection what is left of both.
- * - Everything is built; what no chosen head needs (the text half of the last connection, for vision_logit) is dead and leaves with the first pass. So
- *   every tensor of the encoder is checked, whatever head is chosen.
+ * - The order is that of the configuration's two lists, not that of the checkpoint: before connection i the text layers below t_at[i] and
+ *   the picture layers below v_at[i], behind the last connection what is left of both.
+ * - Everything is built; what no chosen head needs (the text half of the last connection, for vision_logit) is dead and leaves with the
+ *   first pass. So every tensor of the encoder is checked, whatever head is chosen.
  * - Masks are added as the authors' code has it: (1 - mask) * -10000.
  */
 #include "hf/vilbert.h"
@@ -49,7 +50,8 @@ static IrValueId positions(HfEmit *e, const HfVilbert *v) {
     const int64_t one = 1;
     IrValueId table = tni_hf_weight(e, "position_embeddings.weight", 2, (int64_t[]){v->positions, v->hidden});
     IrValueId end = tni_hf_node(e, TN_OP_dims, "position_embeddings/end", &p, NULL, 0);
-    return tni_hf_node(e, TN_OP_slice, "position_embeddings", NULL, (IrValueId[]){table, integers(e, 1, &one, 0), end, integers(e, 1, &one, 0)}, 4);
+    return tni_hf_node(e, TN_OP_slice, "position_embeddings", NULL,
+                       (IrValueId[]){table, integers(e, 1, &one, 0), end, integers(e, 1, &one, 0)}, 4);
 }
 
 /* tasks: TN_NO_VALUE without. */
@@ -143,8 +145,10 @@ static void connection(HfEmit *e, const HfVilbert *v, HfVilbertStreams *s) {
         picture[i] = tni_hf_linear(e, names[0][i], s->picture, v->v_hidden, v->bi_hidden, true);
         text[i] = tni_hf_linear(e, names[1][i], s->text, v->hidden, v->bi_hidden, true);
     }
-    IrValueId to_picture = tni_hf_node(e, TN_OP_attention, "biattention/picture", &p, (IrValueId[]){picture[0], text[1], text[2], s->text_mask}, 4);
-    IrValueId to_text = tni_hf_node(e, TN_OP_attention, "biattention/text", &p, (IrValueId[]){text[0], picture[1], picture[2], s->picture_mask}, 4);
+    IrValueId to_picture =
+        tni_hf_node(e, TN_OP_attention, "biattention/picture", &p, (IrValueId[]){picture[0], text[1], text[2], s->text_mask}, 4);
+    IrValueId to_text =
+        tni_hf_node(e, TN_OP_attention, "biattention/text", &p, (IrValueId[]){text[0], picture[1], picture[2], s->picture_mask}, 4);
     s->picture = joined(e, "biOutput.dense1", "biOutput.LayerNorm1", to_picture, s->picture, v->bi_hidden, v->v_hidden);
     s->text = joined(e, "biOutput.dense2", "biOutput.LayerNorm2", to_text, s->text, v->bi_hidden, v->hidden);
     s->picture = feed_forward(e, "v_", s->picture, v->v_hidden, v->v_inner, v->v_act);
@@ -226,7 +230,8 @@ static void pass_over_unused(HfCheckpoint *c) {
 }
 
 bool tni_hf_is_vilbert(HfCheckpoint *c) {
-    return tni_hf_tensor(c, "bert.v_embeddings.image_embeddings.weight") != NULL || tni_hf_tensor(c, "module.bert.v_embeddings.image_embeddings.weight") != NULL;
+    return tni_hf_tensor(c, "bert.v_embeddings.image_embeddings.weight") != NULL ||
+           tni_hf_tensor(c, "module.bert.v_embeddings.image_embeddings.weight") != NULL;
 }
 
 /* ---- the network ---- */

@@ -23,7 +23,8 @@ typedef struct HfVilbert {
     TnDim words; /* tokens as layers see them: one more with tasks */
 } HfVilbert;
 
-/* The streams: text [batch, words, hidden], picture [batch, regions, v_hidden]; and what is added to scores, [batch, 1, 1, words or regions]. */
+/* The streams: text [batch, words, hidden], picture [batch, regions, v_hidden]; and what is added to the scores of their rows as keys,
+ * [batch, 1, 1, words or regions]. */
 typedef struct HfVilbertStreams {
     IrValueId text, picture, text_mask, picture_mask;
     IrValueId hidden_regions; /* picture_mask as [batch, regions, 1] */
@@ -31,8 +32,8 @@ typedef struct HfVilbertStreams {
 
 /* The numbers of the configuration; of the checkpoint only whether there are tasks' embeddings, where the configuration is silent. */
 TnStatus tni_hf_vilbert_config(const HfImport *in, HfVilbert *v, TnError *err);
-/* Adds the heads of `names` ("a,b"; NULL: vision_logit) as outputs. Marks tensors of all official heads as known. Errors: REQUEST names the heads
- * that this checkpoint has. */
+/* Adds the heads of `names` ("a,b"; NULL: vision_logit) as outputs. Marks tensors of all official heads as known. Errors: REQUEST names the
+ * heads that this checkpoint has. */
 TnStatus tni_hf_vilbert_heads(HfEmit *e, const HfVilbert *v, const HfVilbertStreams *s, const char *names, TnError *err);
 
 #endif

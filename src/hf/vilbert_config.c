@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The JSON configuration of ViLBERT (bert_base_6layer_6conect.json and its kin) to numbers. In: fields as the authors' BertConfig has them, with its
- * defaults. What changes only training is passed over; what changes the network and is not built here is refused by name. */
+ * The JSON configuration of ViLBERT (bert_base_6layer_6conect.json and its kin) to numbers. In: fields as the authors' BertConfig has them,
+ * with its defaults. What changes only training is passed over; what changes the network and is not built here is refused by name. */
 #include "hf/vilbert.h"
 
 #include <stdio.h>
@@ -17,12 +17,12 @@ static TnStatus read_places(HfConfig c, const char *field, uint32_t layers, uint
     for (uint32_t i = 0; i < *n; i++) {
         json_t *x = json_array_get(list, i);
         if (!json_is_integer(x) || json_integer_value(x) < 0 || json_integer_value(x) >= layers)
-            return TN_RAISE(err, TN_ERR_PARSE, "%s: '%s'[%u] must be a whole number from 0 to %u: there are %u layers", c.where, field, i, layers - 1,
-                            layers);
+            return TN_RAISE(err, TN_ERR_PARSE, "%s: '%s'[%u] must be a whole number from 0 to %u: there are %u layers", c.where, field, i,
+                            layers - 1, layers);
         out[i] = (uint32_t)json_integer_value(x);
         if (i > 0 && out[i] < out[i - 1])
-            return TN_RAISE(err, TN_ERR_UNSUPPORTED, "%s: '%s' falls from %u to %u; connections in the order of layers are supported", c.where,
-                            field, out[i - 1], out[i]);
+            return TN_RAISE(err, TN_ERR_UNSUPPORTED, "%s: '%s' falls from %u to %u; connections in the order of layers are supported",
+                            c.where, field, out[i - 1], out[i]);
     }
     return TN_OK;
 }
@@ -39,8 +39,8 @@ static TnStatus read_connections(HfConfig c, HfVilbert *v, TnError *err) {
         return TN_RAISE(err, TN_ERR_PARSE, "%s: 'v_biattention_id' has %u numbers and 't_biattention_id' %u; they are pairs", c.where,
                         v->n_connections, n);
     if (v->v_at[n - 1] >= v->v_layers || v->t_at[n - 1] >= v->layers) /* the defaults, of a smaller network */
-        return TN_RAISE(err, TN_ERR_PARSE, "%s: 'v_biattention_id' and 't_biattention_id' are missing; give them for %u and %u layers", c.where,
-                        v->v_layers, v->layers);
+        return TN_RAISE(err, TN_ERR_PARSE, "%s: 'v_biattention_id' and 't_biattention_id' are missing; give them for %u and %u layers",
+                        c.where, v->v_layers, v->layers);
     return TN_OK;
 }
 
@@ -60,8 +60,8 @@ static TnStatus refuse_others(HfConfig c, TnError *err) {
         bool value = rows[i].only;
         TN_TRY(tni_hf_get_bool(c, rows[i].field, &value, err));
         if (value != rows[i].only)
-            return TN_RAISE(err, TN_ERR_UNSUPPORTED, "%s: '%s' is %s; only %s is supported: %s", c.where, rows[i].field, value ? "true" : "false",
-                            rows[i].only ? "true" : "false", rows[i].why);
+            return TN_RAISE(err, TN_ERR_UNSUPPORTED, "%s: '%s' is %s; only %s is supported: %s", c.where, rows[i].field,
+                            value ? "true" : "false", rows[i].only ? "true" : "false", rows[i].why);
     }
     return TN_OK;
 }
@@ -135,7 +135,8 @@ TnStatus tni_hf_vilbert_config(const HfImport *in, HfVilbert *v, TnError *err) {
     for (size_t i = 0; i < TN_COUNT(numbers); i++)
         TN_TRY(tni_hf_get_u32(c, numbers[i].field, 1, numbers[i].max, numbers[i].out, err));
     if (v->vocab == 0)
-        return TN_RAISE(err, TN_ERR_PARSE, "%s: 'vocab_size' is missing: this is no configuration of ViLBERT, as bert_base_6layer_6conect.json is one",
+        return TN_RAISE(err, TN_ERR_PARSE,
+                        "%s: 'vocab_size' is missing: this is no configuration of ViLBERT, as bert_base_6layer_6conect.json is one",
                         c.where);
     TN_TRY(check_heads(c, "hidden_size", v->hidden, "num_attention_heads", v->heads, err));
     TN_TRY(check_heads(c, "v_hidden_size", v->v_hidden, "v_num_attention_heads", v->v_heads, err));

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The answers of ViLBERT: which heads a checkpoint has, which of them were asked for, and how each is computed. In: the two streams. Out: graph outputs
- * by the authors' names. Dropout is off, as in evaluation.
+ * The answers of ViLBERT: which heads a checkpoint has, which of them were asked for, and how each is computed. In: the two streams. Out:
+ * graph outputs by the authors' names. Dropout is off, as in evaluation.
  *
- *   vision_logit, linguisic_logit            a number for each region [batch, regions, 1] (hidden ones about -10000), for each token [batch, words, 1]
- *   vil_prediction, vil_prediction_gqa       answers [batch, answers], of the pooled streams
- *   vil_logit, vil_tri_prediction            [batch, 1], [batch, 3], of the pooled streams
- *   vil_binary_prediction                    multi-task: [batch / 2, 2], of pairs of pictures that follow each other; beta: seq_relationship_score
- *   vision_prediction, linguisic_prediction  [batch, regions, classes], [batch, words, vocabulary]
- *   seq_relationship_score                   [batch, 2]: whether phrase and picture belong together
- *   sequence_output_t, _v; pooled_output_t, _v  the streams themselves and their first rows, pooled
+ *   vision_logit, linguisic_logit            a number for each region [batch, regions, 1] (hidden ones about -10000), for each token
+ * [batch, words, 1] vil_prediction, vil_prediction_gqa       answers [batch, answers], of the pooled streams vil_logit, vil_tri_prediction
+ * [batch, 1], [batch, 3], of the pooled streams vil_binary_prediction                    multi-task: [batch / 2, 2], of pairs of pictures
+ * that follow each other; beta: seq_relationship_score vision_prediction, linguisic_prediction  [batch, regions, classes], [batch, words,
+ * vocabulary] seq_relationship_score                   [batch, 2]: whether phrase and picture belong together sequence_output_t, _v;
+ * pooled_output_t, _v  the streams themselves and their first rows, pooled
  */
 #include <stdio.h>
 
@@ -235,8 +234,9 @@ static TnStatus unknown(HfCheckpoint *c, const char *name, size_t n, TnError *er
 
 /* Tensors of heads and poolers that were not asked for. */
 static void pass_over_others(HfCheckpoint *c) {
-    static const char *const parts[] = {"cls.",        "vil_prediction.",     "vil_prediction_gqa.", "vil_binary_prediction.", "vil_logit.",
-                                        "vision_logit.", "vil_tri_prediction.", "linguisic_logit.",    "bert.t_pooler.",         "bert.v_pooler."};
+    static const char *const parts[] = {"cls.",           "vil_prediction.", "vil_prediction_gqa.", "vil_binary_prediction.",
+                                        "vil_logit.",     "vision_logit.",   "vil_tri_prediction.", "linguisic_logit.",
+                                        "bert.t_pooler.", "bert.v_pooler."};
     for (uint32_t i = 0; i < c->n_tensors; i++) {
         for (size_t k = 0; k < TN_COUNT(parts); k++)
             c->tensors[i].used |= strncmp(c->tensors[i].name, parts[k], strlen(parts[k])) == 0;

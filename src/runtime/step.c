@@ -40,6 +40,9 @@ static TnStatus check_memory(const TnContext *ctx, const RtFrame *f, uint32_t s,
             uint32_t in = ops[st->first_in + i];
             if (in == PLAN_NONE || !overlap(f->t[id].data, f->bytes[id], f->t[in].data, f->bytes[in]))
                 continue;
+            if ((flags & TN_OPF_VIEW) && j == 0 && i == 0) /* one tensor by the plan, of two sizes by these inputs */
+                return TN_RAISE(err, TN_ERR_SHAPE, "%zu bytes cannot take a shape of %zu: a size of the inputs is no multiple of what the model needs",
+                                f->bytes[in], f->bytes[id]);
             if (!(flags & TN_OPF_INPLACE) || j != 0 || f->t[id].data != f->t[in].data || f->bytes[id] != f->bytes[in])
                 return TN_RAISE(err, TN_ERR_PLAN, "output %u overlaps input %u", j, i);
         }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Makes tests/hf/data/vilbert*: narrow networks of the official code as its checkpoints are saved, their configurations, and what PyTorch gives.
+"""Makes tests/hf/data/vilbert*: narrow networks of the official code as its checkpoints are saved, their configurations, and PyTorch's outputs.
 
-vilbert, vilbert_task and vilbert_beta have the weights of the ONNX fixtures of those names (tools/export/vilbert.py). vilbert_odd has another order of
-layers, widths of its own everywhere, the other fusion and other activations; it is saved as old checkpoints are: gamma and beta in layer norms, every
-name behind "module.". NAME.npz holds the inputs and outputs of two runs ("input_ids.0", "vision_logit.0") and of the first run the modules' outputs by
-the names of the values in Tenon's graph ("bert.encoder.layer.0.output.LayerNorm.0").
+vilbert, vilbert_task and vilbert_beta have the weights of the ONNX fixtures of those names (tools/export/vilbert.py). vilbert_odd has
+another order of layers, widths of its own everywhere, the other fusion and other activations; it is saved as old checkpoints are: gamma and
+beta in layer norms, every name behind "module.". NAME.npz holds the inputs and outputs of two runs ("input_ids.0", "vision_logit.0") and of
+the first run the modules' outputs by the names of the values in Tenon's graph ("bert.encoder.layer.0.output.LayerNorm.0").
 usage: make_vilbert_files.py CHECKOUT_OF_VILBERT-MULTI-TASK CHECKOUT_OF_VILBERT_BETA [--full FOLDER]
 """
 import collections
@@ -24,9 +24,9 @@ import vilbert  # noqa: E402
 INPUTS = ("input_ids", "features", "spatials", "segment_ids", "input_mask", "image_mask")
 # fields of the official JSON files; the rest are defaults or set by scripts
 FIELDS = (
-    "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act max_position_embeddings type_vocab_size v_feature_size "
-    "v_target_size v_hidden_size v_num_hidden_layers v_num_attention_heads v_intermediate_size v_hidden_act bi_hidden_size bi_num_attention_heads "
-    "v_biattention_id t_biattention_id fusion_method"
+    "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act max_position_embeddings type_vocab_size "
+    "v_feature_size v_target_size v_hidden_size v_num_hidden_layers v_num_attention_heads v_intermediate_size v_hidden_act bi_hidden_size "
+    "bi_num_attention_heads v_biattention_id t_biattention_id fusion_method"
 ).split()
 ODD = dict(
     num_hidden_layers=4,

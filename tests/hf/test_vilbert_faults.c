@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Faults that imports of ViLBERT have had elsewhere, planted in the imported graph or its configuration: each moves the answers farther from PyTorch's
- * than the tests of the import allow. Without a fault the same comparison passes. */
+ * Faults that imports of ViLBERT have had elsewhere, planted in the imported graph or its configuration: each moves the answers farther
+ * from PyTorch's than the tests of the import allow. Without a fault the same comparison passes. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -183,8 +183,8 @@ static void write_config(const Fault *f, char path[64]) {
     int fd = mkstemp(path);
     assert_true(fd >= 0);
     close(fd);
-    snprintf(command, sizeof command, "tr -d '\\n' < " DATA "%s.json | sed 's/  */ /g; s/%s/%s/' > %s", f->model, f->from == NULL ? "^" : f->from,
-             f->to == NULL ? "" : f->to, path);
+    snprintf(command, sizeof command, "tr -d '\\n' < " DATA "%s.json | sed 's/  */ /g; s/%s/%s/' > %s", f->model,
+             f->from == NULL ? "^" : f->from, f->to == NULL ? "" : f->to, path);
     assert_int_equal(system(command), 0);
 }
 

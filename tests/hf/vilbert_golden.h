@@ -12,8 +12,9 @@
 
 #define DATA TN_SOURCE_DIR "/tests/hf/data/"
 #define FIXTURES TN_SOURCE_DIR "/tests/fixtures/"
-#define ALL_HEADS \
-    "vil_prediction,vil_prediction_gqa,vil_logit,vil_binary_prediction,vil_tri_prediction,vision_prediction,vision_logit,linguisic_prediction,linguisic_logit"
+#define ALL_HEADS                                                                                                                          \
+    "vil_prediction,vil_prediction_gqa,vil_logit,vil_binary_prediction,vil_tri_prediction,vision_prediction,vision_logit,linguisic_"       \
+    "prediction,linguisic_logit"
 #define BETA_HEADS "vil_prediction,vil_logit,vil_binary_prediction,vision_prediction,vision_logit,linguisic_prediction,linguisic_logit"
 
 static void golden_open(const char *name, TnNpz *golden) {
@@ -37,8 +38,8 @@ static const TnTensor *golden_tensor(const TnNpz *golden, const char *name, int 
     return t;
 }
 
-/* The largest error as a fraction of the largest value, hidden regions (about -10000) left out of the scale; of their errors, what is beyond two units
- * of their last place. INFINITY: another shape, or no number. */
+/* The largest error as a fraction of the largest value, hidden regions (about -10000) left out of the scale; of their errors, what is
+ * beyond two units of their last place. INFINITY: another shape, or no number. */
 static double off_by(const TnTensor *got, const TnTensor *want) {
     double scale = 0, worst = 0;
     if (got->dtype != TN_F32 || got->rank != want->rank || memcmp(got->dims, want->dims, (size_t)want->rank * sizeof *want->dims) != 0)
