@@ -161,7 +161,8 @@ static void match(Job *job, const CocoItem **truth, uint32_t n_truth, const Coco
             if (n_truth > 0)
                 memset(job->taken, 0, n_truth * sizeof *job->taken);
             for (uint32_t i = 0; i < n_found; i++) {
-                uint32_t g = choose(job, truth, n_truth, job->overlap + (size_t)i * n_truth, a, job->overlaps[t]);
+                const double *overlap = n_truth == 0 ? NULL : job->overlap + (size_t)i * n_truth;
+                uint32_t g = choose(job, truth, n_truth, overlap, a, job->overlaps[t]);
                 bool found_one = g != UINT32_MAX && truth[g]->id != 0;
                 if (g != UINT32_MAX)
                     job->taken[g] = true;

@@ -26,6 +26,7 @@ struct TnDetector {
     int32_t rank;           /* of the input: 3 or 4 */
     uint32_t height, width; /* of the input; 0: any */
     bool torchvision;
+    bool as_is; /* pictures keep their size */
     uint32_t long_side, short_side;
     float min_score;
     float levels[3][256]; /* what a pixel's value becomes */
@@ -150,6 +151,7 @@ static TnStatus read_processor(TnDetector *d, TnPlan *plan, TnError *err) {
     if (st == TN_OK && cfg != NULL) {
         const json_t *size = json_object_get(cfg, "size"), *factor = json_object_get(cfg, "rescale_factor");
         d->torchvision = false;
+        d->as_is = json_is_false(json_object_get(cfg, "do_resize"));
         st = triple(cfg, "image_mean", mean, err);
         if (st == TN_OK)
             st = triple(cfg, "image_std", std, err);
@@ -216,12 +218,13 @@ static TnStatus read_names(TnDetector *d, TnPlan *plan, TnError *err) {
         }
     }
     json_decref(cfg);
-    if (st != TN_OK || cfg != NULL)
+    if (st != TN_OK || d->n_labels > 0)
         return st;
     st = meta_json(plan, "config.json", &cfg, err);
     const json_t *names = json_object_get(cfg, "id2label");
     if (st == TN_OK && json_object_size(names) > 0)
         st = set_names(d, (uint32_t)json_object_size(names), by_number, names, err);
+    d->coco = d->coco && d->n_labels == 0;
     json_decref(cfg);
     return st;
 }
@@ -239,6 +242,7 @@ TnStatus tn_detector_create(TnPlan *plan, const TnDetectOptions *options, TnDete
         st = read_processor(d, plan, err);
     if (st == TN_OK)
         st = read_names(d, plan, err);
+    d->as_is = d->as_is && options->long_side == 0 && options->short_side == 0;
     d->long_side = options->long_side != 0 ? options->long_side : d->long_side;
     d->short_side = options->short_side != 0 ? options->short_side : d->short_side;
     if (st == TN_OK) {
@@ -350,6 +354,8 @@ static TnStatus new_size(const TnDetector *d, const TnImage *m, uint32_t *width,
     uint32_t high = d->long_side > d->short_side ? d->long_side : d->short_side,
              low = d->long_side > d->short_side ? d->short_side : d->long_side;
     double factor = fmin((double)high / longer, (double)low / shorter);
+    if (d->as_is)
+        factor = 1;
     if (d->width != 0)
         factor = fmin((double)d->width / m->width, (double)d->height / m->height);
     double w = floor(m->width * factor + 0.5), h = floor(m->height * factor + 0.5);

@@ -20,8 +20,8 @@ typedef struct TnDetector TnDetector;
 typedef struct TnDetectOptions {
     uint32_t threads; /* 0: one a core */
     /* Pictures are scaled so that neither side limit is passed, as mmdet's Resize(img_scale=(long, short), keep_ratio). 0: of the plan's
-     * metadata, else 1333 and 800. Plans of one size: that the picture fits into it. Not used for models in torchvision's form, which scale
-     * inside. */
+     * metadata (do_resize false: pictures keep their size), else 1333 and 800. Plans of one size: that the picture fits into it. Not used for
+     * models in torchvision's form, which scale inside. */
     uint32_t long_side, short_side;
     float min_score; /* detections below are left out */
 } TnDetectOptions;
@@ -42,8 +42,8 @@ typedef struct TnDetections {
     double preprocess_ms, run_ms, postprocess_ms;
 } TnDetections;
 
-/* plan must outlive it. Class names come with the plan (metadata detection.json: classes, or num_classes 80: COCO's; config.json:
- * id2label). Errors: REQUEST (another kind of plan: what is missing), PARSE and UNSUPPORTED (field of the metadata), MEMORY. */
+/* plan must outlive it. Class names come with the plan (metadata detection.json: classes; config.json: id2label; else COCO's where
+ * detection.json's num_classes is 80). Errors: REQUEST (another kind of plan: what is missing), PARSE and UNSUPPORTED (field of the metadata), MEMORY. */
 TnStatus tn_detector_create(TnPlan *plan, const TnDetectOptions *options, TnDetector **out, TnError *err);
 void tn_detector_destroy(TnDetector **detector);
 bool tn_detector_has_masks(const TnDetector *detector);

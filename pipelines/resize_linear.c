@@ -14,7 +14,7 @@
 /* Output i is (in[low] * w0 + in[high] * w1) / ONE. */
 typedef struct Tap {
     uint32_t low, high;
-    int32_t w0, w1;
+    int16_t w0, w1;
 } Tap;
 
 /* beyond: what lies outside of the picture is its edge pixel: along x by the weight, along y by the place, which rounds differently. */
@@ -32,19 +32,19 @@ static void taps_init(Tap *taps, uint32_t in, uint32_t out, bool by_weight) {
         taps[i] = (Tap){(uint32_t)(low < 0      ? 0
                                    : low > last ? last
                                                 : low),
-                        (uint32_t)high, (int32_t)lrintf((1.0f - part) * ONE), (int32_t)lrintf(part * ONE)};
+                        (uint32_t)high, (int16_t)lrintf((1.0f - part) * ONE), (int16_t)lrintf(part * ONE)};
     }
 }
 
-static void widen(const uint8_t *src, const Tap *taps, uint32_t width, int32_t *row) {
+static void widen(const uint8_t *src, const Tap *taps, uint32_t width, int16_t *row) {
     for (uint32_t x = 0; x < width; x++) {
         const uint8_t *a = src + (size_t)taps[x].low * 3, *b = src + (size_t)taps[x].high * 3;
         for (uint32_t c = 0; c < 3; c++)
-            row[x * 3 + c] = (a[c] * taps[x].w0 + b[c] * taps[x].w1) >> 4;
+            row[x * 3 + c] = (int16_t)((a[c] * taps[x].w0 + b[c] * taps[x].w1) >> 4);
     }
 }
 
-static void blend(const int32_t *restrict low, const int32_t *restrict high, int32_t w0, int32_t w1, size_t n, uint8_t *restrict dst) {
+static void blend(const int16_t *restrict low, const int16_t *restrict high, int16_t w0, int16_t w1, size_t n, uint8_t *restrict dst) {
     for (size_t i = 0; i < n; i++)
         dst[i] = (uint8_t)(((w0 * low[i] >> 16) + (w1 * high[i] >> 16) + 2) >> 2);
 }
@@ -61,14 +61,14 @@ static void halve(const TnImage *in, TnImage *out) {
 }
 
 /* Rows are widened once each: consecutive outputs share them. */
-static void resample(const TnImage *in, const Tap *xs, const Tap *ys, int32_t *rows, TnImage *out) {
+static void resample(const TnImage *in, const Tap *xs, const Tap *ys, int16_t *rows, TnImage *out) {
     size_t n = (size_t)out->width * 3, stride = (size_t)in->width * 3;
     uint32_t held[2] = {UINT32_MAX, UINT32_MAX};
-    int32_t *row[2] = {rows, rows + n};
+    int16_t *row[2] = {rows, rows + n};
     for (uint32_t y = 0; y < out->height; y++) {
         const uint32_t need[2] = {ys[y].low, ys[y].high};
         if (held[1] == need[0]) {
-            int32_t *swap = row[0];
+            int16_t *swap = row[0];
             row[0] = row[1];
             row[1] = swap;
             held[1] = held[0];
@@ -90,7 +90,7 @@ TnStatus tn_image_resize_linear(const TnImage *image, uint32_t width, uint32_t h
                         height);
     size_t bytes = (size_t)width * height * 3;
     Tap *taps = malloc(((size_t)width + height) * sizeof *taps);
-    int32_t *rows = malloc((size_t)width * 3 * 2 * sizeof *rows);
+    int16_t *rows = malloc((size_t)width * 3 * 2 * sizeof *rows);
     *out = (TnImage){malloc(bytes), width, height};
     TnStatus st = TN_OK;
     if (taps == NULL || rows == NULL || out->rgb == NULL) {
