@@ -30,7 +30,8 @@ static bool bench_conv(Case *c, TnConvParams *p) {
         int64_t ch, size, m, kernel, stride, group;
         uint32_t last;
     } shapes[] = {{3, 224, 64, 4, 4, 1, 0}, {3, 384, 192, 16, 16, 1, 0},  {64, 56, 64, 3, 1, 64, 0}, {64, 56, 64, 5, 1, 64, 0},
-                  {64, 56, 64, 1, 1, 1, 0}, {320, 14, 320, 3, 1, 320, 1}, {64, 56, 256, 1, 1, 1, 1}, {64, 56, 64, 3, 1, 1, 0}};
+                  {64, 56, 64, 1, 1, 1, 0}, {320, 14, 320, 3, 1, 320, 1}, {64, 56, 256, 1, 1, 1, 1}, {64, 56, 64, 3, 1, 1, 0},
+                  {64, 56, 64, 3, 1, 1, 1},   {512, 16, 512, 3, 1, 1, 0},    {512, 16, 512, 3, 1, 1, 1}};
     if (c->k >= TN_COUNT(shapes))
         return false;
     const int64_t ch = shapes[c->k].ch, m = shapes[c->k].m, k = shapes[c->k].kernel, g = shapes[c->k].group, size = shapes[c->k].size;

@@ -12,6 +12,7 @@
 #include "backend/cpu/norm/norm.h"
 #include "backend/cpu/pointwise/pointwise.h"
 #include "backend/cpu/pool/pool.h"
+#include "backend/cpu/quantize/quantize.h"
 #include "backend/cpu/recurrent/recurrent.h"
 #include "backend/cpu/reduce/reduce.h"
 #include "backend/cpu/resize/resize.h"
