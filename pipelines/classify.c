@@ -21,7 +21,7 @@ struct TnClassifier {
     TnResample resample;
     float scale, mean[3], std[3];
     char *label_text;
-    const char **labels; /* [classes], into label_text */
+    const char **labels; /* [classes], into label_text; NULL among them: no name */
     float *planes;
     size_t planes_cap;
 };
@@ -115,6 +115,35 @@ static TnStatus check_plan(TnClassifier *c, TnPlan *plan, TnError *err) {
     return read_processor(c, plan, err);
 }
 
+/* config.json's id2label, where the plan carries one that names classes. */
+static TnStatus read_names(TnClassifier *c, TnPlan *plan, TnError *err) {
+    size_t n, bytes = 1;
+    const void *data = tn_plan_meta(plan, "config.json", &n);
+    json_t *cfg = data == NULL ? NULL : json_loadb(data, n, 0, NULL), *names = json_object_get(cfg, "id2label");
+    const char *key;
+    json_t *name;
+    TnStatus st = TN_OK;
+    json_object_foreach(names, key, name)
+        bytes += json_string_length(name) + 1;
+    if (json_object_size(names) > 0) {
+        c->label_text = malloc(bytes);
+        c->labels = calloc(c->classes + 1u, sizeof *c->labels);
+        if (c->label_text == NULL || c->labels == NULL)
+            st = tnp_fail(err, TN_ERR_MEMORY, "out of memory: %u labels", c->classes);
+    }
+    char *to = c->label_text;
+    json_object_foreach(names, key, name) {
+        char *end;
+        unsigned long i = strtoul(key, &end, 10);
+        if (st != TN_OK || !json_is_string(name) || *end != '\0' || i >= c->classes || c->labels[i] != NULL)
+            continue;
+        c->labels[i] = strcpy(to, json_string_value(name));
+        to += json_string_length(name) + 1;
+    }
+    json_decref(cfg);
+    return st;
+}
+
 TnStatus tn_classifier_create(TnPlan *plan, uint32_t threads, TnClassifier **out, TnError *err) {
     *out = NULL;
     TnClassifier *c = calloc(1, sizeof *c);
@@ -123,6 +152,8 @@ TnStatus tn_classifier_create(TnPlan *plan, uint32_t threads, TnClassifier **out
     *c = (TnClassifier){
         .resample = TN_RESAMPLE_BICUBIC, .scale = 1.0f / 255.0f, .mean = {0.485f, 0.456f, 0.406f}, .std = {0.229f, 0.224f, 0.225f}};
     TnStatus st = check_plan(c, plan, err);
+    if (st == TN_OK)
+        st = read_names(c, plan, err);
     if (st == TN_OK) {
         TnContextOptions co = tn_context_options_default();
         co.threads = threads;

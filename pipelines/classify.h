@@ -29,7 +29,7 @@ void tn_classifier_size(const TnClassifier *classifier, uint32_t *width, uint32_
 /* Names of the classes: a text file, one a line in order of the class numbers. Errors: IO, DATA (another number of lines than classes),
  * MEMORY. */
 TnStatus tn_classifier_read_labels(TnClassifier *classifier, const char *path, TnError *err);
-/* NULL: no labels were read, or no such class. */
+/* NULL: no labels were read (of a file, or of the id2label in the plan's config.json), or no such class. */
 const char *tn_classifier_label(const TnClassifier *classifier, uint32_t index);
 /* The classes of n pictures, k of each in order of probability (equal ones: the lower index first): top [n * k], k <= classes. times may be
  * NULL. */

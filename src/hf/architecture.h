@@ -11,7 +11,7 @@
 typedef struct HfImport {
     const char *dir; /* NULL: the checkpoint is a file */
     HfConfig config; /* config.json, or what a file was given with; object NULL: none */
-    HfFileOptions options; /* of a file */
+    HfFileOptions options; /* of a file, or what a UniFormer's config.json says */
     const TnLog *log;
     IrModule *module; /* empty but for carried files */
     HfCheckpoint *checkpoint;

@@ -9,12 +9,15 @@
 #include "hf/architecture.h"
 #include "hf/torch.h"
 
+static TnStatus uniformer_folder(const HfImport *in, TnError *err);
+
 static const struct {
     const char *model_type; /* config.json */
     HfArchitectureFn import;
 } architectures[] = {
     {"vision-encoder-decoder", tni_hf_vision_encoder_decoder},
     {"layoutlmv3", tni_hf_layoutlmv3},
+    {"uniformer", uniformer_folder},
 };
 
 /* Checkpoints whose tensors' names tell: files of weights, and folders whose config.json has no model_type. */
@@ -32,7 +35,7 @@ static const struct {
 /* Files that a plan carries as they are, so that it runs without the folder. */
 static const char *const carried[] = {"preprocessor_config.json", "generation_config.json", "config.json", "vocab.json", "tokenizer.json"};
 
-/* Plain text: merges.txt belongs to vocab.json, vocab.txt is WordPiece's. */
+/* As they are: merges.txt belongs to vocab.json, vocab.txt is WordPiece's or a list of characters, sentencepiece.bpe.model is TrOCR-small's. */
 static TnStatus carry_text(IrModule *m, const char *dir, const char *name, TnError *err) {
     char path[4096];
     TnFileMap map;
@@ -57,7 +60,9 @@ static TnStatus carry_files(IrModule *m, const char *dir, TnError *err) {
         TN_TRY(st);
     }
     TN_TRY(carry_text(m, dir, "merges.txt", err));
-    return carry_text(m, dir, "vocab.txt", err);
+    TN_TRY(carry_text(m, dir, "vocab.txt", err));
+    TN_TRY(carry_text(m, dir, "sentencepiece.bpe.model", err));
+    return carry_text(m, dir, "tokenizer_config.json", err); /* may hold numbers beyond 64 bits, which our JSON reader refuses */
 }
 
 static TnStatus no_option(const char *path, const char *option, TnError *err) {
@@ -77,6 +82,22 @@ static HfArchitectureFn find_architecture(HfCheckpoint *c, const char *type, boo
         }
     }
     return NULL;
+}
+
+/* Tensors named as the official files', whose config.json says what those leave open, in the words of the command's options. */
+static TnStatus uniformer_folder(const HfImport *in, TnError *err) {
+    HfImport folder = *in;
+    HfFileOptions *o = &folder.options;
+    TN_TRY(tni_hf_get_u32(in->config, "head_dim", 1, 4096, &o->head_dim, err));
+    TN_TRY(tni_hf_get_u32(in->config, "image_size", 1, 65536, &o->image_size, err));
+    TN_TRY(tni_hf_get_string(in->config, "attention", &o->attention, err));
+    TN_TRY(tni_hf_get_f32(in->config, "score_threshold", &o->score_threshold, err));
+    for (size_t i = 0; i < TN_COUNT(file_architectures); i++) {
+        if (!file_architectures[i].configured && file_architectures[i].is(in->checkpoint))
+            return file_architectures[i].import(&folder, err);
+    }
+    return TN_RAISE(err, TN_ERR_DATA, "'%s': config.json says model_type 'uniformer', but its weights are of no UniFormer: the first tensor is '%s'", in->dir,
+                    in->checkpoint->n_tensors == 0 ? "" : in->checkpoint->tensors[0].name);
 }
 
 static TnStatus import(const HfImport *in, TnError *err) {

@@ -260,6 +260,8 @@ static TnStatus set_meta(IrModule *m, const HfDetector *d, TnError *err) {
                      d->stages > 1 ? "cascade_mask_rcnn" : "mask_rcnn", d->classes, d->mask_heads > 0 ? "true" : "false", 2 * MASK_SIDE,
                      (double)d->score_threshold, (double)OVERLAP, DETECTIONS);
     TN_TRY(tni_ir_meta_set(m, "detection.json", text, (size_t)n, err));
+    if (tni_ir_meta_get(m, "preprocessor_config.json", NULL) != NULL) /* the folder has its own */
+        return TN_OK;
     return tni_ir_meta_set(m, "preprocessor_config.json", processor, sizeof processor - 1, err);
 }
 

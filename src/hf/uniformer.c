@@ -332,6 +332,8 @@ static void ignore_training(HfEmit *e, const HfUniformer *u) {
 static TnStatus set_processor(IrModule *m, const HfUniformer *u, TnError *err) {
     char text[600];
     uint32_t edge = u->dense ? (uint32_t)(u->image / 0.9) : u->image * 256 / 224;
+    if (tni_ir_meta_get(m, "preprocessor_config.json", NULL) != NULL) /* the folder has its own */
+        return TN_OK;
     int n = snprintf(text, sizeof text,
                      "{\"image_processor_type\": \"UniFormer\", \"do_resize\": true, \"size\": {\"shortest_edge\": %u}, \"resample\": 3, "
                      "\"do_center_crop\": true, "

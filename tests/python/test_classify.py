@@ -79,3 +79,20 @@ def test_what_is_wrong_is_named(tenon, plan, pictures, tmp_path):
     assert "is no class of the model" in tenon.fails("classify", "-m", plan, tmp_path / "set")
     (tmp_path / "labels.txt").write_text("one\n")
     assert "11 classes" in tenon.fails("classify", "-m", plan, "--labels", tmp_path / "labels.txt", good)
+
+
+def test_a_folder_tells_what_the_file_leaves_open(tenon, plan, pictures, tmp_path):
+    good = pictures / "0.npy"
+    shutil.copy(WEIGHTS, tmp_path / "pytorch_model.bin")
+    config = {"model_type": "uniformer", "head_dim": 8, "image_size": 64, "id2label": {str(i): f"name {i}" for i in range(11)}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    want = [r.split("\t") for r in tenon.ok("classify", "-m", plan, good).splitlines()]
+    assert [r.split("\t") for r in tenon.ok("classify", "-m", tmp_path, good).splitlines()] == [r + [f"name {r[1]}"] for r in want]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": {"shortest_edge": 64}, "image_mean": [0, 0, 0], "image_std": [1, 1, 1]}))
+    assert tenon.ok("classify", "-m", tmp_path, good).splitlines()[0] != "\t".join(want[0] + [f"name {want[0][1]}"])
+    for wrong, message in (({"head_dim": "8"}, "head_dim"), ({"head_dim": 7}, "width 7"), ({"attention": "global"}, "attention"), ({"id2label": {"x": 1, "99": "y"}}, None)):
+        (tmp_path / "config.json").write_text(json.dumps({**config, **wrong}))
+        if message is None:
+            assert tenon.ok("classify", "-m", tmp_path, "-k", 1, good).count("\t") == 2
+        else:
+            assert message in tenon.fails("classify", "-m", tmp_path, good)
