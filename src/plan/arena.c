@@ -21,6 +21,8 @@ typedef struct Job {
     Item *order;
     uint32_t *placed; /* ids by ascending offset */
     uint64_t *trial;
+    PlanApartFn apart;
+    const void *apart_ctx;
 } Job;
 
 static size_t rounded(uint64_t v) {
@@ -75,7 +77,7 @@ static uint64_t place(Job *j, uint32_t n, uint64_t ceiling) {
         uint64_t size = rounded(j->sizes[id]), end = 0, best = UINT64_MAX, best_gap = UINT64_MAX;
         for (uint32_t i = 0; i < n_placed; i++) {
             uint32_t p = j->placed[i];
-            if (j->last[p] < j->first[id] || j->first[p] > j->last[id])
+            if ((j->last[p] < j->first[id] || j->first[p] > j->last[id]) && (!j->apart || j->apart(j->apart_ctx, p, id)))
                 continue;
             uint64_t at = j->trial[p];
             if (at > end && at - end >= size && at - end < best_gap) {
@@ -171,6 +173,11 @@ static uint64_t bound(const Job *j, uint32_t n_steps, uint64_t *delta) {
 
 bool tni_plan_arena(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, bool quick,
                     void *scratch, uint64_t *offsets, uint64_t *total, uint64_t *lower_bound) {
+    return tni_plan_arena_apart(n, n_steps, sizes, first, last, NULL, NULL, quick, scratch, offsets, total, lower_bound);
+}
+
+bool tni_plan_arena_apart(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, PlanApartFn apart,
+                          const void *ctx, bool quick, void *scratch, uint64_t *offsets, uint64_t *total, uint64_t *lower_bound) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < n; i++) {
         if (sizes[i] > UINT64_MAX - PLAN_ALIGN || __builtin_add_overflow(sum, rounded(sizes[i]), &sum) || sum > INT64_MAX)
@@ -178,7 +185,7 @@ bool tni_plan_arena(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const u
         if (first[i] > last[i] || last[i] > n_steps)
             return false;
     }
-    Job j = {.n = n, .sizes = sizes, .first = first, .last = last};
+    Job j = {.n = n, .sizes = sizes, .first = first, .last = last, .apart = apart, .apart_ctx = ctx};
     uint8_t *at = scratch;
     j.order = (Item *)(void *)at;
     at += (size_t)n * sizeof(Item);

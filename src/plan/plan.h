@@ -243,5 +243,10 @@ TnStatus tni_plan_write_memory(PlanWriter *w, const PlanHeader *h, const TnAlloc
 size_t tni_plan_arena_scratch(uint32_t n, uint32_t n_steps);
 bool tni_plan_arena(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, bool quick,
                     void *scratch, uint64_t *offsets, uint64_t *total, uint64_t *lower_bound);
+/* The same for steps that do not all run one after another: buffers a and b may overlap only where apart(ctx, a, b) is true as well. apart is
+ * symmetric; NULL: always. */
+typedef bool (*PlanApartFn)(const void *ctx, uint32_t a, uint32_t b);
+bool tni_plan_arena_apart(uint32_t n, uint32_t n_steps, const uint64_t *sizes, const uint32_t *first, const uint32_t *last, PlanApartFn apart,
+                          const void *ctx, bool quick, void *scratch, uint64_t *offsets, uint64_t *total, uint64_t *lower_bound);
 
 #endif

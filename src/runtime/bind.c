@@ -24,7 +24,10 @@ static TnStatus bind_arena(TnContext *ctx, RtFrame *f, uint32_t memory, TnError 
         for (uint32_t k = 0; k < l->n; k++)
             l->bytes[k] = TN_MAX(l->laid_out ? l->bytes[k] : 0, f->bytes[l->value[k]]);
         l->laid_out = false;
-        if (!tni_plan_arena(l->n, f->prog->g->n_steps, l->bytes, l->first, l->last, true, l->scratch, l->offset, &total, &bound))
+        bool done = memory == RT_DEVICE
+                        ? tni_rt_branch_arena(f, l, &total)
+                        : tni_plan_arena(l->n, f->prog->g->n_steps, l->bytes, l->first, l->last, true, l->scratch, l->offset, &total, &bound);
+        if (!done)
             return TN_RAISE(err, TN_ERR_SHAPE, "the tensors of these shapes do not fit into memory");
         l->total = total;
         l->laid_out = true;
@@ -178,7 +181,7 @@ void tni_rt_release(TnContext *ctx, RtFrame *f) {
         tni_rt_pool_give(ctx, &f->block[i]);
 }
 
-static TnStatus bind_all(TnContext *ctx, RtFrame *f, const TnTensor *inputs, TnError *err) {
+static TnStatus bind_shapes(TnContext *ctx, RtFrame *f, const TnTensor *inputs, TnError *err) {
     const RtProgram *r = f->prog;
     TN_TRY(tni_rt_evaluate(ctx, f, 1, err));
     TN_TRY(tni_rt_bind_dims(ctx, f, err));
@@ -195,6 +198,15 @@ static TnStatus bind_all(TnContext *ctx, RtFrame *f, const TnTensor *inputs, TnE
         if (!r->rt[s].late)
             TN_TRY(tni_rt_bind_step(ctx, f, s, err));
     return take_scratch(ctx, f, err);
+}
+
+/* Branches are found among bound steps, and may want the arena laid out anew: then everything gets its place once more. */
+static TnStatus bind_all(TnContext *ctx, RtFrame *f, const TnTensor *inputs, TnError *err) {
+    bool again = false;
+    TN_TRY(bind_shapes(ctx, f, inputs, err));
+    if (ctx->device)
+        TN_TRY(tni_rt_branch_plan(ctx, f, &again, err));
+    return again ? bind_shapes(ctx, f, inputs, err) : TN_OK;
 }
 
 TnStatus tni_rt_bind(TnContext *ctx, RtFrame *f, const TnTensor *inputs, const int64_t *preset, const uint8_t *known, TnError *err) {

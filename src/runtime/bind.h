@@ -25,6 +25,8 @@ TnStatus tni_rt_check_inputs(const TnContext *ctx, const RtFrame *f, const TnTen
 /* Memory, contract, kernel. */
 TnStatus tni_rt_bind_step(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err);
 TnStatus tni_rt_check_kernel(const TnContext *ctx, RtFrame *f, uint32_t s, TnError *err);
+/* Of the kernel of a bound step: estimated nanoseconds. */
+double tni_rt_step_ns(const TnContext *ctx, RtFrame *f, uint32_t s);
 /* Puts the node's name before the message of a failure; returns st. */
 TnStatus tni_rt_name_step(const TnContext *ctx, const RtFrame *f, uint32_t s, TnStatus st, TnError *err);
 

@@ -15,6 +15,7 @@
 #define TENON_RUNTIME_DEVICE_H
 
 #include "kernel/device.h"
+#include "runtime/branch.h"
 #include "runtime/runtime.h"
 
 #define RT_DEVICE_ALIGN 256u /* of what is packed into one block of device or pinned memory */
@@ -40,6 +41,16 @@ typedef struct RtGraph {
     uint64_t used, epoch;
 } RtGraph;
 
+/* Steps of a frame that may run beside each other in a graph (device_branch.c). */
+typedef struct RtBranching {
+    bool tried;            /* has been looked at, once a frame */
+    RtBranches *b;         /* by values; NULL: everything stays on one stream */
+    uint32_t *step;        /* [b->n]: step of the program */
+    uint32_t (*done)[RT_MOST_LANES]; /* [slots of the device's arena]: the last step + 1 of each lane that touches it */
+    uint32_t *birth;       /* [slots]: the first step that touches it, PLAN_NONE = none */
+    uint64_t chain_bytes;  /* the arena without branches */
+} RtBranching;
+
 /* Of a frame. */
 typedef struct RtDeviceFrame {
     RtBuffer in_device, in_pinned; /* inputs that are brought to the device, or to the host; the same offsets in both */
@@ -56,6 +67,7 @@ typedef struct RtDeviceFrame {
     bool after; /* steps that come after a graph have still to be run */
     /* What is enqueued behind the program, as a part of its graph; NULL: nothing. */
     TnStatus (*then)(TnContext *ctx, TnError *err);
+    RtBranching branching;
 } RtDeviceFrame;
 
 /* A step that has been enqueued, and the point in the stream behind it. */
@@ -64,6 +76,12 @@ typedef struct RtTrail {
     uint32_t step;
     TnMark *mark;
 } RtTrail;
+
+/* A stream beside a context's own, for recording. */
+typedef struct RtSide {
+    TnStream *stream;
+    RtBuffer scratch;
+} RtSide;
 
 /* Of a context. */
 typedef struct RtDeviceContext {
@@ -85,6 +103,16 @@ typedef struct RtDeviceContext {
     char why[512];
     uint64_t n_captured, n_launched; /* tests and profiles */
     struct RtDeviceSearch *search;   /* device_search.c */
+    /* device_branch.c */
+    uint32_t lanes;              /* of graphs: 1 = one stream */
+    bool lanes_always;           /* also where estimates see no gain */
+    RtSide side[RT_MOST_LANES];  /* [0] is not used */
+    TnMark **marks;              /* between streams, while recording */
+    uint32_t n_marks;
+    RtBranches *recording;       /* the program that is being recorded on several streams; NULL: on one */
+    uint32_t at;                 /* its next step */
+    const RtBuffer *scratch;     /* of the stream in use; NULL: the context's */
+    uint64_t n_branched;         /* graphs with several streams (tests) */
 } RtDeviceContext;
 
 /* ---- device_plan.c ---- */
@@ -150,6 +178,22 @@ void tni_rt_device_graphs_free(TnContext *ctx, RtFrame *f);
 TnStatus tni_rt_device_start(TnContext *ctx, TnError *err);
 /* Everything that is made once a shape: memory and graph. */
 TnStatus tni_rt_device_warm(TnContext *ctx, TnError *err);
+
+/* ---- device_branch.c ---- */
+/* After everything has been bound: whether branches pay, and where memory must lie for them; *again: bind once more, for the arena is laid out
+ * anew. Looks once a frame. */
+TnStatus tni_rt_branch_plan(TnContext *ctx, RtFrame *f, bool *again, TnError *err);
+/* The arena of a frame whose sizes are in l->bytes, with room for what runs at once. False: it does not fit. */
+bool tni_rt_branch_arena(const RtFrame *f, RtLayout *l, uint64_t *total);
+/* Before a recording: finds waits from the addresses, makes streams and marks. Leaves ctx->device->recording NULL when one stream is as good. */
+TnStatus tni_rt_branch_begin(TnContext *ctx, RtFrame *f, TnError *err);
+/* Around step s while recording: chooses its stream and waits; ends: everything comes together on the context's own stream. */
+TnStatus tni_rt_branch_enter(TnContext *ctx, const RtFrame *f, uint32_t s, TnError *err);
+TnStatus tni_rt_branch_leave(TnContext *ctx, const RtFrame *f, uint32_t s, TnError *err);
+TnStatus tni_rt_branch_join(TnContext *ctx, TnError *err);
+void tni_rt_branch_end(TnContext *ctx);
+void tni_rt_branch_free_frame(TnContext *ctx, RtFrame *f);
+void tni_rt_branch_free(TnContext *ctx); /* streams, marks; memory has been given back */
 
 /* ---- device_search.c ---- */
 /* The search of this call can run on the device. */

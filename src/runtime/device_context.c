@@ -82,6 +82,17 @@ TnStatus tni_rt_device_fault(TnContext *ctx, bool *fault, int64_t *index, int64_
     TnStatus st = library(ctx)->take_fault(d->own, fault, index, limit, err);
     if (st == TN_OK && !*fault && d->users)
         st = library(ctx)->take_fault(d->users, fault, index, limit, err);
+    for (uint32_t k = 1; k < RT_MOST_LANES && st == TN_OK; k++) { /* all of them: none may be left for the next run */
+        bool other = false;
+        int64_t i = 0, n = 0;
+        if (d->side[k].stream)
+            st = library(ctx)->take_fault(d->side[k].stream, &other, &i, &n, err);
+        if (other && !*fault) {
+            *fault = true;
+            *index = i;
+            *limit = n;
+        }
+    }
     return tni_rt_device_note(ctx, st, err);
 }
 
@@ -140,6 +151,8 @@ static void give_pinned(const TnContext *ctx, RtBuffer *b) {
 
 size_t tni_rt_device_bytes(const TnContext *ctx) {
     size_t n = ctx->arena[RT_DEVICE].cap + ctx->scratch[RT_DEVICE].cap;
+    for (uint32_t k = 1; k < RT_MOST_LANES; k++)
+        n += ctx->device->side[k].scratch.cap;
     for (uint32_t i = 0; i < ctx->plan->p.n_programs; i++)
         n += ctx->frames[i].arena[RT_DEVICE].own.cap + ctx->frames[i].kept[RT_DEVICE].cap + ctx->frames[i].device->in_device.cap;
     for (uint32_t i = 0; i < ctx->plan->p.n_states; i++)
@@ -190,6 +203,7 @@ static void free_frame(TnContext *ctx, RtFrame *f) {
     if (!f->device)
         return;
     tni_rt_device_graphs_free(ctx, f);
+    tni_rt_branch_free_frame(ctx, f);
     give_device(ctx, &f->device->in_device);
     give_pinned(ctx, &f->device->in_pinned);
     give_pinned(ctx, &f->device->stage);
@@ -215,6 +229,9 @@ void tni_rt_device_context_destroy(TnContext *ctx) {
     }
     give_device(ctx, &ctx->arena[RT_DEVICE]);
     give_device(ctx, &ctx->scratch[RT_DEVICE]);
+    for (uint32_t k = 1; k < RT_MOST_LANES; k++)
+        give_device(ctx, &d->side[k].scratch);
+    tni_rt_branch_free(ctx);
     give_pinned(ctx, &d->watch);
     tni_rt_device_search_free(ctx);
     tni_free(ctx->alloc, d->key.p);

@@ -176,6 +176,7 @@ static TnStatus enqueue(TnContext *ctx, RtFrame *f, bool noted, TnError *err) {
         if (rt->kept)
             continue;
         size_t bytes = rt->transfer ? tn_tensor_bytes(&c->in[0]) : 0;
+        TN_TRY(tni_rt_branch_enter(ctx, f, s, err));
         if (rt->from_input)
             TN_TRY(take_input(ctx, f, s, false, err));
         else if (rt->transfer == RT_TO_DEVICE && bytes)
@@ -184,9 +185,11 @@ static TnStatus enqueue(TnContext *ctx, RtFrame *f, bool noted, TnError *err) {
             TN_TRY(library(ctx)->to_host(ctx->device->stream, stage_of(f, s), c->in[0].data, bytes, err));
         else if (!rt->transfer && rt->phase != RT_AFTER)
             TN_TRY(tni_rt_run_step(ctx, f, s, err));
+        TN_TRY(tni_rt_branch_leave(ctx, f, s, err));
         if (noted && (rt->memory == RT_DEVICE || rt->transfer))
             TN_TRY(tni_rt_device_trail(ctx, f, s, err));
     }
+    TN_TRY(tni_rt_branch_join(ctx, err));
     return f->device->then ? f->device->then(ctx, err) : TN_OK;
 }
 
@@ -206,33 +209,58 @@ static TnStatus run_after(TnContext *ctx, RtFrame *f, TnError *err) {
     return TN_OK;
 }
 
-/* Records the program on the context's own stream, which nothing else is enqueued on meanwhile. A program that cannot be recorded is no
- * failure: it goes on step by step, and the log says why. */
-static TnStatus capture(TnContext *ctx, RtFrame *f, RtGraph *g, TnError *err) {
+static TnStatus record(TnContext *ctx, RtFrame *f, TnGraphExec **exec, TnError *why) {
     RtDeviceContext *d = ctx->device;
     const TnDeviceLibrary *lib = library(ctx);
-    TnError why = {0};
     TnStream *stream = d->stream;
-    TnGraphExec *exec = NULL;
+    *exec = NULL;
     d->stream = d->own;
-    TnStatus st = lib->capture_begin(d->own, &why);
+    TnStatus st = lib->capture_begin(d->own, why);
     if (st == TN_OK) {
-        st = enqueue(ctx, f, false, &why);
-        TnStatus ended = lib->capture_end(d->own, &exec, st == TN_OK ? &why : NULL);
+        st = enqueue(ctx, f, false, why);
+        TnStatus ended = lib->capture_end(d->own, exec, st == TN_OK ? why : NULL);
         st = st == TN_OK ? ended : st;
     }
     d->stream = stream;
+    if (st != TN_OK && *exec)
+        lib->graph_destroy(exec);
+    return st;
+}
+
+/* The program may go on without what could not be recorded. */
+static bool is_refusal(TnStatus st) {
+    return st == TN_ERR_DEVICE || st == TN_ERR_MEMORY || st == TN_ERR_UNSUPPORTED;
+}
+
+/* Records the program on the context's own stream, which nothing else is enqueued on meanwhile, and on others beside it where that pays. A
+ * program that cannot be recorded is no failure: it goes on step by step, and the log says why. */
+static TnStatus capture(TnContext *ctx, RtFrame *f, RtGraph *g, TnError *err) {
+    RtDeviceContext *d = ctx->device;
+    const char *name = ctx->plan->p.strings + f->prog->g->name;
+    TnError why = {0};
+    TnGraphExec *exec = NULL;
+    TnStatus st = tni_rt_branch_begin(ctx, f, &why);
+    bool branched = d->recording != NULL, began = st == TN_OK;
+    if (began)
+        st = record(ctx, f, &exec, &why);
+    tni_rt_branch_end(ctx);
+    if (is_refusal(st) && (branched || !began)) {
+        tni_log(&ctx->plan->log, TN_LOG_WARNING, "program '%s' is captured on one stream: it could not be on several: %s", name, why.message);
+        d->lanes = 1;
+        branched = false;
+        why = (TnError){0};
+        st = record(ctx, f, &exec, &why);
+    }
     if (st == TN_OK) {
         g->exec = exec;
+        g->epoch = d->epoch;
         d->n_captured++;
+        d->n_branched += branched;
         return TN_OK;
     }
-    if (exec)
-        lib->graph_destroy(&exec);
-    if (st == TN_ERR_DEVICE || st == TN_ERR_MEMORY || st == TN_ERR_UNSUPPORTED) {
+    if (is_refusal(st)) {
         g->refused = true;
-        tni_log(&ctx->plan->log, TN_LOG_WARNING, "program '%s' runs step by step: it could not be captured: %s",
-                ctx->plan->p.strings + f->prog->g->name, why.message);
+        tni_log(&ctx->plan->log, TN_LOG_WARNING, "program '%s' runs step by step: it could not be captured: %s", name, why.message);
         return TN_OK;
     }
     if (err)

@@ -37,14 +37,15 @@ static TnStatus call_kernel(TnContext *ctx, RtFrame *f, uint32_t s, TnError *err
     const RtStep *rt = &f->prog->rt[s];
     RtCall *c = &f->calls[s];
     Host host = {ctx, f, s};
+    const RtBuffer *scratch = rt->memory == RT_DEVICE && ctx->device->scratch ? ctx->device->scratch : &ctx->scratch[rt->memory];
     TnKernelCall call = {.params = ctx->plan->p.params + st->params,
                          .in = c->in,
                          .n_in = st->n_in,
                          .out = c->out,
                          .n_out = st->n_out,
                          .packed = c->packed,
-                         .scratch = ctx->scratch[rt->memory].p,
-                         .scratch_bytes = ctx->scratch[rt->memory].cap,
+                         .scratch = scratch->p,
+                         .scratch_bytes = scratch->cap,
                          .threads = ctx->threads,
                          .dim_values = f->exprs,
                          .stream = rt->memory == RT_DEVICE ? ctx->device->stream : NULL,

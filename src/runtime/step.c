@@ -175,6 +175,15 @@ TnStatus tni_rt_check_kernel(const TnContext *ctx, RtFrame *f, uint32_t s, TnErr
     return TN_OK;
 }
 
+double tni_rt_step_ns(const TnContext *ctx, RtFrame *f, uint32_t s) {
+    const TnKernel *k = f->calls[s].kernel;
+    if (!k || !k->cost)
+        return 0;
+    TnKernelQuery q = make_query(ctx, f, s);
+    double ns = k->cost(&q);
+    return ns > 0 && ns < 1e12 ? ns : 0;
+}
+
 TnStatus tni_rt_check_step(const TnContext *ctx, const RtFrame *f, uint32_t s, TnError *err) {
     const PlanStep *st = &f->prog->steps[s];
     const RtCall *c = &f->calls[s];

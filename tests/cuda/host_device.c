@@ -47,10 +47,15 @@ struct TnStream {
     Work *first, **last;
     bool capturing;
     bool fault;
+    TnStream *origin; /* of the recording that it takes part in beside the stream that began it */
+    uint64_t recording; /* of origin */
+    uint64_t n_recordings;
 };
 struct TnMark {
     bool timing, set;
     uint64_t ns;
+    TnStream *origin; /* of the recording that it was set in */
+    uint64_t recording;
 };
 struct TnModule {
     int unused;
@@ -273,10 +278,18 @@ static TnStatus perform(const Work *w, TnStream *s, TnError *err) {
     return TN_OK;
 }
 
+/* The stream whose recording s takes part in, NULL: none. What is done in the order of the calls needs no more than that. */
+static TnStream *origin_of(TnStream *s) {
+    if (s->capturing)
+        return s;
+    return s->origin != NULL && s->origin->capturing && s->origin->n_recordings == s->recording ? s->origin : NULL;
+}
+
 static TnStatus enqueue(TnStream *s, const Work *w, TnError *err) {
     TN_TRY(usable(s->dev, err));
-    if (!s->capturing)
+    if (origin_of(s) == NULL)
         return perform(w, s, err);
+    s = origin_of(s);
     Work *kept = tni_calloc(NULL, 1, sizeof *kept);
     if (kept == NULL)
         return TN_OOM(err, sizeof *kept);
@@ -351,11 +364,16 @@ static TnStatus mark_set(TnMark *m, TnStream *s, TnError *err) {
     TN_TRY(usable(s->dev, err));
     m->set = true;
     m->ns = tni_now_ns();
+    m->origin = origin_of(s);
+    m->recording = m->origin != NULL ? m->origin->n_recordings : 0;
     return TN_OK;
 }
 
 static TnStatus mark_wait(TnMark *m, TnStream *s, TnError *err) {
-    (void)m;
+    if (m->origin != NULL && !s->capturing) {
+        s->origin = m->origin;
+        s->recording = m->recording;
+    }
     return usable(s->dev, err);
 }
 
@@ -380,6 +398,7 @@ static TnStatus capture_begin(TnStream *s, TnError *err) {
     if (s->capturing)
         return TN_RAISE(err, TN_ERR_STATE, "the stream is already being recorded");
     s->capturing = true;
+    s->n_recordings++;
     s->first = NULL;
     s->last = &s->first;
     return TN_OK;

@@ -2,6 +2,7 @@
  *
  * A device library for tests that need no GPU. Its memory is host memory, but the addresses it hands out cannot be read or written: who follows
  * one crashes. Its streams run late, when somebody waits: who reads too early, or writes over what is still to be copied, gets wrong numbers.
+ * What was recorded on several streams runs in an order of its own choosing that the marks allow.
  * Its kernels are the reference kernels, called after all addresses have been checked. What breaks the contract of kernel/device.h aborts.
  *
  * Every operator has a kernel fake_<op>. Besides: fake_packed_gemm (packs its weights), fake_code_unary (runs generated code),
@@ -135,7 +136,9 @@ typedef struct Call {
     bool unpack; /* operand 1 is packed */
 } Call;
 
-typedef enum WorkKind { TO_DEVICE, TO_HOST, ON_DEVICE, FILL, CALL, MARK, SEARCH } WorkKind;
+typedef enum WorkKind { TO_DEVICE, TO_HOST, ON_DEVICE, FILL, CALL, MARK, WAIT, SEARCH } WorkKind;
+
+#define MAX_LANES 4 /* streams of one recording */
 
 typedef struct Work {
     WorkKind kind;
@@ -146,6 +149,7 @@ typedef struct Work {
     bool owned, pinned; /* src is a copy of ours; the host's side is pinned */
     Call *call;
     TnMark *mark;
+    uint32_t lane;
 } Work;
 
 typedef struct Queue {
@@ -156,6 +160,10 @@ typedef struct Queue {
 struct TnStream {
     Queue queue, recording;
     bool capturing, spoiled, lost, users;
+    TnStream *origin; /* of the recording that it takes part in; itself when it began it */
+    TnStream *lanes[MAX_LANES];
+    uint32_t n_lanes, lane;
+    uint32_t clock[MAX_LANES]; /* work of each lane that comes before what is enqueued next */
     bool fault;
     int64_t index, limit;
 };
@@ -168,6 +176,9 @@ struct TnMark {
     TnStream *s;
     bool set, done, asked;
     uint64_t ns;
+    TnStream *origin; /* of the recording that it is in */
+    uint32_t clock[MAX_LANES];
+    bool passed; /* while the order of a recording is chosen */
 };
 
 static TnStatus fail_call(TnStream *s, TnError *err) {
@@ -182,7 +193,9 @@ static TnStatus fail_call(TnStream *s, TnError *err) {
 }
 
 static Work *push(TnStream *s, Work w) {
-    Queue *q = s->capturing ? &s->recording : &s->queue;
+    Queue *q = s->origin ? &s->origin->recording : &s->queue;
+    w.lane = s->lane;
+    s->clock[s->lane] += s->origin && w.kind != WAIT;
     if (q->n == q->cap) {
         q->cap = q->cap * 2 + 64;
         q->w = realloc(q->w, q->cap * sizeof *q->w);
@@ -190,7 +203,7 @@ static Work *push(TnStream *s, Work w) {
             broken("out of memory");
     }
     q->w[q->n++] = w;
-    if (!s->capturing)
+    if (!s->origin)
         add(&fake.launches, 1);
     return &q->w[q->n - 1];
 }
@@ -388,7 +401,7 @@ static TnStatus enqueue_call(TnKernelCall *k, TnOp op, bool unpack) {
         push(s, (Work){.kind = CALL, .call = c});
         return TN_OK;
     }
-    if (s->capturing)
+    if (s->origin)
         broken("a kernel that waits was captured");
     drain(s);
     TnStatus st = run_call(c, resize, &(Resizer){k}, k->err);
@@ -652,7 +665,7 @@ static TnStatus lib_to_device(TnStream *s, void *dst, const void *src, size_t by
     if (on_device(src))
         broken("a copy to the device from device memory");
     bool p = is_pinned(src);
-    if (!p && s->capturing)
+    if (!p && s->origin)
         broken("memory that is not pinned in a graph");
     push(s, (Work){.kind = TO_DEVICE, .dst = dst, .src = p ? src : copy_of(src, bytes), .n = bytes, .owned = !p, .pinned = p});
     return TN_OK;
@@ -662,7 +675,7 @@ static TnStatus lib_to_host(TnStream *s, void *dst, const void *src, size_t byte
     TN_TRY(fail_call(s, err));
     if (on_device(dst))
         broken("a copy to the host into device memory");
-    if (!is_pinned(dst) && s->capturing)
+    if (!is_pinned(dst) && s->origin)
         broken("memory that is not pinned in a graph");
     push(s, (Work){.kind = TO_HOST, .dst = dst, .src = src, .n = bytes, .pinned = is_pinned(dst)});
     return TN_OK;
@@ -682,7 +695,7 @@ static TnStatus lib_fill(TnStream *s, void *dst, int byte, size_t bytes, TnError
 
 static TnStatus lib_synchronize(TnStream *s, TnError *err) {
     add(&fake.waits, 1);
-    if (s->capturing)
+    if (s->origin)
         broken("a wait while capturing");
     drain(s);
     if (stuck && !given_up)
@@ -691,7 +704,7 @@ static TnStatus lib_synchronize(TnStream *s, TnError *err) {
 }
 
 static TnStatus lib_done(TnStream *s, bool *done, TnError *err) {
-    if (s->capturing)
+    if (s->origin)
         broken("a wait while capturing");
     drain(s);
     *done = s->queue.n == 0;
@@ -724,13 +737,38 @@ static void lib_mark_destroy(TnMark **m) {
 
 static TnStatus lib_mark_set(TnMark *m, TnStream *s, TnError *err) {
     TN_TRY(fail_call(s, err));
-    *m = (TnMark){.s = s, .set = true};
+    *m = (TnMark){.s = s, .set = true, .origin = s->origin};
     push(s, (Work){.kind = MARK, .mark = m});
+    memcpy(m->clock, s->clock, sizeof m->clock);
     return TN_OK;
+}
+
+/* A stream that waits for a mark of a recording takes part in it. */
+static void join(TnStream *origin, TnStream *s) {
+    if (s->queue.n)
+        broken("a stream with work under way joins a recording");
+    if (origin->n_lanes == MAX_LANES)
+        broken("too many streams in a recording");
+    s->origin = origin;
+    s->lane = origin->n_lanes;
+    memset(s->clock, 0, sizeof s->clock);
+    origin->lanes[origin->n_lanes++] = s;
 }
 
 static TnStatus lib_mark_wait(TnMark *m, TnStream *s, TnError *err) {
     TN_TRY(fail_call(s, err));
+    if (m->origin) {
+        if (!m->origin->capturing || (s->origin && s->origin != m->origin))
+            broken("a wait for a mark of another recording");
+        if (!s->origin)
+            join(m->origin, s);
+        for (uint32_t i = 0; i < MAX_LANES; i++)
+            s->clock[i] = TN_MAX(s->clock[i], m->clock[i]);
+        push(s, (Work){.kind = WAIT, .mark = m});
+        return TN_OK;
+    }
+    if (s->origin)
+        broken("a recording waits for what is not in it");
     if (m->set && !m->done)
         drain(m->s);
     return TN_OK;
@@ -757,7 +795,57 @@ static TnStatus lib_capture_begin(TnStream *s, TnError *err) {
     if (s->capturing || s->users)
         broken("capturing twice, or on a stream of the caller's");
     s->capturing = true;
+    s->origin = s;
+    s->lanes[0] = s;
+    s->n_lanes = 1;
+    memset(s->clock, 0, sizeof s->clock);
     return TN_OK;
+}
+
+/* The first work of a lane from `from` on; q->n: none. */
+static uint32_t head_of(const Queue *q, const bool *taken, uint32_t lane, uint32_t from) {
+    while (from < q->n && (taken[from] || q->w[from].lane != lane))
+        from++;
+    return from;
+}
+
+/* Some order in which a device may run what was recorded, without the marks. */
+static void shuffle(Queue *q, uint32_t lanes, uint64_t seed) {
+    bool *taken = calloc(q->n + 1u, sizeof *taken);
+    Work *w = calloc(q->n + 1u, sizeof *w);
+    uint32_t at[MAX_LANES] = {0}, n = 0;
+    for (uint32_t i = 0; i < q->n; i++)
+        if (q->w[i].kind == MARK)
+            q->w[i].mark->passed = false;
+    for (uint32_t left = q->n, turn = 0; left;) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        turn = seed >> 62 ? turn + (uint32_t)(seed >> 33) : turn; /* often the same lane for a while */
+        uint32_t lane = turn % lanes, i = at[lane] = head_of(q, taken, lane, at[lane]);
+        if (i == q->n || (q->w[i].kind == WAIT && !q->w[i].mark->passed)) {
+            turn++;
+            continue;
+        }
+        taken[i] = true;
+        left--;
+        if (q->w[i].kind == MARK)
+            q->w[i].mark->passed = true;
+        else if (q->w[i].kind != WAIT)
+            w[n++] = q->w[i];
+    }
+    memcpy(q->w, w, n * sizeof *w);
+    q->n = n;
+    free(w);
+    free(taken);
+}
+
+/* Ends the recording of all streams; all but s must have been waited for. */
+static void part(TnStream *s, bool complete) {
+    for (uint32_t i = 0; i < s->n_lanes; i++) {
+        if (complete && s->clock[i] < s->lanes[i]->clock[i])
+            broken("a stream of a recording was not waited for");
+        s->lanes[i]->origin = NULL;
+        s->lanes[i]->lane = 0;
+    }
 }
 
 static TnStatus lib_capture_end(TnStream *s, TnGraphExec **out, TnError *err) {
@@ -767,6 +855,9 @@ static TnStatus lib_capture_end(TnStream *s, TnGraphExec **out, TnError *err) {
     s->capturing = false;
     Queue q = s->recording;
     s->recording = (Queue){NULL, 0, 0};
+    part(s, err != NULL); /* without err: after a failure */
+    fake.lanes = s->n_lanes;
+    shuffle(&q, s->n_lanes, n);
     TnStatus st = fail_call(s, err);
     if (st == TN_OK && n == fake.fail_capture)
         st = TN_RAISE(err, TN_ERR_UNSUPPORTED, "the fake device cannot capture this, as asked");

@@ -25,6 +25,7 @@ typedef struct FakeDevice {
     uint64_t waits;
     uint64_t uploaded, downloaded; /* bytes */
     uint64_t modules;
+    uint32_t lanes; /* streams of the last recording */
 } FakeDevice;
 
 typedef FakeDevice *(*FakeDeviceFn)(void);

@@ -3,6 +3,8 @@
  * cuBLASLt, found at run time, with one handle a device. */
 #include "backend/cuda/blaslt.h"
 
+#include "backend/cuda/device.h"
+
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -60,6 +62,7 @@ static TnStatus make(TnDevice *d, TnError *err) {
 }
 
 TnStatus tni_cuda_blaslt(TnDevice *d, TniBlasLt **out, TnError *err) {
+    d = tni_gpu_real(d);
     *out = __atomic_load_n(&d->blaslt, __ATOMIC_ACQUIRE);
     if (*out != NULL)
         return TN_OK;

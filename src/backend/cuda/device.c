@@ -83,6 +83,7 @@ TnStatus tni_cuda_raise(TnError *err, cudaError_t e, const char *what) {
 
 TnStatus tni_cuda_launched(TnKernelCall *call, const char *kernel) {
     cudaError_t e = cudaGetLastError();
+    tni_gpu_not_plain(call->stream);
     if (e == cudaSuccess)
         return TN_OK;
     current = call->stream->dev;
@@ -92,7 +93,7 @@ TnStatus tni_cuda_launched(TnKernelCall *call, const char *kernel) {
 TnStatus tni_cuda_shared(TnKernelCall *call, const void *fn, size_t bytes) {
     if (bytes <= 48 * 1024)
         return TN_OK;
-    current = call->stream->dev;
+    current = tni_gpu_real(call->stream->dev);
     TNI_CUDA(call->err, cudaFuncSetAttribute(fn, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes), "reserving shared memory");
     return TN_OK;
 }
@@ -113,6 +114,7 @@ bool tni_gpu_given_up(const TnDevice *d) {
 
 /* ---- finding and opening ---- */
 TnStatus tni_cuda_enter(TnDevice *d, TnError *err) {
+    d = tni_gpu_real(d);
     current = d;
     if (d->broken != 0)
         return raise_broken(d, err);
@@ -121,6 +123,7 @@ TnStatus tni_cuda_enter(TnDevice *d, TnError *err) {
 }
 
 void tni_gpu_leave(TnDevice *d) {
+    d = tni_gpu_real(d);
     current = d;
     (void)cudaSetDevice((int)d->info.index);
 }

@@ -40,6 +40,24 @@ TnStatus tni_gpu_fill(TnStream *s, void *dst, int byte, size_t bytes, TnError *e
 TnStatus tni_gpu_synchronize(TnStream *s, TnError *err);
 TnStatus tni_gpu_take_fault(TnStream *s, bool *fault, int64_t *index, int64_t *limit, TnError *err);
 
+/* What a stream's dev points at while the kernels enqueued on it have to wait for the end of those before: a copy of the device that launches
+ * nothing early. From a wait or a mark in a recording to the end of the next kernel: there a kernel has several in front of it, or several
+ * behind it, and starting early is between two. */
+typedef struct TniPlainDevice {
+    TnDevice dev; /* opened: TNI_PLAIN */
+    TnDevice *real;
+} TniPlainDevice;
+#define TNI_PLAIN UINT32_MAX
+/* The device itself. */
+static inline TnDevice *tni_gpu_real(TnDevice *d) {
+    return d->opened == TNI_PLAIN ? ((TniPlainDevice *)(void *)d)->real : d;
+}
+/* The next kernel waits for the end of those before it; and no more. */
+void tni_gpu_plain(TnStream *s);
+void tni_gpu_not_plain(TnStream *s);
+/* Whether there were marks or waits in the recording of s. */
+bool *tni_gpu_forked(TnStream *s);
+
 /* graph.c */
 TnStatus tni_gpu_mark_create(TnDevice *d, bool timing, TnMark **out, TnError *err);
 void tni_gpu_mark_destroy(TnMark **m);

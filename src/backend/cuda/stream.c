@@ -35,13 +35,41 @@ static void ask_early(TnDevice *d) {
     asked[i] = 1;
 }
 
+/* A stream, and what its dev points at for a while. */
+typedef struct Stream {
+    TnStream s;
+    TniPlainDevice plain;
+    bool forked;
+} Stream;
+
+bool *tni_gpu_forked(TnStream *s) {
+    return &((Stream *)(void *)s)->forked;
+}
+
+void tni_gpu_plain(TnStream *s) {
+    TniPlainDevice *p = &((Stream *)(void *)s)->plain;
+    TnDevice *d = tni_gpu_real(s->dev);
+    if (d->early == 0)
+        return;
+    p->dev = *d;
+    p->dev.early = 0;
+    p->dev.opened = TNI_PLAIN;
+    p->real = d;
+    s->dev = &p->dev;
+}
+
+void tni_gpu_not_plain(TnStream *s) {
+    s->dev = tni_gpu_real(s->dev);
+}
+
 static TnStatus make(TnDevice *d, cudaStream_t wrapped, bool own, TnStream **out, TnError *err) {
     *out = NULL;
     TN_TRY(tni_cuda_enter(d, err));
     ask_early(d);
-    TnStream *s = tni_calloc(NULL, 1, sizeof *s);
-    if (s == NULL)
-        return TN_OOM(err, sizeof *s);
+    Stream *all = tni_calloc(NULL, 1, sizeof *all);
+    if (all == NULL)
+        return TN_OOM(err, sizeof *all);
+    TnStream *s = &all->s;
     s->dev = d;
     s->s = wrapped;
     TnStatus st = TN_OK;
