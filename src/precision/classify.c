@@ -217,6 +217,11 @@ static TnStatus judge(Pc *pc, PcGraph *pg, uint32_t k, TnError *err) {
         widen(pg, k, "the operator computes in float32 only");
         return TN_OK;
     }
+    if (n->op == TN_OP_roi_align) { /* beyond 1024 pixels float16 knows whole ones only, bfloat16 every eighth */
+        widen(pg, k, "its regions are coordinates, which need float32");
+        pg->exact[n->in[1]] = 1;
+        return TN_OK;
+    }
     why = out_of_range(pc, pg, n);
     why = why ? why : not_whole(pc, pg, n);
     if (why) {
