@@ -46,7 +46,7 @@ typedef struct CliArgs {
     const char *output, *shapes, *buckets, *timing_cache, *cpu, *after, *model, *expected, *outputs, *eval, *samples, *threads_list, *batches;
     const char *device, *target, *trace, *labels;
     const char *overlay, *html, *tokenizer, *config, *head, *attention, *score, *save_results;
-    const char *features, *id, *picture, *list, *split, *vocab;
+    const char *features, *id, *picture, *list, *split, *vocab, *boxes;
     bool clip, word_boxes, beta;
     uint32_t overlap;
     CliList inputs;

@@ -3,46 +3,43 @@
  * Text lines: picture -> tensor -> tokens -> text with confidences. */
 #include "pipelines/ocr.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <jansson.h>
 
+#include "pipelines/ocr_internal.h"
 #include "pipelines/util.h"
 
-struct TnOcr {
-    TnContext *context;
-    uint32_t width, height;
-    TnResample resample;
-    float scale, mean[3], std[3], min_confidence;
-    char **vocab; /* [n_vocab]; NULL: no such id */
-    uint32_t n_vocab;
-    bool *special; /* [n_vocab] */
-    float *planes;
-    size_t planes_cap;
-    TnGenerated *generated;
-    uint32_t generated_cap;
-    char *text; /* of all lines of the last call, one after another */
-    const char **chars;
-    float *char_confidence;
-    size_t text_cap, chars_cap;
-};
+#define EXPORT_SIZE 384 /* of trocr-chinese's pictures */
+#define SPARE_IDS 127   /* models round their vocabularies up; a word piece that never comes is no harm */
 
-/* The plan's metadata `key` as JSON, NULL when it is absent; the caller releases it. */
-static TnStatus meta_json(TnPlan *plan, const char *key, json_t **out, TnError *err) {
+/* A JSON file that the plan carries, or that lies in the folder; NULL when there is none. The caller releases it. */
+static TnStatus meta_json(const TnOcrParts *parts, const char *key, json_t **out, TnError *err) {
     size_t n;
-    const void *data = tn_plan_meta(plan, key, &n);
+    const void *data = tn_plan_meta(parts->plan, key, &n);
+    void *file = NULL;
     json_error_t why;
+    char path[4096];
     *out = NULL;
+    if (data == NULL && parts->folder != NULL && snprintf(path, sizeof path, "%s/%s", parts->folder, key) < (int)sizeof path &&
+        access(path, R_OK) == 0) {
+        TnStatus st = tnp_read_file(path, (size_t)64 << 20, &file, &n, err);
+        if (st != TN_OK)
+            return st;
+        data = file;
+    }
     if (data == NULL)
         return TN_OK;
     *out = json_loadb(data, n, JSON_REJECT_DUPLICATES, &why);
+    free(file);
     if (*out == NULL || !json_is_object(*out)) {
         json_decref(*out);
         *out = NULL;
-        return tnp_fail(err, TN_ERR_PARSE, "metadata '%s' of the plan is no JSON object: %s (line %d)", key, why.text, why.line);
+        return tnp_fail(err, TN_ERR_PARSE, "'%s' of the model is no JSON object: %s (line %d)", key, why.text, why.line);
     }
     return TN_OK;
 }
@@ -61,11 +58,12 @@ static TnStatus read_triple(const json_t *o, const char *key, float out[3], TnEr
 }
 
 /* Reads preprocessor_config.json: resample, rescale_factor, image_mean, image_std; do_* switches; size when the plan leaves it open. */
-static TnStatus read_processor(TnOcr *o, TnPlan *plan, TnError *err) {
+static TnStatus read_processor(TnOcr *o, const TnOcrParts *parts, TnError *err) {
     json_t *cfg;
-    TnStatus st = meta_json(plan, "preprocessor_config.json", &cfg, err);
+    TnStatus st = meta_json(parts, "preprocessor_config.json", &cfg, err);
     if (st != TN_OK || cfg == NULL)
         return st;
+    o->as_cv2 = false;
     int resample = (int)json_integer_value(json_object_get(cfg, "resample"));
     if (json_object_get(cfg, "resample") != NULL && resample != TN_RESAMPLE_BILINEAR && resample != TN_RESAMPLE_BICUBIC)
         st = tnp_fail(err, TN_ERR_UNSUPPORTED, "preprocessor_config.json: resample %d; 2 (bilinear) and 3 (bicubic) are supported", resample);
@@ -99,93 +97,97 @@ static TnStatus read_processor(TnOcr *o, TnPlan *plan, TnError *err) {
     return st;
 }
 
-static TnStatus read_vocab(TnOcr *o, TnPlan *plan, TnError *err) {
-    json_t *v, *id;
-    const char *token;
-    TnStatus st = meta_json(plan, "vocab.json", &v, err);
-    if (st != TN_OK)
-        return st;
-    if (v == NULL)
-        return tnp_fail(err, TN_ERR_REQUEST, "the plan carries no vocab.json, so tokens cannot become text; put vocab.json (token -> id) beside "
-                                             "config.json and build again");
-    json_int_t top = -1;
-    json_object_foreach(v, token, id) {
-        json_int_t k = json_is_integer(id) ? json_integer_value(id) : -1;
-        if (k < 0 || k > 10000000)
-            st = tnp_fail(err, TN_ERR_PARSE, "vocab.json: the id of token '%s' must be a number from 0 to 10000000", token);
-        top = k > top ? k : top;
-    }
-    if (st == TN_OK) {
-        o->n_vocab = (uint32_t)(top + 1);
-        o->vocab = calloc(o->n_vocab + 1u, sizeof *o->vocab);
-        o->special = calloc(o->n_vocab + 1u, sizeof *o->special);
-        if (o->vocab == NULL || o->special == NULL)
-            st = tnp_fail(err, TN_ERR_MEMORY, "out of memory: a vocabulary of %u tokens", o->n_vocab);
-    }
-    static const char *const specials[] = {"<s>", "<pad>", "</s>", "<unk>", "<mask>"};
-    json_object_foreach(v, token, id) {
-        json_int_t k = json_integer_value(id);
+/* Ids that generation_config.json or config.json give; what they leave out stays. Also the model's vocabulary, unless it is known. */
+static TnStatus read_ids(TnOcr *o, const TnOcrParts *parts, TnError *err) {
+    static const char *const names[] = {"config.json", "generation_config.json"};
+    for (size_t i = 0; i < 2; i++) {
+        json_t *cfg;
+        TnStatus st = meta_json(parts, names[i], &cfg, err);
         if (st != TN_OK)
-            break;
-        if (o->vocab[k] != NULL)
-            st = tnp_fail(err, TN_ERR_PARSE, "vocab.json: tokens '%s' and '%s' have the same id %lld", o->vocab[k], token, (long long)k);
-        else if ((o->vocab[k] = strdup(token)) == NULL)
-            st = tnp_fail(err, TN_ERR_MEMORY, "out of memory: a vocabulary of %u tokens", o->n_vocab);
-        for (size_t i = 0; st == TN_OK && i < sizeof specials / sizeof *specials; i++)
-            o->special[k] = o->special[k] || strcmp(token, specials[i]) == 0;
+            return st;
+        json_t *start = json_object_get(cfg, "decoder_start_token_id"), *stop = json_object_get(cfg, "eos_token_id");
+        json_t *least = json_object_get(cfg, "min_confidence"), *size = json_object_get(json_object_get(cfg, "decoder"), "vocab_size");
+        if (json_is_integer(start))
+            o->start = (int32_t)json_integer_value(start);
+        if (json_is_integer(stop))
+            o->stop = (int32_t)json_integer_value(stop);
+        if (json_is_number(least))
+            o->min_confidence = (float)json_number_value(least);
+        if (json_is_integer(size) && o->model_vocab == 0)
+            o->model_vocab = (uint32_t)json_integer_value(size);
+        json_decref(cfg);
     }
-    json_decref(v);
-    return st;
-}
-
-static TnStatus read_min_confidence(TnOcr *o, TnPlan *plan, TnError *err) {
-    json_t *cfg;
-    TnStatus st = meta_json(plan, "generation_config.json", &cfg, err);
-    if (st != TN_OK || cfg == NULL)
-        return st;
-    json_t *v = json_object_get(cfg, "min_confidence");
-    if (json_is_number(v))
-        o->min_confidence = (float)json_number_value(v);
-    json_decref(cfg);
     return TN_OK;
 }
 
-TnStatus tn_ocr_create(TnPlan *plan, uint32_t threads, TnOcr **out, TnError *err) {
-    *out = NULL;
+TnStatus tnp_ocr_check_vocabulary(const TnOcr *o, TnError *err) {
+    uint32_t have = tn_vocabulary_size(o->vocabulary), spare = tn_vocabulary_kind(o->vocabulary) == TN_VOCABULARY_CHARACTERS ? 0 : SPARE_IDS;
+    if (o->model_vocab == 0 || (have <= o->model_vocab && o->model_vocab - have <= spare))
+        return TN_OK;
+    return tnp_fail(err, TN_ERR_DATA, "the vocabulary has %u tokens, but the model writes %u: it is another model's; put the model's own vocab.json, "
+                                      "tokenizer.json or sentencepiece.bpe.model beside it (or give it with --tokenizer)", have, o->model_vocab);
+}
+
+static TnStatus check_picture(TnOcr *o, TnPlan *plan, TnError *err) {
     TnIoInfo info;
-    if (!tn_plan_is_generator(plan))
-        return tnp_fail(err, TN_ERR_REQUEST, "the plan generates no text: build it from a folder with a VisionEncoderDecoder checkpoint");
     TnStatus st = tn_plan_input(plan, 0, &info, err);
     if (st != TN_OK)
         return st;
-    if (info.dtype != TN_F32 || info.rank != 4 || info.dims[1] != 3)
+    if (info.dtype != TN_F32 || info.rank != 4 || (info.dims[1] >= 0 && info.dims[1] != 3))
         return tnp_fail(err, TN_ERR_REQUEST, "the plan's first input '%s' is no picture (float32 [batch,3,height,width])", info.name);
-    TnOcr *o = calloc(1, sizeof *o);
-    if (o == NULL)
-        return tnp_fail(err, TN_ERR_MEMORY, "out of memory");
-    *o = (TnOcr){.resample = TN_RESAMPLE_BICUBIC, .scale = 1.0f / 255.0f, .mean = {0.5f, 0.5f, 0.5f}, .std = {0.5f, 0.5f, 0.5f},
-                 .min_confidence = 0.45f};
     if (info.dims[2] > 0 && info.dims[3] > 0) {
         o->height = (uint32_t)info.dims[2];
         o->width = (uint32_t)info.dims[3];
     }
+    return TN_OK;
+}
+
+/* What the plans do not tell: how pictures are made, what tokens are. */
+static TnStatus settle(TnOcr *o, const TnOcrParts *parts, TnError *err) {
+    TnStatus st = check_picture(o, parts->plan, err);
     if (st == TN_OK)
-        st = read_processor(o, plan, err);
-    if (st == TN_OK && (o->width == 0 || o->height == 0))
-        st = tnp_fail(err, TN_ERR_PARSE, "preprocessor_config.json: 'size' must give width and height");
-    if (st == TN_OK)
-        st = read_vocab(o, plan, err);
-    if (st == TN_OK)
-        st = read_min_confidence(o, plan, err);
-    if (st == TN_OK) {
-        TnContextOptions co = tn_context_options_default();
-        co.threads = threads;
-        st = tn_context_create(plan, &co, &o->context, err);
+        st = read_processor(o, parts, err);
+    if (st == TN_OK && o->width == 0 && parts->decoder != NULL)
+        o->width = o->height = EXPORT_SIZE;
+    if (st == TN_OK && (o->width == 0 || o->height == 0 || o->width > 1u << 14 || o->height > 1u << 14))
+        st = tnp_fail(err, TN_ERR_PARSE, "preprocessor_config.json: 'size' must give width and height, from 1 to 16384");
+    o->vocabulary = parts->vocabulary;
+    if (st == TN_OK && o->vocabulary == NULL) {
+        st = tn_vocabulary_from_plan(parts->plan, &o->own_vocabulary, err);
+        o->vocabulary = o->own_vocabulary;
     }
+    if (st != TN_OK)
+        return st;
+    o->start = tn_vocabulary_id(o->vocabulary, "<s>");
+    o->stop = tn_vocabulary_id(o->vocabulary, "</s>");
+    st = read_ids(o, parts, err);
+    if (st == TN_OK && parts->decoder != NULL)
+        st = tnp_ocr_steps_create(o, parts, err);
+    return st == TN_OK ? tnp_ocr_check_vocabulary(o, err) : st;
+}
+
+TnStatus tn_ocr_create_from(const TnOcrParts *parts, TnOcr **out, TnError *err) {
+    *out = NULL;
+    if (parts->decoder == NULL && !tn_plan_is_generator(parts->plan))
+        return tnp_fail(err, TN_ERR_REQUEST, "the plan generates no text: build it from a folder with a VisionEncoderDecoder checkpoint");
+    TnOcr *o = calloc(1, sizeof *o);
+    if (o == NULL)
+        return tnp_fail(err, TN_ERR_MEMORY, "out of memory");
+    *o = (TnOcr){.resample = TN_RESAMPLE_BICUBIC, .as_cv2 = parts->decoder != NULL, .scale = 1.0f / 255.0f, .mean = {0.5f, 0.5f, 0.5f},
+                 .std = {0.5f, 0.5f, 0.5f}, .min_confidence = 0.45f};
+    TnContextOptions co = tn_context_options_default();
+    co.threads = parts->threads;
+    TnStatus st = settle(o, parts, err);
+    if (st == TN_OK)
+        st = tn_context_create(parts->plan, &co, &o->context, err);
     if (st != TN_OK)
         tn_ocr_destroy(&o);
     *out = o;
     return st;
+}
+
+TnStatus tn_ocr_create(TnPlan *plan, uint32_t threads, TnOcr **out, TnError *err) {
+    return tn_ocr_create_from(&(TnOcrParts){.plan = plan, .threads = threads}, out, err);
 }
 
 void tn_ocr_destroy(TnOcr **ocr) {
@@ -193,15 +195,11 @@ void tn_ocr_destroy(TnOcr **ocr) {
     if (o == NULL)
         return;
     tn_context_destroy(&o->context);
-    for (uint32_t i = 0; o->vocab != NULL && i < o->n_vocab; i++)
-        free(o->vocab[i]);
-    free(o->vocab);
-    free(o->special);
+    tnp_ocr_steps_destroy(&o->steps);
+    tn_vocabulary_destroy(&o->own_vocabulary);
     free(o->planes);
     free(o->generated);
-    free(o->text);
-    free(o->chars);
-    free(o->char_confidence);
+    tnp_ocr_lines_free(&o->lines);
     free(o);
     *ocr = NULL;
 }
@@ -217,7 +215,8 @@ void tn_ocr_size(const TnOcr *ocr, uint32_t *width, uint32_t *height) {
 
 TnStatus tn_ocr_preprocess(const TnOcr *ocr, const TnImage *image, float *planes, TnError *err) {
     TnImage resized;
-    TnStatus st = tn_image_resize(image, ocr->width, ocr->height, ocr->resample, &resized, err);
+    TnStatus st = ocr->as_cv2 ? tn_image_resize_linear(image, ocr->width, ocr->height, &resized, err)
+                              : tn_image_resize(image, ocr->width, ocr->height, ocr->resample, &resized, err);
     if (st != TN_OK)
         return st;
     tn_image_normalize(&resized, ocr->scale, ocr->mean, ocr->std, planes);
@@ -234,44 +233,6 @@ static bool ensure(void *buf, size_t *cap, size_t n, size_t size) {
     *p = malloc(n * size);
     *cap = *p == NULL ? 0 : n;
     return *p != NULL;
-}
-
-/* Text and confidences of all lines of o->generated into o's buffers. */
-static TnStatus decode(TnOcr *o, uint32_t n, TnOcrLine *lines, TnError *err) {
-    size_t bytes = n, chars = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        for (uint32_t k = 1; k < o->generated[i].n; k++) {
-            uint32_t id = (uint32_t)o->generated[i].tokens[k];
-            bytes += id < o->n_vocab && o->vocab[id] != NULL ? strlen(o->vocab[id]) : 0;
-            chars++;
-        }
-    }
-    size_t cap = o->chars_cap;
-    if (!ensure(&o->text, &o->text_cap, bytes, 1) || !ensure(&o->chars, &o->chars_cap, chars + 1, sizeof *o->chars) ||
-        !ensure(&o->char_confidence, &cap, chars + 1, sizeof *o->char_confidence))
-        return tnp_fail(err, TN_ERR_MEMORY, "out of memory: the text of %u lines", n);
-    char *text = o->text;
-    size_t at = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        const TnGenerated *g = &o->generated[i];
-        double sum = 0;
-        lines[i] = (TnOcrLine){.text = text, .chars = o->chars + at, .char_confidence = o->char_confidence + at};
-        for (uint32_t k = 1; k < g->n; k++) {
-            uint32_t id = (uint32_t)g->tokens[k];
-            sum += (double)g->log_probs[k];
-            if (id >= o->n_vocab || o->vocab[id] == NULL || o->special[id])
-                continue;
-            size_t m = strlen(o->vocab[id]);
-            memcpy(text, o->vocab[id], m);
-            text += m;
-            o->chars[at] = o->vocab[id];
-            o->char_confidence[at++] = expf(g->log_probs[k]);
-            lines[i].n_chars++;
-        }
-        *text++ = '\0';
-        lines[i].confidence = g->n > 1 ? (float)exp(sum / (g->n - 1)) : 0.0f;
-    }
-    return TN_OK;
 }
 
 static double now_ms(void) {
@@ -296,10 +257,11 @@ TnStatus tn_ocr_read(TnOcr *ocr, const TnImage *images, uint32_t n, const TnGene
     }
     double t1 = now_ms();
     TnTensor x = {.data = ocr->planes, .dtype = TN_F32, .rank = 4, .dims = {n, 3, ocr->height, ocr->width}};
-    TnStatus st = tn_context_generate(ocr->context, &x, 1, options, ocr->generated, n, err);
+    TnStatus st = ocr->steps != NULL ? tnp_ocr_steps_generate(ocr, &x, options, ocr->generated, err)
+                                     : tn_context_generate(ocr->context, &x, 1, options, ocr->generated, n, err);
     if (st != TN_OK)
         return st;
     if (times != NULL)
         *times = (TnOcrTimes){t1 - t0, now_ms() - t1};
-    return decode(ocr, n, lines, err);
+    return tnp_ocr_lines(&ocr->lines, ocr->vocabulary, ocr->generated, n, lines, err);
 }

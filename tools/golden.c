@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The default model's plan against PyTorch's golden tensors: pixels, encoder states, logits of the first steps, greedy tokens.
+ * A model's plan against PyTorch's golden tensors: pixels, encoder states, logits of the first steps, greedy tokens; where golden.npz has
+ * beam_ids_I, also the tokens of the search that the checkpoint asks for.
  * usage: golden MODEL_DIR [THREADS]; exit status 1 when something is beyond its limit. */
 #include <math.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "pipelines/tensor_error.h"
 #include "tenon/build.h"
 
-#define LIMIT_LOGITS 2e-4
+#define LIMIT_LOGITS 2e-4 /* logits and states have scales of 4 and more */
 #define LIMIT_STATES 1e-4
 
 /* Tensors named `want` that the plan's steps made, one after another. */
@@ -53,8 +54,8 @@ static int row(const char *what, const float *got, size_t n_got, const TnTensor 
         return 1;
     }
     int bad = !(e.max_abs <= limit) || e.n_nan_mismatch != 0;
-    printf("%-28s %9.2e %9.2e %9.2e  %9.2e %9.2e %9.2e  %8.1e%s\n", what, e.max_abs, e.mean_abs, e.median_abs, e.max_rel, e.mean_rel, e.median_rel,
-           limit, bad ? "  BEYOND" : "");
+    printf("%-28s %9.2e %9.2e %9.2e  %9.2e %9.2e %9.2e  %8.1e %8.1e%s\n", what, e.max_abs, e.mean_abs, e.median_abs, e.max_rel, e.mean_rel,
+           e.median_rel, limit, e.scale, bad ? "  BEYOND" : "");
     return bad;
 }
 
@@ -79,7 +80,7 @@ static int check(TnPlan *plan, const TnNpz *npz, uint32_t threads) {
         return 2;
     }
     int bad = 0;
-    printf("%-28s %9s %9s %9s  %9s %9s %9s  %8s\n", "", "max abs", "mean abs", "med abs", "max rel", "mean rel", "med rel", "limit");
+    printf("%-28s %9s %9s %9s  %9s %9s %9s  %8s %8s\n", "", "max abs", "mean abs", "med abs", "max rel", "mean rel", "med rel", "limit", "scale");
     if (tn_context_create(plan, &co, &ctx, &err) != TN_OK) {
         fprintf(stderr, "golden: %s\n", err.message);
         return 2;
@@ -94,8 +95,12 @@ static int check(TnPlan *plan, const TnNpz *npz, uint32_t threads) {
         h.logits.rows = malloc(h.logits.cap * sizeof(float));
         x.dims[0] = 1;
         x.data = (float *)pixels->data + per * (size_t)i;
+        TnGenerateOptions o = tn_generate_options_default();
+        snprintf(name, sizeof name, "beam_ids_%d", (int)i);
+        const TnTensor *beams = tn_npz_find(npz, name);
+        o.num_beams = beams == NULL ? 0 : 1;
         tn_context_on_step(ctx, on_step, &h);
-        if (h.states.rows == NULL || h.logits.rows == NULL || tn_context_generate(ctx, &x, 1, NULL, &g, 1, &err) != TN_OK) {
+        if (h.states.rows == NULL || h.logits.rows == NULL || tn_context_generate(ctx, &x, 1, &o, &g, 1, &err) != TN_OK) {
             fprintf(stderr, "golden: %s\n", err.message);
             bad = 1;
         } else {
@@ -106,6 +111,12 @@ static int check(TnPlan *plan, const TnNpz *npz, uint32_t threads) {
             bad |= row(name, h.logits.rows, h.logits.n, tn_npz_find(npz, name), LIMIT_LOGITS);
             snprintf(name, sizeof name, "greedy_ids_%d", (int)i);
             bad |= tokens(name, &g, tn_npz_find(npz, name));
+            tn_context_on_step(ctx, NULL, NULL);
+            snprintf(name, sizeof name, "beam_ids_%d", (int)i);
+            if (beams != NULL && tn_context_generate(ctx, &x, 1, NULL, &g, 1, &err) == TN_OK)
+                bad |= tokens(name, &g, beams);
+            else if (beams != NULL)
+                bad = printf("%-28s %s\n", name, err.message) != 0;
         }
         free(h.states.rows);
         free(h.logits.rows);
