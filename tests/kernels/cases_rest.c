@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cases of operators that only devices have kernels of beside the reference: quantisation, einsum, transposed convolution, RoIAlign,
+ * Cases of operators that have few kernels beside the reference, or only on devices: quantisation, einsum, transposed convolution, RoIAlign,
  * copies, ranges, identity matrices, shapes. */
 #include <math.h>
 
