@@ -15,7 +15,7 @@
 #include "runtime/bind.h"
 #include "runtime/device.h"
 
-#define MOST_GROWTH 1.5 /* of the arena */
+#define MOST_GROWTH 1.75 /* of the arena */
 #define LEAST_GAIN 0.03 /* of the estimated time */
 
 static const TnDeviceLibrary *library(const TnContext *ctx) {
@@ -167,14 +167,15 @@ static TnStatus find_branches(TnContext *ctx, RtFrame *f, TnError *err) {
 }
 
 /* Lays the arena out for the lanes, unless it grows too much: then it is left as it was. */
-static TnStatus lay_out(TnContext *ctx, RtFrame *f, bool *done, TnError *err) {
+static TnStatus lay_out(TnContext *ctx, RtFrame *f, bool *done, uint64_t *wanted, TnError *err) {
     RtBranching *br = &f->device->branching;
     RtLayout *l = &f->arena[RT_DEVICE];
-    uint64_t total, was = l->total, *offset = tni_calloc(ctx->alloc, (size_t)l->n + 1, sizeof *offset);
+    uint64_t total = 0, was = l->total, *offset = tni_calloc(ctx->alloc, (size_t)l->n + 1, sizeof *offset);
     if (!offset)
         return TN_OOM(err, ((size_t)l->n + 1) * sizeof *offset);
     memcpy(offset, l->offset, l->n * sizeof *offset);
     *done = tni_rt_branch_arena(f, l, &total) && (double)total <= MOST_GROWTH * (double)was;
+    *wanted = total;
     if (*done) {
         br->chain_bytes = was;
         l->total = total;
@@ -204,15 +205,15 @@ TnStatus tni_rt_branch_plan(TnContext *ctx, RtFrame *f, bool *again, TnError *er
         return st;
     }
     RtBranches b = *br->b;
-    uint64_t was = f->arena[RT_DEVICE].total;
-    TN_TRY(lay_out(ctx, f, again, err));
+    uint64_t was = f->arena[RT_DEVICE].total, wanted = 0;
+    TN_TRY(lay_out(ctx, f, again, &wanted, err));
     if (*again)
         tni_log(&ctx->plan->log, TN_LOG_DEBUG,
                 "program '%s': %u of %u steps beside the others, %u waits, estimated %.0f us instead of %.0f us; arena %llu bytes instead of %llu",
-                name, b.n_beside, b.n, b.n_waits, b.beside_ns / 1e3, b.chain_ns / 1e3, (unsigned long long)f->arena[RT_DEVICE].total,
-                (unsigned long long)was);
+                name, b.n_beside, b.n, b.n_waits, b.beside_ns / 1e3, b.chain_ns / 1e3, (unsigned long long)wanted, (unsigned long long)was);
     else
-        tni_log(&ctx->plan->log, TN_LOG_DEBUG, "program '%s' stays on one stream: branches would need too much memory", name);
+        tni_log(&ctx->plan->log, TN_LOG_DEBUG, "program '%s' stays on one stream: branches would need an arena of %llu bytes instead of %llu", name,
+                (unsigned long long)wanted, (unsigned long long)was);
     return TN_OK;
 }
 
