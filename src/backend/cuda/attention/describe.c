@@ -132,8 +132,7 @@ static double estimate(const TnKernelQuery *q, TnDtype T, int64_t rows, int64_t 
     const double blocks = (double)a.b * a.h * (double)tni_div_up(a.sq, rows), slots = sm * (double)resident;
     /* Work of a block: padded queries, keys in steps of 64, a fixed part; blocks that share an SM share its rate. */
     const double keys = (double)tni_div_up(a.sk, 64) * 64.0, flops = 4.0 * (double)rows * keys * (double)padded_head(&a);
-    const double load = T != TN_F32 && a.bias_kind != TNI_ATTN_BY_KEY ? 1.6 : 1.0; /* biases that differ between queries */
-    const double rate_sm = rate * efficiency / (sm * load);
+    const double rate_sm = rate * efficiency / sm;
     double waves = blocks / slots, full = (double)(int64_t)waves, rest = waves - full;
     double ns = full * (double)resident * flops / rate_sm * 1e9;
     if (rest > 0.0)
@@ -159,14 +158,14 @@ static bool fits(const TnKernelQuery *q, TnDtype T, int32_t most) {
     double tni_cuda_attention_##type##_##rows##_cost(const TnKernelQuery *q) {                                   \
         return estimate(q, T, rows, resident, q->device == NULL ? 0.0 : q->device->half_flops, efficiency);      \
     }
-MMA_ROW(f16, TN_F16, 128, 64, 2, 0.21)
-MMA_ROW(f16, TN_F16, 64, 256, 3, 0.17)
-MMA_ROW(f16, TN_F16, 32, 128, 4, 0.12)
-MMA_ROW(f16, TN_F16, 16, 128, 4, 0.09)
-MMA_ROW(bf16, TN_BF16, 128, 64, 2, 0.21)
-MMA_ROW(bf16, TN_BF16, 64, 256, 3, 0.17)
-MMA_ROW(bf16, TN_BF16, 32, 128, 4, 0.12)
-MMA_ROW(bf16, TN_BF16, 16, 128, 4, 0.09)
+MMA_ROW(f16, TN_F16, 128, 64, 2, 0.40)
+MMA_ROW(f16, TN_F16, 64, 256, 3, 0.33)
+MMA_ROW(f16, TN_F16, 32, 128, 4, 0.28)
+MMA_ROW(f16, TN_F16, 16, 128, 4, 0.18)
+MMA_ROW(bf16, TN_BF16, 128, 64, 2, 0.40)
+MMA_ROW(bf16, TN_BF16, 64, 256, 3, 0.33)
+MMA_ROW(bf16, TN_BF16, 32, 128, 4, 0.28)
+MMA_ROW(bf16, TN_BF16, 16, 128, 4, 0.18)
 
 #define TF32_ROW(rows, resident, efficiency)                                                                          \
     TnStatus tni_cuda_attention_tf32_##rows(TnKernelCall *call) {                                                     \

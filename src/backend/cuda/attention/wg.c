@@ -7,11 +7,11 @@
 #include <math.h>
 
 typedef struct Config {
-    int32_t d, keys, groups, parts, resident;
+    int32_t d, keys, groups, resident;
     TniCudaAttnTile instead; /* for operands that do not lie well */
 } Config;
 static const Config configs[] = {
-#define CONFIG(name, d, keys, groups, parts, turns, tiles, bias_tiles, resident) {d, keys, groups, parts, resident, TNI_ATTN_64},
+#define CONFIG(name, d, keys, groups, tiles, bias_tiles, resident) {d, keys, groups, resident, TNI_ATTN_64},
     TNI_ATTN_WG_64(CONFIG) TNI_ATTN_WG_128(CONFIG)
 #undef CONFIG
 };
@@ -82,7 +82,7 @@ static TnStatus run(TnKernelCall *call, TnDtype T, TniAttnWg config) {
     TN_TRY(map_keys(call, &maps[0], &a->k, a, c->keys));
     TN_TRY(map_keys(call, &maps[1], &a->v, a, c->keys));
     maps[2] = maps[0];
-    args.by_tiles = tni_div_make(c->parts == 1 ? blocks : (int64_t)a->b * a->h);
+    args.by_tiles = tni_div_make(blocks);
     args.by_heads = tni_div_make(a->h);
     args.by_group = tni_div_make(a->group);
     args.tiles = (int32_t)tiles;
@@ -121,15 +121,13 @@ static double cost(const TnKernelQuery *q, TnDtype T, TniAttnWg config) {
         return 1e30;
     const double sms = (double)TN_MAX(q->device->sm_count, 1u), blocks = (double)a.b * a.h * (double)tni_div_up(a.sq, 64 * c->groups);
     const double keys = (double)tni_div_up(a.sk, 16) * 16.0;
-    /* 64 queries on an SM that is full. What an SM has at the same time takes as long as its sum and a wait for every step; so do the
-     * parts of the warpgroups that share the keys, and then these are put together. */
+    /* 64 queries: alone they wait for every step; several on an SM share its rate */
     const double fair = 4.0 * 64.0 * keys * c->d / (q->device->half_flops * 0.6 / sms) * 1e9;
-    const double load = a.bias_kind == TNI_ATTN_DENSE ? 1.6 : 1.0;
-    const double steps = (double)tni_div_up(a.sk, c->keys), part = (double)tni_div_up((int64_t)steps, c->parts) / steps;
+    const double load = a.bias_kind == TNI_ATTN_DENSE ? 1.25 : 1.0;
     double per_sm = (double)(int64_t)((blocks + sms - 1.0) / sms) * c->groups; /* groups of queries on the busiest SM */
     const double together = TN_MIN(per_sm, (double)(c->groups * c->resident));
     const double rounds = (double)(int64_t)((per_sm + together - 1.0) / together);
-    const double each = fair * load * TN_MAX(together, (together * c->parts + 1.2) * part) + (c->parts > 1 ? 900.0 : 500.0);
+    const double each = TN_MAX(fair * together * load, fair * 2.2) + 500.0;
     const double moving = tni_cuda_cost(q, tni_cuda_bytes(q), 0.0, 0.0);
     return TN_MAX(2500.0 + rounds * each, moving);
 }
@@ -144,7 +142,7 @@ static double cost(const TnKernelQuery *q, TnDtype T, TniAttnWg config) {
     double tni_cuda_attention_##type##_wg##name##_cost(const TnKernelQuery *q) {                                                           \
         return cost(q, T, TNI_ATTN_WG_##name);                                                                                             \
     }
-#define CONFIG(name, d, keys, groups, parts, turns, tiles, bias_tiles, resident)                                                           \
+#define CONFIG(name, d, keys, groups, tiles, bias_tiles, resident)                                                                         \
     ROW(f16, TN_F16, name)                                                                                                                 \
     ROW(bf16, TN_BF16, name)
 TNI_ATTN_WG_64(CONFIG)

@@ -17,32 +17,24 @@
  *
  * What is in the sums (x) times c is a score times log2 e. With a dense bias the sums begin as the biases: the queries take the power of
  * two of the scale, biases are divided by the rest of it (1 .. 2). The reference of a row is a maximum that may lag behind by 8 in powers
- * of two: it is followed only when some row of the warp needs it, which spares rescaling the output.
- *
- * Parts: for few queries all consumer warpgroups have the same 64 and take their tiles of keys in turn; a slot is then freed by the one
- * that has read it. In the end the others give what they have to warpgroup 0, thread by thread, and go on; it puts the parts together. */
+ * of two: it is followed only when some row of the warp needs it, which spares rescaling the output. */
 #ifndef TENON_BACKEND_CUDA_ATTENTION_WG_CUH
 #define TENON_BACKEND_CUDA_ATTENTION_WG_CUH
 
 #include "backend/cuda/attention/wg.h"
 #include "backend/cuda/attention/wg_rows.cuh"
 
-template <int D_, int BN_, int GROUPS_, int PARTS_, int TURNS_, int KS_, int BS_, int RESIDENT_, int MODE_> struct AttnWg {
-    static constexpr int D = D_, BN = BN_, PARTS = PARTS_, WGS = GROUPS_ * PARTS_, KS = KS_, BS = BS_, RESIDENT = RESIDENT_, MODE = MODE_,
-                         TURNS = TURNS_;
-    static constexpr int BM = 64 * GROUPS_, THREADS = 128 * (WGS + 1), ROWS = PARTS == 1 ? 64 : 0; /* queries from warpgroup to warpgroup */
+template <int D_, int BN_, int WGS_, int KS_, int BS_, int RESIDENT_, int MODE_> struct AttnWg {
+    static constexpr int D = D_, BN = BN_, WGS = WGS_, KS = KS_, BS = BS_, RESIDENT = RESIDENT_, MODE = MODE_;
+    static constexpr int BM = 64 * WGS, THREADS = 128 * (WGS + 1);
     static constexpr uint32_t PIECE = BN * 128, TILE = PIECE * (D / 64); /* 64 columns; all columns of a tile of keys or values */
     static constexpr uint32_t BOXES = (BN + TNI_ATTN_WG_BOX - 1) / TNI_ATTN_WG_BOX, BIAS_TILE = BOXES * ATTN_WG_BOX_BYTES;
     static constexpr uint32_t V_AT = KS * TILE, BIAS_AT = 2 * V_AT, VEC_AT = BIAS_AT + (MODE == 2 ? BS * WGS * BIAS_TILE : 0),
-                              PART_AT = VEC_AT + (MODE != 0 ? KS * BN * 4 : 0), PART = 128 * 4 * (D / 2 + 4),
-                              BARS = PART_AT + (PARTS - 1) * PART; /* a part: a thread's sums and rows */
+                              BARS = VEC_AT + (MODE != 0 ? KS * BN * 4 : 0);
     static constexpr uint32_t K_FULL = BARS, K_FREE = K_FULL + KS * 8, V_FULL = K_FREE + KS * 8, V_FREE = V_FULL + KS * 8,
-                              BIAS_FULL = V_FREE + KS * 8, BIAS_FREE = BIAS_FULL + WGS * BS * 8,
-                              PART_FULL = BIAS_FREE + WGS * BS * 8, PART_FREE = PART_FULL + (PARTS - 1) * 32,
-                              TURN = PART_FREE + (PARTS - 1) * 32, BYTES = TURN + TURNS * WGS * 8; /* parts: a barrier a warp */
+                              BIAS_FULL = V_FREE + KS * 8, BIAS_FREE = BIAS_FULL + WGS * BS * 8, BYTES = BIAS_FREE + WGS * BS * 8;
     static constexpr int REGS_MORE = WGS == 3 ? 160 : WGS == 2 ? 232 : 216, REGS_LESS = WGS == 3 ? 32 : 40;
     static_assert(PIECE % 1024 == 0 && ATTN_WG_BOX_BYTES % 1024 == 0 && BYTES * RESIDENT <= 232448 - 1024 * (RESIDENT - 1), "configuration");
-    static_assert(PARTS == 1 || (GROUPS_ == 1 && TURNS == 0 && KS > PARTS && PART_AT % 16 == 0 && BARS % 8 == 0), "parts");
 };
 
 /* A place in a ring of N. */
@@ -54,11 +46,6 @@ template <int N> struct AttnRing {
             phase ^= 1;
         }
     }
-    __device__ __forceinline__ void skip(uint32_t n) {
-        const uint32_t to = at + n, turns = to / N;
-        at = to - turns * N;
-        phase ^= turns & 1;
-    }
 };
 
 /* A tile of queries. */
@@ -69,14 +56,7 @@ struct AttnWgTile {
 template <typename C> TNI_DEVICE AttnWgTile attn_wg_tile(const TniAttnWgArgs &p, int tile) {
     AttnWgTile w;
     uint32_t head, block, b, h;
-    if (C::PARTS == 1)
-        tni_divmod((uint32_t)tile, p.by_tiles, &head, &block);
-    else /* short blocks at the end of their heads come last */
-        tni_divmod((uint32_t)tile, p.by_tiles, &block, &head);
-    if (C::TURNS != 0) { /* blocks of all kinds for every SM, although the number of SMs may be a multiple of a head's blocks */
-        uint32_t turns;
-        tni_divmod(block + head, p.by_tiles, &turns, &block);
-    }
+    tni_divmod((uint32_t)tile, p.by_tiles, &head, &block);
     tni_divmod(head, p.by_heads, &b, &h);
     w.b = (int)b;
     w.h = (int)h;
@@ -149,8 +129,8 @@ template <typename C> TNI_DEVICE void attn_wg_bring_bias(const TniAttnWgArgs &p,
     AttnRing<C::BS> r = {0, 0};
     for (int tile = (int)blockIdx.x; tile < p.tiles; tile += (int)gridDim.x) {
         const AttnWgTile w = attn_wg_tile<C>(p, tile);
-        const int n = w.whole + (w.rest > 0), i0 = w.i0 + C::ROWS * who, h = bias.sh == 0 ? 0 : w.h, b = bias.sb == 0 ? 0 : w.b;
-        for (int j = C::PARTS == 1 ? 0 : who; j < n && i0 < p.a.sq; j += C::PARTS, r.next()) {
+        const int n = w.whole + (w.rest > 0), i0 = w.i0 + 64 * who, h = bias.sh == 0 ? 0 : w.h, b = bias.sb == 0 ? 0 : w.b;
+        for (int j = 0; j < n && i0 < p.a.sq; j++, r.next()) {
             const uint32_t slot = (uint32_t)(who * C::BS) + r.at, full = base + C::BIAS_FULL + slot * 8;
             tni_mbar_wait(base + C::BIAS_FREE + slot * 8, r.phase ^ 1);
             tni_mbar_expect(full, C::BIAS_TILE);
@@ -207,7 +187,6 @@ template <typename C> struct AttnWgWalk {
     int who;
     AttnRing<C::KS> kv;
     AttnRing<C::BS> bias;
-    uint32_t turn; /* parity of the turn that this warpgroup waits for; the first of warpgroup 0 is a phase that is over */
     __device__ __forceinline__ uint32_t slot() const { return (uint32_t)(who * C::BS) + bias.at; }
     /* One arrival a warp, when all its lanes are done. */
     __device__ __forceinline__ void release(uint32_t bar) const {
@@ -215,12 +194,6 @@ template <typename C> struct AttnWgWalk {
         if ((threadIdx.x & 31) == 0)
             tni_mbar_arrive(base + bar);
     }
-    /* after: 0, known when what must not happen within the turn is done */
-    __device__ __forceinline__ void take_turn(uint32_t after) {
-        tni_mbar_wait(base + C::TURN + (uint32_t)who * 8 + after, turn);
-        turn ^= 1;
-    }
-    __device__ __forceinline__ void pass_turn() const { release(C::TURN + (uint32_t)(who + 1 == C::WGS ? 0 : who + 1) * 8); }
 };
 
 /* s begins as the biases of N keys from row `from` of the tile on. */
@@ -260,14 +233,13 @@ TNI_DEVICE void attn_wg_piece(float (&o)[C::D / 2], AttnWgRows &rows, const uint
     attn_wg_keep(p);
 }
 
-/* Whole tiles from `from` on, those that are this warpgroup's. The product with the last values is still under way at the end; its slot is
- * `busy`. */
+/* Whole tiles. The product with the last values is still under way at the end; its slot is `busy`. */
 template <typename T, typename C>
 TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (&p)[C::BN / 16][4], const uint32_t (&q)[C::D / 16][4],
-                              AttnWgWalk<C> &k, const TniAttnWgArgs &a, int from, int n, int (&last)[2], uint32_t &busy) {
+                              AttnWgWalk<C> &k, const TniAttnWgArgs &a, int n, int (&last)[2], uint32_t &busy) {
     float s[C::BN / 2];
 #pragma unroll 1
-    for (int j = from; j < n; j += C::PARTS) {
+    for (int j = 0; j < n; j++) {
         float center[2] = {0.0f, 0.0f};
         tni_mbar_wait(k.base + C::K_FULL + k.kv.at * 8, k.kv.phase);
         if (C::MODE == 2) {
@@ -278,8 +250,6 @@ TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (
             tni_wg_wait<0>(); /* before a branch that changes s */
             tni_wg_hold(o);
             attn_wg_keep(p);
-            if (C::PARTS > 1 && j > from)
-                k.release(busy);
             attn_wg_center<C::BN>(s, center);
         }
         attn_wg_scores<T, C, C::BN>(s, q, k.base + k.kv.at * C::TILE);
@@ -287,7 +257,7 @@ TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (
         tni_wg_hold(s);
         tni_wg_hold(o);
         attn_wg_keep(p);
-        if ((C::PARTS == 1 || C::MODE != 2) && j > from)
+        if (j > 0)
             k.release(busy);
         if (C::MODE == 1)
             attn_wg_by_key<C::BN>(s, k.base + C::VEC_AT + (k.kv.at * C::BN + (threadIdx.x & 3) * 2) * 4, a.unit);
@@ -301,32 +271,9 @@ TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (
         tni_mbar_wait(k.base + C::V_FULL + k.kv.at * 8, k.kv.phase);
         attn_wg_weigh<T, C, C::BN>(o, p, k.base + C::V_AT + k.kv.at * C::TILE);
         busy = C::V_FREE + k.kv.at * 8;
-        if (C::PARTS == 1)
-            k.kv.next();
-        else
-            k.kv.skip(C::PARTS);
-        last[0] -= C::BN * C::PARTS;
-        last[1] -= C::BN * C::PARTS;
-    }
-}
-
-#include "backend/cuda/attention/wg_turns.cuh"
-
-/* A tile in which a warpgroup has no queries: it lets the others go on. */
-template <typename C> TNI_DEVICE void attn_wg_idle(AttnWgWalk<C> &k, const AttnWgTile &w) {
-    for (int j = 0; j < w.whole + (w.rest > 0); j++, k.kv.next()) {
-        if (C::TURNS != 0 && j < w.whole) {
-            k.take_turn(0);
-            k.pass_turn();
-        }
-        tni_mbar_wait(k.base + C::K_FULL + k.kv.at * 8, k.kv.phase);
-        k.release(C::K_FREE + k.kv.at * 8);
-        tni_mbar_wait(k.base + C::V_FULL + k.kv.at * 8, k.kv.phase);
-        k.release(C::V_FREE + k.kv.at * 8);
-        if (C::TURNS != 0 && j + 1 == w.whole) {
-            k.take_turn(0);
-            k.pass_turn();
-        }
+        k.kv.next();
+        last[0] -= C::BN;
+        last[1] -= C::BN;
     }
 }
 
@@ -350,67 +297,28 @@ TNI_DEVICE void attn_wg_rest(float (&o)[C::D / 2], AttnWgRows &rows, const uint3
     }
 }
 
-/* Parts: the place of this thread in the part of warpgroup `who`, and the barrier of its warp. */
-template <typename C> TNI_DEVICE uint32_t attn_wg_part_at(uint32_t base, int who) {
-    return base + C::PART_AT + (uint32_t)(who - 1) * C::PART + (threadIdx.x & 127) * 16;
-}
-TNI_DEVICE uint32_t attn_wg_part_bar(int who) {
-    return ((uint32_t)(who - 1) * 4 + ((threadIdx.x >> 5) & 3)) * 8;
-}
-
-/* What this warpgroup has goes to shared memory, once the one before has been read. */
-template <typename C>
-TNI_DEVICE void attn_wg_give(const AttnWgWalk<C> &k, uint32_t phase, const AttnWgRows &rows, const float (&o)[C::D / 2]) {
-    const uint32_t at = attn_wg_part_at<C>(k.base, k.who), bar = attn_wg_part_bar(k.who);
-    tni_mbar_wait(k.base + C::PART_FREE + bar, phase ^ 1);
-#pragma unroll
-    for (int j = 0; j < C::D / 8; j++)
-        attn_sts4(at + j * 2048, o[4 * j], o[4 * j + 1], o[4 * j + 2], o[4 * j + 3]);
-    attn_sts4(at + C::D / 8 * 2048, rows.ref[0], rows.ref[1], rows.sum[0], rows.sum[1]);
-    k.release(C::PART_FULL + bar);
-}
-
-/* The part of warpgroup `who` is added to this one's. */
-template <typename C>
-TNI_DEVICE void attn_wg_take(const AttnWgWalk<C> &k, int who, uint32_t phase, float c, AttnWgRows &rows, float (&o)[C::D / 2]) {
-    const uint32_t at = attn_wg_part_at<C>(k.base, who), bar = attn_wg_part_bar(who);
-    tni_mbar_wait(k.base + C::PART_FULL + bar, phase);
-    const float4 r = attn_lds4(at + C::D / 8 * 2048);
-    float mine[2], other[2];
-    attn_wg_join(rows, r, c, mine, other);
-#pragma unroll
-    for (int j = 0; j < C::D / 8; j++) {
-        const float4 v = attn_lds4(at + j * 2048);
-        o[4 * j] = fmaf(v.x, other[0], o[4 * j] * mine[0]);
-        o[4 * j + 1] = fmaf(v.y, other[0], o[4 * j + 1] * mine[0]);
-        o[4 * j + 2] = fmaf(v.z, other[1], o[4 * j + 2] * mine[1]);
-        o[4 * j + 3] = fmaf(v.w, other[1], o[4 * j + 3] * mine[1]);
-    }
-    k.release(C::PART_FREE + bar);
-}
-
 template <typename T, typename C> TNI_DEVICE void attn_wg_consume(const TniAttnWgArgs &a, uint32_t base, int who) {
-    const int warp = ((int)threadIdx.x >> 5) & 3, g = ((int)threadIdx.x & 31) >> 2, mine = who * C::ROWS + 16 * warp + g;
-    const int first = C::PARTS == 1 ? 0 : who; /* tile of keys */
-    AttnWgWalk<C> k = {base, who, {0, 0}, {0, 0}, who == 0 ? 1u : 0u};
-    uint32_t q[C::D / 16][4], phase = 0; /* phase: bit w, of the part of warpgroup w */
+    const int warp = ((int)threadIdx.x >> 5) & 3, g = ((int)threadIdx.x & 31) >> 2, mine = who * 64 + 16 * warp + g;
+    AttnWgWalk<C> k = {base, who, {0, 0}, {0, 0}};
+    uint32_t q[C::D / 16][4];
     attn_wg_load_q<T, C>(q, a, (int)blockIdx.x, mine);
     for (int tile = (int)blockIdx.x; tile < a.tiles; tile += (int)gridDim.x) {
         const AttnWgTile w = attn_wg_tile<C>(a, tile);
         const int i = w.i0 + mine, past = a.a.sk - a.a.sq;
-        if (w.i0 + who * C::ROWS >= a.a.sq) { /* nothing to do but to let the others go on */
-            attn_wg_idle<C>(k, w);
+        if (w.i0 + who * 64 >= a.a.sq) { /* nothing to do but to let the others go on */
+            for (int j = w.whole + (w.rest > 0); j > 0; j--, k.kv.next()) {
+                tni_mbar_wait(base + C::K_FULL + k.kv.at * 8, k.kv.phase);
+                k.release(C::K_FREE + k.kv.at * 8);
+                tni_mbar_wait(base + C::V_FULL + k.kv.at * 8, k.kv.phase);
+                k.release(C::V_FREE + k.kv.at * 8);
+            }
             attn_wg_load_q<T, C>(q, a, tile + (int)gridDim.x, mine);
             continue;
         }
-        const AttnRing<C::KS> begin = k.kv;
-        const int steps = w.whole + (w.rest > 0);
         int last[2];
 #pragma unroll
         for (int r = 0; r < 2; r++)
-            last[r] = (a.a.causal != 0 ? min(a.a.sk - 1, i + 8 * r + past) : a.a.sk - 1) - C::BN * first;
-        if (C::PARTS > 1)
-            k.kv.skip((uint32_t)who);
+            last[r] = a.a.causal != 0 ? min(a.a.sk - 1, i + 8 * r + past) : a.a.sk - 1;
         if (C::MODE == 2) {
 #pragma unroll
             for (int j = 0; j < C::D / 16; j++)
@@ -429,34 +337,15 @@ template <typename T, typename C> TNI_DEVICE void attn_wg_consume(const TniAttnW
 #pragma unroll
             for (int r = 0; r < 4; r++)
                 p[j][r] = 0;
-        if (C::TURNS == 0)
-            attn_wg_whole<T, C>(o, rows, p, q, k, a, first, w.whole, last, busy);
-        else if (w.whole > 0)
-            attn_wg_in_turns<T, C>(o, rows, p, q, k, a, w.whole, last, busy);
-        if (w.rest > 0 && w.whole % C::PARTS == first)
+        attn_wg_whole<T, C>(o, rows, p, q, k, a, w.whole, last, busy);
+        if (w.rest > 0)
             attn_wg_rest<T, C>(o, rows, q, k, a, w.rest, last);
         attn_wg_load_q<T, C>(q, a, tile + (int)gridDim.x, mine);
         tni_wg_wait<0>();
         tni_wg_hold(o);
         attn_wg_keep(p);
-        if (w.whole > first)
+        if (w.whole > 0)
             k.release(busy);
-        if (C::PARTS > 1) {
-            k.kv = begin;
-            k.kv.skip((uint32_t)steps);
-            if (who > 0) {
-                if (steps > who) {
-                    attn_wg_give<C>(k, phase, rows, o);
-                    phase ^= 1;
-                }
-                continue;
-            }
-#pragma unroll 1
-            for (int part = 1; part < min(steps, C::PARTS); part++) {
-                attn_wg_take<C>(k, part, phase >> part & 1, a.c, rows, o);
-                phase ^= 1u << part;
-            }
-        }
         T *y = (T *)a.a.out + w.b * a.a.out_sb + w.h * a.a.out_sh + i * a.a.out_ss;
         attn_wg_store<T, C::D>(y, a.a.out_ss, a.a.sq - i, rows, o);
     }
@@ -475,17 +364,13 @@ __global__ void __launch_bounds__(C::THREADS, C::RESIDENT)
         for (uint32_t i = 0; i < C::KS; i++) {
             tni_mbar_init(base + C::K_FULL + i * 8, 1);
             tni_mbar_init(base + C::V_FULL + i * 8, 1);
-            tni_mbar_init(base + C::K_FREE + i * 8, 4 * C::WGS / C::PARTS);
-            tni_mbar_init(base + C::V_FREE + i * 8, 4 * C::WGS / C::PARTS);
+            tni_mbar_init(base + C::K_FREE + i * 8, 4 * C::WGS);
+            tni_mbar_init(base + C::V_FREE + i * 8, 4 * C::WGS);
         }
         for (uint32_t i = 0; i < C::WGS * C::BS; i++) {
             tni_mbar_init(base + C::BIAS_FULL + i * 8, 1);
             tni_mbar_init(base + C::BIAS_FREE + i * 8, 4);
         }
-        for (int i = 0; i < 8 * (C::PARTS - 1); i++)
-            tni_mbar_init(base + C::PART_FULL + (uint32_t)i * 8, 1);
-        for (int i = 0; i < C::TURNS * C::WGS; i++)
-            tni_mbar_init(base + C::TURN + (uint32_t)i * 8, 4);
         tni_mbar_init_done();
         tni_proxy_fence();
         tni_tma_prefetch(&mk);
@@ -520,10 +405,10 @@ static cudaError_t attn_wg_launch(const CUtensorMap *maps, const TniAttnWgArgs *
 }
 
 /* The cases of a launcher. */
-#define ATTN_WG_CASE(T, name, d, keys, groups, parts, turns, tiles, bias_tiles, resident)                                                  \
+#define ATTN_WG_CASE(T, name, d, keys, groups, tiles, bias_tiles, resident)                                                                \
     case TNI_ATTN_WG_##name:                                                                                                               \
-        return mode == 0   ? attn_wg_launch<T, AttnWg<d, keys, groups, parts, turns, tiles, bias_tiles, resident, 0>>(maps, args, s)       \
-               : mode == 1 ? attn_wg_launch<T, AttnWg<d, keys, groups, parts, turns, tiles, bias_tiles, resident, 1>>(maps, args, s)       \
-                           : attn_wg_launch<T, AttnWg<d, keys, groups, parts, turns, tiles, bias_tiles, resident, 2>>(maps, args, s);
+        return mode == 0   ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 0>>(maps, args, s)                     \
+               : mode == 1 ? attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 1>>(maps, args, s)                     \
+                           : attn_wg_launch<T, AttnWg<d, keys, groups, tiles, bias_tiles, resident, 2>>(maps, args, s);
 
 #endif

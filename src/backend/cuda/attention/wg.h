@@ -6,21 +6,18 @@
 
 #include "backend/cuda/attention/attention.h"
 
-/* CONFIG(name, head size, keys a tile, blocks of 64 queries, consumer warpgroups for each of them, which take its tiles of keys in turn,
- *        1: warpgroups take turns at the tensor cores, tiles of keys in flight, tiles of bias in flight a warpgroup, blocks an SM).
- *        709 and 578 keys are 7 tiles of 96 and 16 or 48 more, or 4 or 5 of 144. One of blocks and warpgroups is 1. */
+/* CONFIG(name, head size, keys a tile, consumer warpgroups of 64 queries, tiles of keys in flight, tiles of bias in flight a warpgroup,
+ *        blocks an SM). 709 and 578 keys are 7 tiles of 96 and 16 or 48 more, or 4 or 5 of 144. */
 #define TNI_ATTN_WG_64(CONFIG)                                                                                                             \
-    CONFIG(64x3, 64, 96, 3, 1, 0, 4, 3, 1)                                                                                                 \
-    CONFIG(64x2, 64, 144, 2, 1, 0, 3, 2, 1)                                                                                                \
-    CONFIG(64p3, 64, 96, 3, 1, 1, 4, 3, 1)                                                                                                 \
-    CONFIG(64p2, 64, 144, 2, 1, 1, 3, 2, 1)                                                                                                \
-    CONFIG(64x1, 64, 96, 1, 1, 0, 2, 3, 2)
-#define TNI_ATTN_WG_128(CONFIG) CONFIG(128x2, 128, 96, 2, 1, 0, 3, 3, 1)
+    CONFIG(64x3, 64, 96, 3, 4, 3, 1)                                                                                                       \
+    CONFIG(64x2, 64, 144, 2, 3, 2, 1)                                                                                                      \
+    CONFIG(64x1, 64, 96, 1, 2, 3, 2)
+#define TNI_ATTN_WG_128(CONFIG) CONFIG(128x2, 128, 96, 2, 3, 3, 1)
 
 #define TNI_ATTN_WG_BOX 32 /* columns of a dense bias that come at a time: 64 bytes a row, with the 64-byte swizzle */
 
 typedef enum TniAttnWg {
-#define CONFIG(name, d, keys, groups, parts, turns, tiles, bias_tiles, resident) TNI_ATTN_WG_##name,
+#define CONFIG(name, d, keys, groups, tiles, bias_tiles, resident) TNI_ATTN_WG_##name,
     TNI_ATTN_WG_64(CONFIG) TNI_ATTN_WG_128(CONFIG)
 #undef CONFIG
         TNI_ATTN_WG_COUNT
@@ -28,13 +25,12 @@ typedef enum TniAttnWg {
 
 typedef struct TniAttnWgArgs {
     TniCudaAttn a;
-    TniDiv by_tiles, by_heads, by_group; /* blocks of queries a head (parts: heads of all batches); heads; query heads a key head */
+    TniDiv by_tiles, by_heads, by_group; /* blocks of queries a head; heads; query heads a key head */
     int32_t tiles;                       /* blocks of queries in all */
     float q_scale;                       /* a power of two that the queries are multiplied with */
     float unit;                          /* dense bias: what a score is divided by, 1 .. 2, after q_scale; else the scale of the products */
     float c, grow;                       /* log2 e a unit of what is in the sums; growth of a maximum that is followed at once */
     uint32_t vector;                     /* dense bias: there is one by key too */
-    uint32_t none;                       /* 0, which compilers do not know */
 } TniAttnWgArgs;
 
 #ifdef __cplusplus

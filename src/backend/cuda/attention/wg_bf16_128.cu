@@ -3,8 +3,8 @@
  * Attention of bf16 with heads of 128 elements through wgmma. */
 #include "backend/cuda/attention/wg.cuh"
 
-#define CONFIG(name, d, keys, groups, parts, turns, tiles, bias_tiles, resident)                                                           \
-    ATTN_WG_CASE(__nv_bfloat16, name, d, keys, groups, parts, turns, tiles, bias_tiles, resident)
+#define CONFIG(name, d, keys, groups, tiles, bias_tiles, resident)                                                                         \
+    ATTN_WG_CASE(__nv_bfloat16, name, d, keys, groups, tiles, bias_tiles, resident)
 
 cudaError_t tni_attn_wg_bf16_128(TniAttnWg config, int mode, const CUtensorMap *maps, const TniAttnWgArgs *args, const TnStream *s) {
     switch (config) {

@@ -130,20 +130,6 @@ TNI_DEVICE void attn_wg_follow(AttnWgRows &r, const float (&most)[2], float c, f
     r.far = __any_sync(TNI_ALL, far) != 0;
 }
 
-/* Rows of another part of the keys (references, sums) are added; what both outputs have to be multiplied with. A part in which all keys
- * of a row are hidden counts nothing. */
-TNI_DEVICE void attn_wg_join(AttnWgRows &r, const float4 &v, float c, float (&mine)[2], float (&other)[2]) {
-    const float refs[2] = {v.x, v.y}, sums[2] = {v.z, v.w};
-#pragma unroll
-    for (int i = 0; i < 2; i++) {
-        const float ref = fmaxf(r.ref[i], refs[i]), zero = ref == -INFINITY ? 0.0f : ref;
-        mine[i] = attn_exp2((r.ref[i] - zero) * c);
-        other[i] = attn_exp2((refs[i] - zero) * c);
-        r.sum[i] = fmaf(sums[i], other[i], r.sum[i] * mine[i]);
-        r.ref[i] = ref;
-    }
-}
-
 /* Scores (less center) to probabilities times a factor of the row; sums are brought up to date. True: the output must be multiplied by
  * fade. */
 template <int N>

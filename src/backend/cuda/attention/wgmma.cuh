@@ -36,15 +36,6 @@ TNI_DEVICE void attn_sts(uint32_t at, float v) {
     asm volatile("st.shared.f32 [%0], %1;" ::"r"(at), "f"(v) : "memory");
 }
 
-TNI_DEVICE float4 attn_lds4(uint32_t at) {
-    float4 v;
-    asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w) : "r"(at) : "memory");
-    return v;
-}
-TNI_DEVICE void attn_sts4(uint32_t at, float a, float b, float c, float d) {
-    asm volatile("st.shared.v4.f32 [%0], {%1, %2, %3, %4};" ::"r"(at), "f"(a), "f"(b), "f"(c), "f"(d) : "memory");
-}
-
 /* ---- arithmetic ---- */
 TNI_DEVICE float attn_exp2(float x) {
     float y;
