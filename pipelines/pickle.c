@@ -158,7 +158,7 @@ static TnStatus collect(TnpMachine *m, TnpKind kind, uint32_t n, bool mark) {
     if (v == NULL)
         return memory(m);
     v->kind = kind;
-    TnStatus st = append(m, v, m->stack + (m->n_stack - n), n);
+    TnStatus st = n == 0 ? TN_OK : append(m, v, m->stack + (m->n_stack - n), n);
     m->n_stack -= n + mark;
     return st == TN_OK ? push(m, v) : st;
 }
@@ -179,7 +179,7 @@ static TnStatus extend(TnpMachine *m, TnpKind kind, uint32_t n, bool mark) {
     TnpValue *to = m->stack[m->n_stack - n - mark - 1];
     if (to == NULL || to->kind != kind)
         return damaged(m);
-    TnStatus st = append(m, to, m->stack + (m->n_stack - n), n);
+    TnStatus st = n == 0 ? TN_OK : append(m, to, m->stack + (m->n_stack - n), n);
     m->n_stack -= n + mark;
     return st;
 }
