@@ -81,16 +81,17 @@ static int take_samples(Options *o, PyObject *samples) {
 /* From a dict with the fields of TnBuildOptions (strings or None, numbers), samples, log and progress. */
 static int options_begin(PyObject *kwargs, Options *o) {
     static char *names[] = {"shapes", "tune", "threads", "timing_cache", "cpu", "reference", "stop_after", "device", "precision", "target",
-                            "allow_cpu_steps", "samples", "log", "progress", NULL};
+                            "allow_cpu_steps", "buckets", "head_dim", "image_size", "config", "head", "attention", "score_threshold", "samples", "log", "progress", NULL};
     PyObject *samples = Py_None, *none = PyTuple_New(0);
     memset(o, 0, sizeof *o);
     o->o = tn_build_options_default();
     o->log_fn = o->progress_fn = Py_None;
     if (none == NULL)
         return -1;
-    int ok = PyArg_ParseTupleAndKeywords(none, kwargs, "|$zpIzzpzzzzpOOO", names, &o->o.shapes, &o->o.tune, &o->o.threads, &o->o.timing_cache, &o->o.cpu,
-                                         &o->o.reference, &o->o.stop_after, &o->o.device, &o->o.precision, &o->o.target, &o->o.allow_cpu_steps, &samples,
-                                         &o->log_fn, &o->progress_fn);
+    int ok = PyArg_ParseTupleAndKeywords(none, kwargs, "|$zpIzzpzzzzpzIIzzzfOOO", names, &o->o.shapes, &o->o.tune, &o->o.threads, &o->o.timing_cache, &o->o.cpu,
+                                         &o->o.reference, &o->o.stop_after, &o->o.device, &o->o.precision, &o->o.target, &o->o.allow_cpu_steps,
+                                         &o->o.buckets, &o->o.head_dim, &o->o.image_size, &o->o.config, &o->o.head, &o->o.attention,
+                                         &o->o.score_threshold, &samples, &o->log_fn, &o->progress_fn);
     Py_DECREF(none);
     if (!ok)
         return -1;

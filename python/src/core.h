@@ -110,7 +110,12 @@ int core_add_value(PyObject *module);
 int core_add_session(PyObject *module);
 int core_add_context(PyObject *module);
 int core_add_reference(PyObject *module);
+int core_add_pictures(PyObject *module);
 int core_add_ocr(PyObject *module);
+int core_add_classify(PyObject *module);
+int core_add_detect(PyObject *module);
+int core_add_doc(PyObject *module);
+int core_add_ground(PyObject *module);
 extern PyMethodDef core_build_methods[];
 PyObject *core_generate(TnContext *ctx, CorePlan *plan, PyObject *args, PyObject *kwargs);
 

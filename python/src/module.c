@@ -101,7 +101,8 @@ PyMODINIT_FUNC PyInit__core(void);
 PyMODINIT_FUNC PyInit__core(void) {
     PyObject *m = PyModule_Create(&definition), *dtypes = dtype_table(), *statuses = status_table();
     bool ok = m != NULL && dtypes != NULL && statuses != NULL && core_add_plan(m) == 0 && core_add_value(m) == 0 && core_add_session(m) == 0 &&
-              core_add_context(m) == 0 && core_add_reference(m) == 0 && core_add_ocr(m) == 0 && PyModule_AddFunctions(m, core_build_methods) == 0 &&
+              core_add_context(m) == 0 && core_add_reference(m) == 0 && core_add_pictures(m) == 0 && core_add_ocr(m) == 0 &&
+              core_add_classify(m) == 0 && core_add_detect(m) == 0 && core_add_doc(m) == 0 && core_add_ground(m) == 0 && PyModule_AddFunctions(m, core_build_methods) == 0 &&
               PyModule_AddStringConstant(m, "version", tn_version()) == 0 && PyModule_AddObjectRef(m, "dtypes", dtypes) == 0 &&
               PyModule_AddObjectRef(m, "statuses", statuses) == 0;
     if (ok && pthread_atfork(NULL, NULL, after_fork) != 0) {

@@ -5,7 +5,7 @@
 
 #include "pipelines/ocr.h"
 #include "pipelines/tensor_error.h"
-#include "python/src/core.h"
+#include "python/src/pipe.h"
 
 static PyObject *generated(const TnGenerated *g, uint32_t lines) {
     PyObject *list = PyList_New(0);
@@ -141,19 +141,6 @@ static PyObject *line_tuple(const TnOcrLine *l) {
     return chars == NULL ? NULL : Py_BuildValue("sfN", l->text, (double)l->confidence, chars);
 }
 
-/* An array uint8 [height, width, 3] as a picture that shares its memory. */
-static int take_image(PyObject *o, CoreTensor *t, TnImage *image) {
-    TnIoInfo want = {.dtype = TN_U8};
-    if (core_tensor_take(o, "image", &want, t) != 0)
-        return -1;
-    if (t->t.rank != 3 || t->t.dims[2] != 3 || t->t.dims[0] < 1 || t->t.dims[1] < 1 || t->t.dims[0] * t->t.dims[1] > TN_IMAGE_MAX_PIXELS) {
-        core_fail(TN_ERR_SHAPE, "a picture is an array uint8 [height, width, 3] of at most %u pixels", TN_IMAGE_MAX_PIXELS);
-        return -1;
-    }
-    *image = (TnImage){t->t.data, (uint32_t)t->t.dims[1], (uint32_t)t->t.dims[0]};
-    return 0;
-}
-
 /* read([array], max_length=0, num_beams=0, ...) -> ([(text, confidence, [(char, confidence)])], preprocess ms, generate ms) */
 static PyObject *ocr_read(PyObject *self, PyObject *args, PyObject *kwargs) {
     Ocr *o = (Ocr *)self;
@@ -166,38 +153,25 @@ static PyObject *ocr_read(PyObject *self, PyObject *args, PyObject *kwargs) {
         return NULL;
     if (o->busy || o->generation != core_generation)
         return core_fail(TN_ERR_STATE, o->busy ? "this reader is busy in another thread" : "this process was forked after the reader was made; make it in the child");
-    Py_ssize_t n = PyList_Check(list) ? PyList_Size(list) : -1, taken = 0;
-    if (n < 1 || n > 4096)
-        return core_fail(TN_ERR_ARGUMENT, "read takes a list of 1 to 4096 pictures");
-    CoreTensor *t = calloc((size_t)n, sizeof *t);
-    TnImage *images = calloc((size_t)n, sizeof *images);
-    TnOcrLine *lines = calloc((size_t)n, sizeof *lines);
-    bool ok = t != NULL && images != NULL && lines != NULL;
-    if (!ok)
+    CoreImages images;
+    TnOcrLine *lines = NULL;
+    bool ok = core_images_take(list, &images) == 0;
+    if (ok && (lines = calloc(images.n, sizeof *lines)) == NULL) {
         PyErr_NoMemory();
-    while (ok && taken < n) {
-        ok = take_image(PyList_GetItem(list, taken), &t[taken], &images[taken]) == 0;
-        taken++;
+        ok = false;
     }
     if (ok) {
         o->busy = true;
         Py_BEGIN_ALLOW_THREADS
-        st = tn_ocr_read(o->ocr, images, (uint32_t)n, &go, lines, &times, &err);
+        st = tn_ocr_read(o->ocr, images.items, images.n, &go, lines, &times, &err);
         Py_END_ALLOW_THREADS
-        o->busy = false;
         PyObject *rows = st == TN_OK ? PyList_New(0) : core_raise(&err, NULL);
-        for (Py_ssize_t i = 0; rows != NULL && i < n; i++) {
-            PyObject *row = line_tuple(&lines[i]);
-            if (row == NULL || PyList_Append(rows, row) != 0)
-                Py_CLEAR(rows);
-            Py_XDECREF(row);
-        }
+        for (uint32_t i = 0; rows != NULL && i < images.n; i++)
+            rows = core_list_append(rows, line_tuple(&lines[i]));
         result = rows == NULL ? NULL : Py_BuildValue("Ndd", rows, times.preprocess_ms, times.generate_ms);
+        o->busy = false; /* the lines live in the reader until its next call */
     }
-    for (Py_ssize_t i = 0; i < taken; i++)
-        core_tensor_release(&t[i]);
-    free(t);
-    free(images);
+    core_images_release(&images);
     free(lines);
     return result;
 }
@@ -210,14 +184,14 @@ static PyObject *ocr_min_confidence(PyObject *self, PyObject *unused) {
 /* preprocess(array) -> float32 [3, H, W] */
 static PyObject *ocr_preprocess(PyObject *self, PyObject *arg) {
     const Ocr *o = (Ocr *)self;
-    CoreTensor t;
+    CoreTensor t = {0};
     TnImage image;
     TnError err = {0};
     uint32_t w, h;
     void *data;
     PyObject *a = NULL;
     tn_ocr_size(o->ocr, &w, &h);
-    if (take_image(arg, &t, &image) == 0 && (a = core_array_new(TN_F32, 3, (int64_t[]){3, h, w}, false, &data)) != NULL &&
+    if (core_image_take(arg, &t, &image) == 0 && (a = core_array_new(TN_F32, 3, (int64_t[]){3, h, w}, false, &data)) != NULL &&
         tn_ocr_preprocess(o->ocr, &image, data, &err) != TN_OK) {
         Py_CLEAR(a);
         core_raise(&err, NULL);
@@ -241,44 +215,7 @@ static PyType_Slot ocr_slots[] = {
 };
 static PyType_Spec ocr_spec = {"tenon._core.Ocr", sizeof(Ocr), 0, Py_TPFLAGS_DEFAULT, ocr_slots};
 
-/* ---- functions on pictures and tensors ---- */
-
-static PyObject *image_array(TnStatus st, TnImage *image, const TnError *err, const char *file) {
-    if (st != TN_OK)
-        return core_raise(err, file);
-    TnTensor t = {.data = image->rgb, .dtype = TN_U8, .rank = 3, .dims = {image->height, image->width, 3}};
-    PyObject *a = core_array_copy(&t);
-    tn_image_free(image);
-    return a;
-}
-
-/* image(path or bytes) -> uint8 [height, width, 3] */
-static PyObject *load_image(PyObject *module, PyObject *arg) {
-    TnImage image = {0};
-    TnError err = {0};
-    TnStatus st;
-    PyObject *path, *a;
-    (void)module;
-    if (PyUnicode_Check(arg)) {
-        if (!PyUnicode_FSConverter(arg, &path))
-            return NULL;
-        const char *file = PyBytes_AsString(path);
-        Py_BEGIN_ALLOW_THREADS
-        st = tn_image_load(file, &image, &err);
-        Py_END_ALLOW_THREADS
-        a = image_array(st, &image, &err, file);
-        Py_DECREF(path);
-        return a;
-    }
-    Py_buffer view;
-    if (PyObject_GetBuffer(arg, &view, PyBUF_SIMPLE) != 0)
-        return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    st = tn_image_decode(view.buf, (size_t)view.len, "picture", &image, &err);
-    Py_END_ALLOW_THREADS
-    PyBuffer_Release(&view);
-    return image_array(st, &image, &err, NULL);
-}
+/* ---- tensors ---- */
 
 /* tensor_error(got, want) -> dict; types and shapes must agree. */
 static PyObject *tensor_error(PyObject *module, PyObject *args) {
@@ -303,7 +240,6 @@ static PyObject *tensor_error(PyObject *module, PyObject *args) {
 }
 
 static PyMethodDef functions[] = {
-    {"image", load_image, METH_O, "image(path or bytes) -> uint8 [height, width, 3]"},
     {"tensor_error", tensor_error, METH_VARARGS, "tensor_error(got, want) -> dict"},
     {NULL, NULL, 0, NULL},
 };

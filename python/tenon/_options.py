@@ -19,7 +19,8 @@ MAGIC = b"TENONPLN"
 Progress = Callable[[str, int, int], Any]
 
 _LEVELS = {0: logging.ERROR, 2: logging.INFO, 3: logging.DEBUG}
-_BUILD = ("shapes", "tune", "threads", "timing_cache", "cpu", "reference", "stop_after", "samples", "device", "precision", "target", "allow_cpu_steps", "progress")
+_BUILD = ("shapes", "tune", "threads", "timing_cache", "cpu", "reference", "stop_after", "samples", "device", "precision", "target", "allow_cpu_steps",
+          "buckets", "head_dim", "image_size", "config", "head", "attention", "score_threshold", "progress")
 
 
 def _log(level: int, message: str) -> None:
@@ -83,6 +84,19 @@ def shapes_text(shapes: "str | Mapping[str, Any] | None") -> "str | None":
     return ",".join(parts) or None
 
 
+def buckets_text(buckets: "str | Mapping[str, Any] | None") -> "str | None":
+    """Sizes of symbols as the library wants them: {"batch": (1, 4, 16)} is "batch=1:4:16"."""
+    if buckets is None or isinstance(buckets, str):
+        return buckets or None
+    parts = []
+    for symbol, value in buckets.items():
+        numbers = [value] if isinstance(value, int) else list(value)
+        if not numbers or not all(isinstance(n, int) for n in numbers):
+            raise errors.fail("argument", f"buckets[{symbol!r}] is {value!r}; give sizes, as in (1, 4, 16)", field="buckets")
+        parts.append(f"{symbol}={':'.join(map(str, numbers))}")
+    return ",".join(parts) or None
+
+
 def build_options(options: "Mapping[str, Any]") -> "dict[str, Any]":
     """Keyword arguments of :func:`tenon.build` as fields of TnBuildOptions."""
     unknown = [k for k in options if k not in _BUILD]
@@ -90,7 +104,10 @@ def build_options(options: "Mapping[str, Any]") -> "dict[str, Any]":
         raise TypeError(f"unknown option '{unknown[0]}'; there are {', '.join(_BUILD)}")
     o = {k: v for k, v in options.items() if v is not None and k != "progress"}
     o["shapes"] = shapes_text(o.get("shapes"))
-    for key in ("timing_cache",):
+    o["buckets"] = buckets_text(o.get("buckets"))
+    if "head" in o and not isinstance(o["head"], str):
+        o["head"] = ",".join(o["head"])
+    for key in ("timing_cache", "config"):
         if key in o:
             o[key] = os.fspath(o[key])
     if "samples" in o and not isinstance(o["samples"], dict):
@@ -195,6 +212,9 @@ def cache_key(source: "str | memoryview", options: "Mapping[str, Any]") -> str:
         view = memoryview(array)
         h.update(f"|{name}{view.shape}{view.format}".encode() + view.tobytes())
     files: "Sequence[str]" = []
+    if options.get("config"):
+        with open(options["config"], "rb") as f:
+            h.update(f.read())
     if not isinstance(source, str):
         h.update(source)
     elif os.path.isdir(source):

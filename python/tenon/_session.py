@@ -194,7 +194,7 @@ class InferenceSession:
         cache: folder in which plans of models are kept; also the environment variable TENON_PLAN_CACHE. A plan is used again when the model's contents,
             the options, Tenon and the CPU are the same.
         progress: a function (phase, done, total) that is called while the model is built, or True for a tqdm bar.
-        tune, timing_cache, cpu, reference, samples, target, allow_cpu_steps: as in :func:`tenon.build`.
+        tune, timing_cache, cpu, reference, samples, target, allow_cpu_steps, buckets, head_dim, image_size, config, head, attention, score_threshold: as in :func:`tenon.build`.
 
     Raises:
         tenon.Error: a subclass of it says why; see tenon.errors. KeyboardInterrupt stops a build.
@@ -204,6 +204,8 @@ class InferenceSession:
                  provider_options: "Sequence[Mapping[str, Any]] | None" = None, *, device: "str | None" = None, precision: "str | None" = None,
                  shapes: Any = None, tune: bool = False, timing_cache: Any = None, cpu: "str | None" = None, reference: bool = False,
                  samples: "Mapping[str, Any] | None" = None, target: "str | None" = None, allow_cpu_steps: bool = False,
+                 buckets: Any = None, head_dim: "int | None" = None, image_size: "int | None" = None, config: Any = None, head: Any = None,
+                 attention: "str | None" = None, score_threshold: "float | None" = None,
                  cache: "str | os.PathLike[str] | None" = None, progress: Any = None, disabled_optimizers: Any = None) -> None:
         so = sess_options if sess_options is not None else SessionOptions()
         if disabled_optimizers:
@@ -216,7 +218,9 @@ class InferenceSession:
             shapes = ",".join(ranges)
         stop = "import" if so.graph_optimization_level == GraphOptimizationLevel.ORT_DISABLE_ALL else None
         options = dict(device=device, precision=precision, shapes=shapes, tune=tune, timing_cache=timing_cache, cpu=cpu, reference=reference, samples=samples,
-                       target=target, allow_cpu_steps=allow_cpu_steps or allow, stop_after=stop, threads=int(so.intra_op_num_threads))
+                       target=target, allow_cpu_steps=allow_cpu_steps or allow, stop_after=stop, threads=int(so.intra_op_num_threads),
+                       buckets=buckets, head_dim=head_dim, image_size=image_size, config=config, head=head, attention=attention,
+                       score_threshold=score_threshold)
         if cache is None:
             cache = os.environ.get("TENON_PLAN_CACHE") or None
         self._source = path_or_bytes

@@ -16,11 +16,13 @@ from ._session import InferenceSession, SessionOptions
 def build(model: Any, plan: "str | os.PathLike[str] | None" = None, *, device: "str | None" = None, precision: "str | None" = None, shapes: Any = None,
           tune: bool = False, threads: int = 0, timing_cache: Any = None, cpu: "str | None" = None, reference: bool = False,
           samples: "Mapping[str, Any] | None" = None, target: "str | None" = None, allow_cpu_steps: bool = False, stop_after: "str | None" = None,
-          progress: Any = None) -> "bytes | None":
+          buckets: Any = None, head_dim: int = 0, image_size: int = 0, config: Any = None, head: Any = None, attention: "str | None" = None,
+          score_threshold: float = 0.0, progress: Any = None) -> "bytes | None":
     """Builds a plan.
 
     Args:
-        model: an ``.onnx`` file, its bytes, an ``onnx.ModelProto``, or the folder of a Hugging Face checkpoint.
+        model: an ``.onnx`` file, its bytes, an ``onnx.ModelProto``, the folder of a Hugging Face checkpoint, or a file of weights (.pth, .bin, .safetensors)
+            of an official UniFormer or ViLBERT.
         plan: the file to write, whole or not at all; None: the plan is returned as bytes.
         device: "cpu", "cuda" or "cuda:N": where the plan runs. Kernels are verified there.
         precision: on a GPU "fp32", "tf32", "fp16" or "bf16"; inputs and outputs keep the model's types.
@@ -33,6 +35,12 @@ def build(model: Any, plan: "str | os.PathLike[str] | None" = None, *, device: "
         target: "sm_90": build for a GPU architecture that is not here; nothing is verified then.
         allow_cpu_steps: steps without a GPU kernel run on the CPU instead of failing the build.
         stop_after: stop the rewrites after this pass; "import": none.
+        buckets: sizes of symbols for which kernels are chosen besides the opt sizes, ``{"batch": (1, 4, 16)}`` or "batch=1:4:16,seq=128:512".
+        head_dim, image_size: what files of weights leave open (UniFormer): width of an attention head (32 or 64); height and width of pictures.
+        config: the JSON configuration that belongs to a file of weights (ViLBERT: bert_base_6layer_6conect.json).
+        head: outputs of a checkpoint with several heads, "vision_logit,vil_prediction" or a list (ViLBERT; default vision_logit).
+        attention: "global", "window" or "hybrid", where a detector's file leaves it open.
+        score_threshold: of a detector in a checkpoint: answers need more than this; 0: the official 0.05.
         progress: a function (phase, done, total), or True for a tqdm bar.
 
     Raises:
@@ -43,7 +51,9 @@ def build(model: Any, plan: "str | os.PathLike[str] | None" = None, *, device: "
         tenon.Warning: what the build wants to tell (a kernel was too inexact and is not used, ...).
     """
     o = _options.build_options(dict(device=device, precision=precision, shapes=shapes, tune=tune, threads=threads, timing_cache=timing_cache, cpu=cpu,
-                                    reference=reference, samples=samples, target=target, allow_cpu_steps=allow_cpu_steps, stop_after=stop_after))
+                                    reference=reference, samples=samples, target=target, allow_cpu_steps=allow_cpu_steps, stop_after=stop_after,
+                                    buckets=buckets, head_dim=head_dim, image_size=image_size, config=config, head=head, attention=attention,
+                                    score_threshold=score_threshold))
     source = _options.check_source(model)
     with _options.model_path(source) as path, _options.progress_of(progress) as call:
         memory = _core.build(path, None if plan is None else os.fspath(plan), {**o, "progress": call})

@@ -8,7 +8,6 @@
 """
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass, field
 from typing import Any, Sequence
@@ -16,6 +15,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from .. import _core, _options, errors
+from ._common import load_image, model_folder
 
 
 @dataclass
@@ -45,34 +45,7 @@ class Line:
 
 def default_model() -> str:
     """The folder of the model that comes with Tenon."""
-    here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    real = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
-    for path in (os.path.join(here, "share", "tenon", "models", "trocr-tiny-zh"), os.path.join(real, "..", "..", "models", "trocr-tiny-zh")):
-        if os.path.isdir(path):
-            return os.path.normpath(path)
-    raise errors.fail("io", "the default model is not installed with the package; name a checkpoint or a plan")
-
-
-def load_image(source: Any) -> np.ndarray:
-    """A picture as uint8 [height, width, 3]: a path or bytes of a PNG, JPEG or .npy, a PIL image, or an array uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4].
-
-    Alpha is laid over white; the EXIF orientation of files is applied.
-    """
-    if isinstance(source, (str, os.PathLike)):
-        return _core.image(os.fspath(source))
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _core.image(source)
-    if hasattr(source, "convert") and hasattr(source, "mode"):
-        source = np.asarray(source.convert("RGBA" if "A" in source.mode or "transparency" in getattr(source, "info", {}) else "RGB"))
-    a = np.asarray(source)
-    if a.dtype != np.uint8 or a.ndim not in (2, 3) or (a.ndim == 3 and a.shape[2] not in (1, 3, 4)):
-        raise errors.fail("type", f"a picture is an array uint8 [H, W], [H, W, 1], [H, W, 3] or [H, W, 4], not {a.dtype}{list(a.shape)}", field="image")
-    if a.ndim == 2:
-        a = a[:, :, None]
-    if a.shape[2] == 4:
-        alpha = a[:, :, 3:].astype(np.uint32)
-        a = ((a[:, :, :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(a, (*a.shape[:2], 3)))
+    return model_folder("trocr-tiny-zh")
 
 
 class TextReader:
