@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make          install what is missing, build; the program is build/tenon
-#   make demo     the same, then read the sample pictures with the default model
+#   make demo     the same, then run the models that come with it on their samples: build/demo/index.html
 #   make test     the same, then the tests of every part with two compilers and CUDA (what CI runs)
 #   make test-slow   the tests under sanitizers, then the fuzzers (results: docs/slow-tests.md)
 #   make bench    benchmarks against other engines (see docs/performance.md)

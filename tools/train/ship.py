@@ -4,7 +4,8 @@
 
     ship.py classes|scenes|forms|phrases --run DIR [--models models] [--data DIR]
 
---data: for forms, what tools/train/forms/prepare.py made. Model cards (README.md) are written by hand and stay. Needs torch; forms
+--data: for forms, what tools/train/forms/prepare.py made. Model cards (README.md) are written by hand and stay, but for the results of
+phrases. Needs torch; forms
 transformers, tokenizers and Pillow.
 """
 import argparse
@@ -101,6 +102,17 @@ def phrases(recipe, run, out, a):
     index, logits, score = reference.phrases(recipe, out, range(PHRASES_SEED, PHRASES_SEED + PHRASE_SCENES), f"{out}/samples")
     dump(index, out, "samples", "phrases.json")
     np.savez(f"{out}/samples/logits.npz", **logits)
+    with open(f"{out}/report.json") as f:
+        report = json.load(f)
+    r = report["rendered"]
+    said = [f"{r['phrases']:,} phrases on {r['scenes']:,} held-out scenes, float32, after {report['steps']:,} steps of {report['batch']} phrases in {report['seconds_trained']:.0f} s:",
+            "", "| phrases | accuracy | number |", "| --- | --- | --- |"]
+    said += [f"| {what} | {v['accuracy']:.4f} | {v['phrases']:,} |" for what, v in [("all", r), *r["by_kind"].items()]]
+    said += ["", f"Reachable: {r['reachable']:.4f}; loss {r['loss']:.4f}."]
+    with open(f"{out}/README.md", encoding="utf-8") as f:
+        before, _, rest = f.read().partition("<!-- results: written by tools/train/ship.py -->\n")
+    with open(f"{out}/README.md", "w", encoding="utf-8") as f:
+        f.write(before + "<!-- results: written by tools/train/ship.py -->\n" + "\n".join(said) + "\n<!-- end -->" + rest.partition("<!-- end -->")[2])
     print(score)
 
 
