@@ -85,7 +85,8 @@ static PyObject *page_list(const TnDocPage *page) {
     PyObject *list = PyList_New(0);
     for (uint32_t i = 0; list != NULL && i < page->n; i++) {
         const TnDocWord *w = &page->words[i];
-        list = core_list_append(list, Py_BuildValue("N(iiii)IN", core_string(w->text), w->box[0], w->box[1], w->box[2], w->box[3], w->segment, core_string(w->label)));
+        list = core_list_append(list, Py_BuildValue("N(iiii)IN", core_string(w->text), w->box[0], w->box[1], w->box[2], w->box[3],
+                                                    w->segment, core_string(w->label)));
     }
     return list == NULL ? NULL : Py_BuildValue("NI", list, page->n_blank);
 }
@@ -147,7 +148,8 @@ static PyObject *entity_list(const TnDocResult *r) {
 static PyObject *score_list(const TnDocScore *s) {
     PyObject *list = PyList_New(0);
     for (uint32_t i = 0; list != NULL && i < s->n_types; i++)
-        list = core_list_append(list, Py_BuildValue("NKKK", core_string(s->type[i].name), (unsigned long long)s->type[i].right, (unsigned long long)s->type[i].predicted,
+        list = core_list_append(list, Py_BuildValue("NKKK", core_string(s->type[i].name), (unsigned long long)s->type[i].right,
+                                                    (unsigned long long)s->type[i].predicted,
                                                     (unsigned long long)s->type[i].expected));
     return list;
 }

@@ -186,7 +186,8 @@ static PyObject *ground_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     int beta = 0;
     TnError err = {0};
     TnStatus st = TN_OK;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!|OIIIIIp", names, core_plan_type, &plan, &path, &o.threads, &o.batch, &o.tokens, &o.regions, &o.task, &beta) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!|OIIIIIp", names, core_plan_type, &plan, &path, &o.threads, &o.batch, &o.tokens, &o.regions,
+                                     &o.task, &beta) ||
         (path != Py_None && !PyUnicode_FSConverter(path, &file)))
         return NULL;
     o.beta = beta != 0;
@@ -281,7 +282,9 @@ static PyObject *answer_tuple(const Asked *a, uint32_t i) {
         iou = Py_NewRef(Py_None);
         loss = Py_NewRef(Py_None);
     }
-    PyObject *row = logits == NULL || iou == NULL || loss == NULL ? NULL : Py_BuildValue("OIIIIOO", logits, r->best, r->pieces, r->pieces_cut, r->regions_cut, iou, loss);
+    PyObject *row = logits == NULL || iou == NULL || loss == NULL
+                        ? NULL
+                        : Py_BuildValue("OIIIIOO", logits, r->best, r->pieces, r->pieces_cut, r->regions_cut, iou, loss);
     Py_XDECREF(logits);
     Py_XDECREF(iou);
     Py_XDECREF(loss);
