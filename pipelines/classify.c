@@ -16,6 +16,7 @@
 
 struct TnClassifier {
     TnContext *context;
+    uint32_t threads; /* as in TnContextOptions */
     uint32_t width, height, edge, classes;
     uint32_t fixed_batch; /* 0: any */
     TnResample resample;
@@ -157,6 +158,7 @@ TnStatus tn_classifier_create(TnPlan *plan, uint32_t threads, TnClassifier **out
     if (st == TN_OK) {
         TnContextOptions co = tn_context_options_default();
         co.threads = threads;
+        c->threads = threads;
         st = tn_context_create(plan, &co, &c->context, err);
     }
     if (st != TN_OK)
@@ -299,6 +301,17 @@ static TnStatus run_batch(TnClassifier *c, const float *planes, uint32_t batch, 
     return st;
 }
 
+typedef struct Prepare {
+    const TnClassifier *classifier;
+    const TnImage *images;
+    size_t per; /* floats of a picture */
+} Prepare;
+
+static TnStatus prepare_one(void *context, uint32_t i, TnError *err) {
+    const Prepare *p = context;
+    return tn_classifier_preprocess(p->classifier, &p->images[i], p->classifier->planes + p->per * i, err);
+}
+
 TnStatus tn_classifier_run(TnClassifier *c, const TnImage *images, uint32_t n, uint32_t k, TnClassScore *top, TnClassifyTimes *times,
                            TnError *err) {
     size_t per = (size_t)3 * c->width * c->height;
@@ -314,11 +327,10 @@ TnStatus tn_classifier_run(TnClassifier *c, const TnImage *images, uint32_t n, u
         if (c->planes == NULL)
             return tnp_fail(err, TN_ERR_MEMORY, "out of memory: a batch of %u pictures", rounded);
     }
-    for (uint32_t i = 0; i < n; i++) {
-        TnStatus st = tn_classifier_preprocess(c, &images[i], c->planes + per * i, err);
-        if (st != TN_OK)
-            return st;
-    }
+    Prepare prepare = {c, images, per};
+    TnStatus ready = tnp_parallel(n, c->threads, prepare_one, &prepare, err);
+    if (ready != TN_OK)
+        return ready;
     double t1 = now_ms();
     for (uint32_t at = 0; at < n; at += batch) {
         uint32_t part = n - at < batch ? n - at : batch;

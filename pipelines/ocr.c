@@ -176,7 +176,7 @@ TnStatus tn_ocr_create_from(const TnOcrParts *parts, TnOcr **out, TnError *err) 
     *o = (TnOcr){.resample = TN_RESAMPLE_BICUBIC, .as_cv2 = parts->decoder != NULL, .scale = 1.0f / 255.0f, .mean = {0.5f, 0.5f, 0.5f},
                  .std = {0.5f, 0.5f, 0.5f}, .min_confidence = 0.45f};
     TnContextOptions co = tn_context_options_default();
-    co.threads = parts->threads;
+    co.threads = o->threads = parts->threads;
     TnStatus st = settle(o, parts, err);
     if (st == TN_OK)
         st = tn_context_create(parts->plan, &co, &o->context, err);
@@ -241,6 +241,17 @@ static double now_ms(void) {
     return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
 }
 
+typedef struct Prepare {
+    const TnOcr *ocr;
+    const TnImage *images;
+    size_t per; /* floats of a picture */
+} Prepare;
+
+static TnStatus prepare_one(void *context, uint32_t i, TnError *err) {
+    const Prepare *p = context;
+    return tn_ocr_preprocess(p->ocr, &p->images[i], p->ocr->planes + p->per * i, err);
+}
+
 TnStatus tn_ocr_read(TnOcr *ocr, const TnImage *images, uint32_t n, const TnGenerateOptions *options, TnOcrLine *lines, TnOcrTimes *times,
                      TnError *err) {
     size_t per = (size_t)3 * ocr->width * ocr->height, cap = ocr->generated_cap;
@@ -250,15 +261,14 @@ TnStatus tn_ocr_read(TnOcr *ocr, const TnImage *images, uint32_t n, const TnGene
     if (!ensure(&ocr->planes, &ocr->planes_cap, per * n, sizeof(float)) || !ensure(&ocr->generated, &cap, n, sizeof *ocr->generated))
         return tnp_fail(err, TN_ERR_MEMORY, "out of memory: a batch of %u pictures", n);
     ocr->generated_cap = (uint32_t)cap;
-    for (uint32_t i = 0; i < n; i++) {
-        TnStatus st = tn_ocr_preprocess(ocr, &images[i], ocr->planes + per * i, err);
-        if (st != TN_OK)
-            return st;
-    }
+    Prepare prepare = {ocr, images, per};
+    TnStatus st = tnp_parallel(n, ocr->threads, prepare_one, &prepare, err);
+    if (st != TN_OK)
+        return st;
     double t1 = now_ms();
     TnTensor x = {.data = ocr->planes, .dtype = TN_F32, .rank = 4, .dims = {n, 3, ocr->height, ocr->width}};
-    TnStatus st = ocr->steps != NULL ? tnp_ocr_steps_generate(ocr, &x, options, ocr->generated, err)
-                                     : tn_context_generate(ocr->context, &x, 1, options, ocr->generated, n, err);
+    st = ocr->steps != NULL ? tnp_ocr_steps_generate(ocr, &x, options, ocr->generated, err)
+                            : tn_context_generate(ocr->context, &x, 1, options, ocr->generated, n, err);
     if (st != TN_OK)
         return st;
     if (times != NULL)

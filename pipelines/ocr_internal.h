@@ -19,6 +19,7 @@ typedef struct OcrSteps OcrSteps;
 
 struct TnOcr {
     TnContext *context;
+    uint32_t threads; /* as in TnContextOptions */
     uint32_t width, height;
     TnResample resample;
     bool as_cv2; /* bilinear as cv2.resize, instead of resample */

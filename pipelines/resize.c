@@ -62,22 +62,49 @@ static bool axis_init(Axis *a, uint32_t in, uint32_t out, TnResample filter) {
     return ok;
 }
 
-static uint8_t clip(int64_t v) {
+/* Sums stay within 32 bits: the weights of a pixel are 1 together, and what a cubic filter has below 0 is less than a third of that. */
+static uint8_t clip(int32_t v) {
     v >>= FRACTION_BITS;
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-/* dst [height, out, 3] from src [height, in, 3]; the elements of one axis lie `step` apart and lines `line` apart, so it serves both passes. */
-static void pass(const Axis *a, uint32_t out, size_t lines, const uint8_t *src, size_t src_line, size_t src_step, uint8_t *dst,
-                 size_t dst_line, size_t dst_step) {
-    for (size_t y = 0; y < lines; y++) {
-        for (uint32_t i = 0; i < out; i++) {
+/* dst [lines, out, 3] from src [lines, in, 3]: pixel by pixel. */
+static void pass_across(const Axis *a, const uint8_t *src, uint32_t in, uint32_t out, size_t lines, uint8_t *dst) {
+    const int32_t half = 1 << (FRACTION_BITS - 1);
+    for (size_t y = 0; y < lines; y++, src += (size_t)in * 3) {
+        for (uint32_t i = 0; i < out; i++, dst += 3) {
             const int32_t *w = a->w + i * a->width;
-            const uint8_t *s = src + y * src_line + a->first[i] * src_step;
-            int64_t sum = (int64_t)1 << (FRACTION_BITS - 1);
-            for (uint32_t j = 0; j < a->count[i]; j++)
-                sum += (int64_t)s[j * src_step] * w[j];
-            dst[y * dst_line + i * dst_step] = clip(sum);
+            const uint8_t *s = src + (size_t)a->first[i] * 3;
+            int32_t sum[3] = {half, half, half};
+            for (uint32_t j = 0; j < a->count[i]; j++, s += 3) {
+                sum[0] += s[0] * w[j];
+                sum[1] += s[1] * w[j];
+                sum[2] += s[2] * w[j];
+            }
+            for (size_t c = 0; c < 3; c++)
+                dst[c] = clip(sum[c]);
+        }
+    }
+}
+
+#define PART 512 /* of a row, so that its sums stay in the nearest cache */
+
+/* dst [out, n] from src [in, n], n bytes a row: whole rows at once. */
+static void pass_down(const Axis *a, const uint8_t *src, uint32_t out, size_t n, uint8_t *dst) {
+    int32_t sum[PART];
+    for (uint32_t y = 0; y < out; y++) {
+        const int32_t *w = a->w + y * a->width;
+        for (size_t from = 0; from < n; from += PART) {
+            size_t m = n - from < PART ? n - from : PART;
+            for (size_t i = 0; i < m; i++)
+                sum[i] = 1 << (FRACTION_BITS - 1);
+            for (uint32_t j = 0; j < a->count[y]; j++) {
+                const uint8_t *s = src + (size_t)(a->first[y] + j) * n + from;
+                for (size_t i = 0; i < m; i++)
+                    sum[i] += s[i] * w[j];
+            }
+            for (size_t i = 0; i < m; i++)
+                dst[y * n + from + i] = clip(sum[i]);
         }
     }
 }
@@ -92,12 +119,10 @@ static TnStatus resize_axis(const TnImage *in, uint32_t w, uint32_t h, TnResampl
         tn_image_free(out);
         return tnp_fail(err, TN_ERR_MEMORY, "out of memory: %zu bytes for a resized picture", bytes);
     }
-    for (size_t c = 0; c < 3; c++) {
-        if (horizontal)
-            pass(&axis, w, h, in->rgb + c, (size_t)in->width * 3, 3, out->rgb + c, (size_t)w * 3, 3);
-        else
-            pass(&axis, h, w, in->rgb + c, 3, (size_t)in->width * 3, out->rgb + c, 3, (size_t)w * 3);
-    }
+    if (horizontal)
+        pass_across(&axis, in->rgb, in->width, w, h, out->rgb);
+    else
+        pass_down(&axis, in->rgb, h, (size_t)w * 3, out->rgb);
     axis_free(&axis);
     return TN_OK;
 }
@@ -122,8 +147,16 @@ TnStatus tn_image_resize(const TnImage *image, uint32_t width, uint32_t height, 
 
 void tn_image_normalize(const TnImage *image, float scale, const float mean[3], const float std[3], float *planes) {
     size_t n = (size_t)image->width * image->height;
+    float value[3][256]; /* of every byte: divisions are slower than look-ups */
     for (size_t c = 0; c < 3; c++) {
-        for (size_t i = 0; i < n; i++)
-            planes[c * n + i] = ((float)image->rgb[i * 3 + c] * scale - mean[c]) / std[c];
+        for (size_t v = 0; v < 256; v++)
+            value[c][v] = ((float)v * scale - mean[c]) / std[c];
+    }
+    float *r = planes, *g = planes + n, *b = planes + 2 * n;
+    const uint8_t *s = image->rgb;
+    for (size_t i = 0; i < n; i++, s += 3) {
+        r[i] = value[0][s[0]];
+        g[i] = value[1][s[1]];
+        b[i] = value[2][s[2]];
     }
 }

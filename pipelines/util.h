@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What the pipelines share: error details, whole files, growable text. */
+ * What the pipelines share: error details, whole files, items side by side, growable text. */
 #ifndef TENON_PIPELINES_UTIL_H
 #define TENON_PIPELINES_UTIL_H
 
@@ -14,6 +14,11 @@ TnStatus tnp_fail(TnError *err, TnStatus code, const char *fmt, ...) __attribute
 TnStatus tnp_read_file(const char *path, size_t max_bytes, void **data, size_t *n, TnError *err);
 /* Writes a file whole or not at all. IO. */
 TnStatus tnp_write_file(const char *path, const void *data, size_t n, TnError *err);
+
+/* Does items 0 to n - 1 on up to `threads` threads, the caller's among them (0: one a core). Items must not depend on each other. After an error no further item
+ * is begun; the error is that of the first item that failed. */
+typedef TnStatus (*TnpJob)(void *context, uint32_t item, TnError *err);
+TnStatus tnp_parallel(uint32_t n, uint32_t threads, TnpJob job, void *context, TnError *err);
 
 /* Growable bytes: start zeroed, append, then save or free p. A failed allocation sets failed, and what follows is dropped. */
 typedef struct TnpText {
