@@ -98,7 +98,17 @@ static bool prepare(Case *c, const TnKernel *k, uint32_t threads, int64_t inplac
     return r->scratch_bytes == 0 || r->scratch != NULL;
 }
 
+/* Operators that size their results: a buffer of a case is as large as they can get. */
+static TnStatus resize(TnKernelCall *call, uint32_t i, int32_t rank, const int64_t *dims) {
+    TnTensor *t = &call->out[i];
+    const size_t room = *(const size_t *)call->host;
+    t->rank = rank;
+    memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
+    return i > 0 || tn_tensor_bytes(t) <= room ? TN_OK : TN_RAISE(call->err, TN_ERR_INTERNAL, "the result is larger than it can be");
+}
+
 static TnStatus execute(const Case *c, const TnKernel *k, uint32_t threads, Run *r) {
+    size_t room = c->n_out > 0 ? tn_tensor_bytes(&c->out[0]) : 0;
     TnKernelCall call = {.params = &c->params,
                          .in = r->in,
                          .n_in = c->n_in,
@@ -108,13 +118,19 @@ static TnStatus execute(const Case *c, const TnKernel *k, uint32_t threads, Run 
                          .scratch = r->scratch,
                          .scratch_bytes = r->scratch_bytes,
                          .threads = teams[threads],
+                         .resize = resize,
+                         .host = &room,
                          .err = &r->err};
     return k->run(&call);
 }
 
 /* ---- comparing ---- */
+static bool same_dims(const TnTensor *a, const TnTensor *b) {
+    return a->rank == b->rank && memcmp(a->dims, b->dims, (size_t)a->rank * sizeof a->dims[0]) == 0;
+}
+
 static bool same_bits(const TnTensor *a, const TnTensor *b) {
-    return a->data == NULL || memcmp(a->data, b->data, tn_tensor_bytes(a)) == 0;
+    return a->data == NULL || (same_dims(a, b) && memcmp(a->data, b->data, tn_tensor_bytes(a)) == 0);
 }
 
 /* The same values; a NaN may be another one (which operand's payload survives is the compiler's choice, made anew for aliased memory). */
@@ -207,6 +223,8 @@ static bool check_against(Case *c, const TnKernel *k, const Run *ref, const Run 
         if (!is_out && !c->state[i - c->n_out])
             continue;
         const TnTensor *y = is_out ? &r->out[i] : &r->in[i - c->n_out], *want = is_out ? &ref->out[i] : &ref->in[i - c->n_out];
+        if (y->data != NULL && !same_dims(y, want))
+            return report(c, k, o, "another shape than the reference", "");
         compare(y, want, k, &w);
         if (!(w.share <= 1.0)) {
             snprintf(text, sizeof text, "output %u element %lld is %.9g, the reference has %.9g (%.3g of the tolerance), %u threads", i,

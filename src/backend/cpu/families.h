@@ -6,6 +6,7 @@
 
 #include "backend/cpu/attention/attention.h"
 #include "backend/cpu/conv/conv.h"
+#include "backend/cpu/detect/detect.h"
 #include "backend/cpu/gather/gather.h"
 #include "backend/cpu/gemm/kernels.h"
 #include "backend/cpu/move/move.h"
