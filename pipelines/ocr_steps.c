@@ -47,6 +47,7 @@ static bool integer(TnDtype t) { return t == TN_I64 || t == TN_I32; }
 
 /* Which input is which, by name and type. */
 static TnStatus find_inputs(OcrSteps *s, const TnPlan *decoder, TnError *err) {
+    int64_t length = 0;
     s->ids = s->states = s->mask = s->cross_mask = NONE;
     for (uint32_t i = 0; i < tn_plan_input_count(decoder); i++) {
         TnIoInfo in;
@@ -64,17 +65,18 @@ static TnStatus find_inputs(OcrSteps *s, const TnPlan *decoder, TnError *err) {
         if (slot == NULL || *slot != NONE)
             return tnp_fail(err, TN_ERR_REQUEST, "the decoder's input '%s' is not known; it must take input_ids (or decoder_input_ids), encoder_hidden_states "
                                                  "and at most attention_mask and encoder_attention_mask: export it without a cache", in.name);
+        *slot = i;
         if (slot == &s->ids) {
             s->id_type = in.dtype;
-            if (in.dims[1] > 0)
-                return tnp_fail(err, TN_ERR_REQUEST, "the decoder's input '%s' is exported for %lld tokens; export it with the length as a dynamic "
-                                                     "axis", in.name, (long long)in.dims[1]);
+            length = in.dims[1];
         }
         s->one_by_one = s->one_by_one || in.dims[0] == 1;
     }
     if (s->ids == NONE || s->states == NONE)
         return tnp_fail(err, TN_ERR_REQUEST, "the decoder has no input %s", s->ids == NONE ? "input_ids of integers [batch,length]"
                                                                                            : "encoder_hidden_states, float32 [batch,tokens,width]");
+    if (length > 0)
+        return tnp_fail(err, TN_ERR_REQUEST, "the decoder's ids are exported for %lld tokens; export it with the length as a dynamic axis", (long long)length);
     return TN_OK;
 }
 
