@@ -101,9 +101,12 @@ TnStatus tni_planner_choose_sized(Pn *pn, PnCase *c, const PnChoice **out, TnErr
     PN_ALLOC(pn, choice, 1, err);
     TN_TRY(tni_planner_candidates(pn, c, choice, err));
     *out = choice;
+    if (c->on == TN_DEVICE_CPU && choice->n_tried == 1)
+        return tni_planner_choose_reference(pn, c->op, "it decides the shape of its result", out, err);
+    const bool dry = pn->dry && c->on != TN_DEVICE_CPU;
     choice->kernel = choice->tried[0].kernel;
     choice->reason = "cheapest estimate; not verified: no device";
-    for (uint32_t i = 0; i < choice->n_tried && !pn->dry; i++) {
+    for (uint32_t i = 0; i < choice->n_tried && !dry; i++) {
         TN_TRY(try_sized(pn, c, &choice->tried[i], err));
         if (strcmp(choice->tried[i].note, "ok") != 0)
             continue;
@@ -112,7 +115,7 @@ TnStatus tni_planner_choose_sized(Pn *pn, PnCase *c, const PnChoice **out, TnErr
         choice->reason = "cheapest estimate of those that agree with the reference";
         return TN_OK;
     }
-    return pn->dry ? TN_OK : tni_planner_fall_short(pn, c, choice, err);
+    return dry ? TN_OK : tni_planner_fall_short(pn, c, choice, err);
 }
 
 TnStatus tni_planner_choose_unrun(Pn *pn, const PnGraph *pg, uint32_t k, const char *reason, const PnChoice **out, TnError *err) {

@@ -65,6 +65,8 @@ static Way way_of(const PnCase *c) {
     case TN_OP_group_norm:
     case TN_OP_pool:
         return (Way){1, LEAD, WHOLE, WHOLE};
+    case TN_OP_roi_align:
+        return (Way){1, WHOLE, LEAD, LEAD};
     case TN_OP_reduce:
         return reduce_way(c);
     case TN_OP_arg_reduce:

@@ -239,7 +239,7 @@ void tni_planner_recall(Pn *pn, PnChoice *choice, bool *all);
 TnStatus tni_planner_decide_dry(Pn *pn, PnChoice *choice, TnError *err);
 /* For node k, which did not run: that, or on a device the cheapest estimate. */
 TnStatus tni_planner_choose_unrun(Pn *pn, const PnGraph *pg, uint32_t k, const char *reason, const PnChoice **out, TnError *err);
-/* For a DATA_SHAPE operator on a device, when out holds the results of the reference. */
+/* For a DATA_SHAPE operator, when out holds the results of the reference. */
 TnStatus tni_planner_choose_sized(Pn *pn, PnCase *c, const PnChoice **out, TnError *err);
 TnStatus tni_planner_choices_init(Pn *pn, TnError *err);
 /* Runs a kernel once on a case, packing its constants and giving it scratch. out: [n_out]. ns (may be NULL): time of the call. repeat:

@@ -3,6 +3,7 @@
  * Runs every graph once on samples, step by step, so that each kernel is chosen and verified on the tensors that it will see. A step that
  * cannot run (made-up indices out of range, a branch that is not taken) leaves made-up tensors behind, so that the rest goes on. */
 #include "backend/registry.h"
+#include "base/dtype.h"
 #include "interp/interp.h"
 #include "planner/internal.h"
 
@@ -144,7 +145,40 @@ static TnStatus allocate(Pn *pn, Env *e, const IrNode *n, PnCase *c, TnError *er
     return TN_OK;
 }
 
-/* A kernel that sizes its outputs itself: the reference, or the device's, held against it. */
+/* Made-up rows for results of no rows, as made-up inputs often give: what follows would be chosen for nothing at all. Indices are zeros, boxes
+ * the first ones. With the caller's samples too, unless it is numbers that are looked at. */
+#define ROWS_MADE_UP 100
+static TnStatus make_up_rows(Pn *pn, const Env *e, uint32_t k, const PnCase *c, TnError *err) {
+    const IrNode *n = &e->pg->g->nodes[k];
+    bool some = false;
+    for (uint32_t i = e->pg->first_define[k]; i < e->pg->first_define[k + 1] && !(pn->seen && pn->o->samples); i++) {
+        const uint32_t s = e->pg->defines[i][0];
+        const TnDim bound = pn->m->symbols[s].bound;
+        if (pn->symbols[s] != 0 || bound == TN_DIM_NONE || !pn->opt_known[bound] || pn->opt[bound] < 1)
+            continue;
+        pn->symbols[s] = TN_MIN(pn->opt[bound], (int64_t)ROWS_MADE_UP);
+        some = true;
+    }
+    if (!some)
+        return TN_OK;
+    tni_planner_evaluate(pn);
+    for (uint32_t i = 0; i < n->n_out; i++) {
+        TnTensor *t = &c->out[i];
+        if (n->out[i] == TN_NO_VALUE)
+            continue;
+        tni_free(pn->alloc, t->data);
+        t->data = NULL;
+        tni_planner_dims(pn, &e->pg->g->values[n->out[i]], t);
+        TN_TRY(tni_planner_fill(pn, t, n->name, 4, err));
+        if (!tni_dtype_is_float(t->dtype))
+            memset(t->data, 0, tn_tensor_bytes(t));
+        for (int64_t r = 0; n->op == TN_OP_non_max_suppression && r < t->dims[0]; r++)
+            tni_store_i64(t->dtype, t->data, 3 * r + 2, r % c->in[0].dims[1]);
+    }
+    return TN_OK;
+}
+
+/* A kernel that sizes its outputs itself: the reference, or another, held against it. */
 static TnStatus run_data_shape(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *err) {
     const IrNode *n = &e->pg->g->nodes[k];
     TnStatus st = TN_OK;
@@ -156,16 +190,18 @@ static TnStatus run_data_shape(Pn *pn, Env *e, uint32_t k, PnCase *c, TnError *e
     TN_TRY(tni_planner_choose_reference(pn, n->op, "it decides the shape of its result", &e->pg->choice[k], err));
     st = tni_planner_call(pn, e->pg->choice[k]->kernel, c, c->out, 1, NULL, err);
     c->on = e->pg->on[k];
-    if (st == TN_OK && c->on != TN_DEVICE_CPU)
+    if (st == TN_OK && (c->on != TN_DEVICE_CPU || !pn->seen))
         st = tni_planner_choose_sized(pn, c, &e->pg->choice[k], err);
+    if (st == TN_OK) {
+        define(pn, e, k, c->out);
+        st = make_up_rows(pn, e, k, c, err);
+    }
     for (uint32_t i = 0; i < n->n_out; i++) {
         if (n->out[i] == TN_NO_VALUE || !c->out[i].data)
             continue;
         e->t[n->out[i]] = c->out[i];
         e->owned[n->out[i]] = 1;
     }
-    if (st == TN_OK)
-        define(pn, e, k, c->out);
     return st;
 }
 

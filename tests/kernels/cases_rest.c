@@ -161,18 +161,70 @@ bool case_conv_transpose(Case *c) {
 }
 
 /* ---- regions ---- */
+/* A detector's: 1000 regions of a fine level, most of them of other levels and so of no size; and one level of 200 large regions. */
+static bool bench_roi_align(Case *c, TnRoiAlignParams *p) {
+    const bool many = c->k == 0;
+    const int64_t n = many ? 1000 : 200, h = many ? 200 : 50, w = many ? 336 : 84;
+    if (c->k > 1)
+        return false;
+    p->output_height = p->output_width = many ? 7 : 14;
+    p->spatial_scale = 1.0f;
+    p->aligned = 1;
+    ck_in(c, TN_F32, 4, DIMS(1, 256, h, w), FILL_NORMAL);
+    TnTensor *rois = ck_in(c, TN_F32, 2, DIMS(n, 4), FILL_POSITIVE);
+    for (int64_t i = 0; i < n && rois->data != NULL; i++) {
+        float *r = (float *)rois->data + 4 * i;
+        const double side = many && i % 2 != 0 ? 0.0 : 14.0 + 14.0 * ck_unit(c);
+        r[0] = (float)(ck_unit(c) * ((double)w - side));
+        r[1] = (float)(ck_unit(c) * ((double)h - side));
+        r[2] = r[0] + (float)side;
+        r[3] = r[1] + (float)side;
+    }
+    ck_ints(c, TN_I64, 1, DIMS(n), 0, 0);
+    ck_out(c, TN_F32, 4, DIMS(n, 256, p->output_height, p->output_width));
+    ck_say(c, "%lld regions of [256, %lld, %lld]", (long long)n, (long long)h, (long long)w);
+    return true;
+}
+
+/* Regions that are none, turned around, far outside or unknown; maps with NaN and infinities; one very tall region. */
+static void odd_region(Case *c, TnRoiAlignParams *p, float *r, int64_t w, int64_t h) {
+    static const float places[] = {NAN, INFINITY, -INFINITY, 1e30f, -1e30f, -3e4f};
+    const uint32_t kind = (uint32_t)(ck_rand(c) % 7);
+    const int64_t corner = ck_range(c, 0, 3);
+    if (kind == 0)
+        r[0] = r[1] = r[2] = r[3] = 0.0f;
+    else if (kind == 1)
+        r[2] = r[0];
+    else if (kind == 2 || (kind == 3 && p->sampling_ratio == 0)) { /* corners exchanged */
+        r[2] = r[0] - (float)ck_range(c, 0, w);
+        r[3] = r[1] - (float)ck_range(c, 0, h);
+    } else if (kind == 3)
+        r[corner] = places[ck_rand(c) % TN_COUNT(places)];
+    else if (kind == 4)
+        r[corner % 2 + 2] = r[corner % 2] = NAN;
+    else if (kind == 5) {
+        r[0] += 1e6f;
+        r[2] += 1e6f;
+    }
+}
+
 bool case_roi_align(Case *c) {
     TnRoiAlignParams *p = ck_params(c, sizeof *p);
-    if (c->bench || c->k >= 40)
+    if (c->bench)
+        return bench_roi_align(c, p);
+    if (c->k >= (ck_for_devices ? 40u : 110u))
         return false;
-    const int64_t b = ck_range(c, 1, 3), ch = ck_size(c, 40), h = ck_size(c, 40), w = ck_size(c, 40), n = ck_size(c, 20);
-    p->output_height = (int32_t)ck_range(c, 1, 7);
-    p->output_width = (int32_t)ck_range(c, 1, 7);
+    const bool odd = c->k >= 40 && c->k < 80, large = c->k >= 80;
+    const int64_t b = ck_range(c, 1, 3), ch = large && c->k < 90 ? ck_range(c, 60, 150) : ck_size(c, large ? 5 : 40), h = ck_size(c, large ? 90 : 40),
+                  w = ck_size(c, large ? 150 : 40), n = odd && c->k % 10 == 0 ? 0 : ck_size(c, 20);
+    p->output_height = (int32_t)(large ? CK_PICK(c, 7, 14, 14, 3, 15, 22) : ck_range(c, 1, 7));
+    p->output_width = (int32_t)(large ? CK_PICK(c, 7, 14, 16, 17, 33, 40) : ck_range(c, 1, 7));
     p->sampling_ratio = (int32_t)ck_range(c, 0, 3);
     p->spatial_scale = 0.5f;
-    p->max_mode = ck_coin(c);
+    p->max_mode = ck_coin(c) && c->k < 40;
     p->aligned = ck_coin(c);
-    ck_in(c, TN_F32, 4, DIMS(b, ch, h, w), FILL_NORMAL);
+    c->special = odd && c->k % 2 == 0;
+    ck_in(c, TN_F32, 4, DIMS(b, ch, h, w), c->special ? FILL_SPECIAL : FILL_NORMAL);
     TnTensor *rois = ck_in(c, TN_F32, 2, DIMS(n, 4), FILL_POSITIVE);
     for (int64_t i = 0; i < n && rois->data != NULL; i++) {
         float *r = (float *)rois->data + 4 * i;
@@ -180,11 +232,18 @@ bool case_roi_align(Case *c) {
         r[1] = (float)ck_range(c, -4, 2 * h) + 0.25f;
         r[2] = r[0] + (float)ck_range(c, 0, w);
         r[3] = r[1] + (float)ck_range(c, 0, h);
+        if (odd)
+            odd_region(c, p, r, w, h);
+    }
+    if (c->k == 109 && n > 0 && rois->data != NULL) { /* as many points as there may be along a side */
+        p->output_height = p->output_width = 1;
+        p->sampling_ratio = 0;
+        memcpy(rois->data, (float[]){0.25f, -2e6f, 1.0f, 3e6f}, 4 * sizeof(float));
     }
     ck_ints(c, TN_I64, 1, DIMS(n), 0, b - 1);
     ck_out(c, TN_F32, 4, DIMS(n, ch, p->output_height, p->output_width));
-    ck_say(c, "out %d,%d sampling %d max %u aligned %u", (int)p->output_height, (int)p->output_width, (int)p->sampling_ratio, p->max_mode,
-           p->aligned);
+    ck_say(c, "out %d,%d sampling %d max %u aligned %u%s", (int)p->output_height, (int)p->output_width, (int)p->sampling_ratio, p->max_mode,
+           p->aligned, odd ? " odd" : "");
     return true;
 }
 
@@ -334,9 +393,71 @@ bool case_unique(Case *c) {
     return true;
 }
 
+/* The proposals of a detector: of five levels, each moved apart, 4819 boxes of which 1000 are kept. */
+static bool bench_nms(Case *c) {
+    const int64_t n = 4819, most = 1000;
+    if (c->k > 0)
+        return false;
+    TnTensor *boxes = ck_in(c, TN_F32, 3, DIMS(1, n, 4), FILL_POSITIVE);
+    for (int64_t i = 0; i < n && boxes->data != NULL; i++) {
+        float *v = (float *)boxes->data + 4 * i;
+        v[0] = (float)(ck_unit(c) * 1200.0 + 1400.0 * (double)(i / 1000));
+        v[1] = (float)(ck_unit(c) * 700.0 + 1400.0 * (double)(i / 1000));
+        v[2] = v[0] + (float)(ck_unit(c) * 200.0);
+        v[3] = v[1] + (float)(ck_unit(c) * 200.0);
+    }
+    ck_in(c, TN_F32, 3, DIMS(1, 1, n), FILL_NORMAL);
+    ck_values(c, TN_I64, -1, &most);
+    TnTensor *iou = ck_in(c, TN_F32, 0, NULL, FILL_POSITIVE);
+    if (iou->data != NULL)
+        *(float *)iou->data = 0.7f;
+    ck_out(c, TN_I64, 2, DIMS(most, 3));
+    ck_say(c, "%lld boxes, at most %lld", (long long)n, (long long)most);
+    return true;
+}
+
+/* Boxes of any floats, flat, infinite, unknown, the same ones again; scores that are alike or NaN; limits at their ends. */
+static bool odd_nms(Case *c, TnNmsParams *p) {
+    static const float overlaps[] = {0.0f, 1.0f, 0.5f, 0.7f, -0.1f, 1e-30f, NAN, 2.0f};
+    static const float places[] = {NAN, INFINITY, -INFINITY, 1e-38f, 3e38f, -3e38f, 0.0f, -0.0f};
+    const int64_t b = ck_range(c, 1, 2), classes = ck_range(c, 1, 3), n = c->k % 9 == 0 ? ck_range(c, 0, 1) : ck_size(c, 700);
+    const int64_t most = c->k % 7 == 0 ? ck_range(c, -1, 1) : ck_range(c, 1, 300);
+    const double shift = c->k % 3 == 0 ? 1e5 : 0.0, scale = c->k % 5 == 0 ? 1e-18 : c->k % 5 == 1 ? 1e18 : 1.0;
+    p->center_point_box = ck_rand(c) % 4 == 0;
+    TnTensor *boxes = ck_in(c, TN_F32, 3, DIMS(b, n, 4), FILL_NORMAL), *scores = ck_in(c, TN_F32, 3, DIMS(b, classes, n), FILL_NORMAL);
+    for (int64_t i = 0; i < b * n && boxes->data != NULL; i++) {
+        float *v = (float *)boxes->data + 4 * i;
+        for (int j = 0; j < 4; j++)
+            v[j] = (float)((double)(v[j] + (j > 1 ? 1.0f : 0.0f)) * scale + shift * (double)(i % 3));
+        if (i > 0 && ck_rand(c) % 8 == 0)
+            memcpy(v, v - 4, 4 * sizeof *v);
+        if (ck_rand(c) % 16 == 0)
+            v[ck_rand(c) % 4] = c->k % 2 == 0 ? v[ck_rand(c) % 4] : places[ck_rand(c) % TN_COUNT(places)];
+    }
+    for (int64_t i = 0; i < b * classes * n && scores->data != NULL && c->k % 2 == 0; i++) {
+        float *s = (float *)scores->data + i;
+        *s = ck_rand(c) % 9 == 0 ? places[ck_rand(c) % TN_COUNT(places)] : roundf(*s);
+    }
+    ck_values(c, TN_I64, -1, &most);
+    const bool threshold = ck_coin(c);
+    for (int i = 0; i < (threshold ? 2 : 1); i++) {
+        TnTensor *t = ck_in(c, TN_F32, 0, NULL, FILL_POSITIVE);
+        if (t->data != NULL)
+            *(float *)t->data = i == 0 ? overlaps[c->k % TN_COUNT(overlaps)] : -0.5f;
+    }
+    ck_out(c, TN_I64, 2, DIMS(b * classes * TN_MIN(TN_MAX(most, 0), n), 3));
+    ck_say(c, "odd: %lld boxes, %lld classes, at most %lld, %s", (long long)n, (long long)classes, (long long)most,
+           p->center_point_box != 0 ? "centre" : "corners");
+    return true;
+}
+
 bool case_non_max_suppression(Case *c) {
     TnNmsParams *p = ck_params(c, sizeof *p);
-    if (c->bench || c->k >= 40)
+    if (c->bench)
+        return bench_nms(c);
+    if (c->k >= 40 && c->k < 200 && !ck_for_devices)
+        return odd_nms(c, p);
+    if (c->k >= 40)
         return false;
     const int64_t b = ck_range(c, 1, 3), classes = ck_range(c, 1, 4), n = ck_size(c, 200), most = ck_range(c, 1, 30);
     p->center_point_box = ck_coin(c);

@@ -332,8 +332,62 @@ static void memory_is_shared_where_it_may_be(void **state) {
     built_free(&b, NULL);
 }
 
+/* ---- results whose size depends on values ---- */
+
+/* y = (what of x has a square below zero) as a column times weights: nothing at all, of at most 6 for each row of x. */
+static IrModule *make_nothing(void) {
+    Make k = start(NULL);
+    graph(&k, "main");
+    IrValueId x = INPUT(&k, "x", TN_F32, sym(&k, "n"), num(&k, 6));
+    IrValueId square = NODE(&k, unary, "square", &(TnUnaryParams){.fn = TN_UNARY_square}, x);
+    IrValueId never = NODE(&k, binary, "never", &(TnBinaryParams){.fn = TN_BINARY_less}, square, WEIGHTS(&k, 0, 1));
+    IrValueId at = NODE(&k, nonzero, "where", NULL, never);
+    IrValueId rows = NODE(&k, transpose, "rows", &((TnTransposeParams){.n = 2, .perm = {1, 0}}), at);
+    IrValueId found = NODE(&k, gather_nd, "found", NULL, x, rows);
+    IrValueId column = NODE(&k, reshape, "column", &((TnReshapeParams){.kind = TN_RESHAPE_UNSQUEEZE, .n_axes = 1, .axes = {1}}), found);
+    output(&k, NODE(&k, gemm, "y", GEMM, column, WEIGHTS(&k, 1, 1, 16)));
+    return finish(&k);
+}
+
+/* The boxes that are kept, of 20. */
+static IrModule *make_boxes(void) {
+    Make k = start(NULL);
+    graph(&k, "main");
+    IrValueId boxes = INPUT(&k, "boxes", TN_F32, num(&k, 1), num(&k, 20), num(&k, 4));
+    IrValueId scores = INPUT(&k, "scores", TN_F32, num(&k, 1), num(&k, 2), num(&k, 20));
+    output(&k, NODE(&k, non_max_suppression, "kept", NULL, boxes, scores, INT(&k, 5)));
+    return finish(&k);
+}
+
+static char *explained(IrModule *m) {
+    Built b;
+    Plan p;
+    TnError err = {0};
+    OK(build_module(m, NULL, false, false, &b, &err));
+    OK(tni_plan_read((TnSpan){b.bytes, b.n, 0}, true, NULL, &p, &err));
+    char *text = malloc(p.explain_bytes + 1);
+    assert_non_null(text);
+    memcpy(text, p.explain, p.explain_bytes);
+    text[p.explain_bytes] = 0;
+    built_free(&b, NULL);
+    return text;
+}
+
+static void kernels_are_not_chosen_for_nothing(void **state) {
+    (void)state;
+    char *text = explained(make_nothing());
+    assert_non_null(strstr(text, "float32[6,16]")); /* as if all of one row had been found */
+    assert_null(strstr(text, "float32[0,16]"));
+    free(text);
+    text = explained(make_boxes());
+    assert_non_null(strstr(text, "cheapest estimate of those that agree with the reference")); /* an operator that sizes its result has a choice */
+    assert_null(strstr(text, "it decides the shape of its result"));
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kernels_are_not_chosen_for_nothing),
         cmocka_unit_test(wrong_kernels_are_never_chosen),
         cmocka_unit_test(comparing_is_strict),
         cmocka_unit_test(parts_are_parts),

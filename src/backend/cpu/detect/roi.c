@@ -213,11 +213,11 @@ static double cost(const TnKernelQuery *q, double ns) {
     return tni_cpu_cost(q, 0.0) + (double)tn_tensor_numel(&q->out[0]) * ns + (double)q->in[1].dims[0] * 2000.0;
 }
 double tni_cpu_roi_cost_scalar(const TnKernelQuery *q) {
-    return cost(q, 15.0);
+    return cost(q, 40.0);
 }
 double tni_cpu_roi_cost_avx2(const TnKernelQuery *q) {
-    return cost(q, 3.0);
+    return cost(q, 12.0);
 }
 double tni_cpu_roi_cost_avx512(const TnKernelQuery *q) {
-    return cost(q, 2.0);
+    return cost(q, 10.0);
 }

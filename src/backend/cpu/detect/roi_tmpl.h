@@ -4,8 +4,10 @@
 #include "backend/cpu/detect/detect.h"
 #include "backend/cpu/simd/simd.h"
 
-#define BLOCK_CHANNELS 64 /* channels a task: few enough that their planes stay near */
-#define BLOCK_REGIONS 4
+#define BLOCK_BYTES 1048576 /* planes of a task's channels: they stay near while regions come and go */
+#define LEAST_CHANNELS 4
+#define MOST_CHANNELS 64
+#define BLOCK_REGIONS 16
 #define BLOCK_ROWS 7 /* rows of bins side by side: 7 and 14 are what detectors use */
 
 typedef struct RoiCtx {
@@ -13,7 +15,7 @@ typedef struct RoiCtx {
     const float *rois;
     const TnTensor *batch;
     float *y;
-    int64_t n, groups; /* regions; groups of them */
+    int64_t n, groups, block; /* regions; groups of them; channels a task */
     void *scratch;
 } RoiCtx;
 
@@ -89,7 +91,7 @@ static bool add_columns(const TnRoiShape *s, const TnRoiTables *t, float *y) {
 static void roi_task(void *ctx, int64_t task, uint32_t worker) {
     const RoiCtx *c = ctx;
     const TnRoiShape *s = &c->s;
-    const int64_t first = task / c->groups * BLOCK_CHANNELS, end = TN_MIN(first + BLOCK_CHANNELS, s->channels), bins_all = s->out_h * s->out_w;
+    const int64_t first = task / c->groups * c->block, end = TN_MIN(first + c->block, s->channels), bins_all = s->out_h * s->out_w;
     const int64_t r0 = task % c->groups * BLOCK_REGIONS, r1 = TN_MIN(r0 + BLOCK_REGIONS, c->n);
     TnRoiTables t;
     bool ready = false;
@@ -123,7 +125,9 @@ TnStatus TN_ISA(tni_cpu_roi)(TnKernelCall *call) {
         return TN_OK;
     }
     c.groups = (c.n + BLOCK_REGIONS - 1) / BLOCK_REGIONS;
-    const int64_t blocks = (c.s.channels + BLOCK_CHANNELS - 1) / BLOCK_CHANNELS;
+    c.block = BLOCK_BYTES / (c.s.H * c.s.W * (int64_t)sizeof(float));
+    c.block = TN_MAX(TN_MIN(c.block, MOST_CHANNELS), LEAST_CHANNELS);
+    const int64_t blocks = (c.s.channels + c.block - 1) / c.block;
     tni_parallel_for(call->threads, c.groups * blocks, roi_task, &c);
     return TN_OK;
 }
