@@ -118,7 +118,7 @@ static TnStatus import(Build *b, const char *path, TnError *err) {
 
 /* Import to a rewritten, inferred module. stop_after: name of a pass, "import", or NULL = all. */
 static TnStatus front(Build *b, const char *path, const char *stop_after, TnError *err) {
-    PassContext pc = {.log = b->o.log, .threads = b->threads};
+    PassContext pc = {.log = b->o.log, .threads = b->threads, .device = b->device.lib != NULL};
     TN_TRY(import(b, path, err));
     phase_ends(b, IMPORT);
     TN_TRY(tni_ir_verify(b->module, err));

@@ -265,7 +265,11 @@ typedef struct TnLinearAttentionParams {
 /* conv: in x, w, bias (optional [M]), residual (optional, same shape as y): y = act(conv(x, w) + bias) + residual.
  *   NCHW: x [B, C, spatial...], w [M, C/group, kernel...] (ONNX); channels_last: x [B, spatial..., C], w unchanged.
  *   1 to 3 spatial dims. pads: begin then end, resolved at run when auto_pad is SAME.
- * conv_transpose: w [C, M/group, kernel...], output_pads as in ONNX. */
+ * conv_transpose: w [C, M/group, kernel...], output_pads as in ONNX.
+ * conv_integer: in x, w (bytes), zero point of x (optional, one), of w (optional, one or [M]); NCHW without activation; y int32, exact. The
+ *   padding is x's zero point.
+ * matmul_integer (no parameters): in a, b (bytes), zero point of a (optional, one), of b (optional, one or [N]); y int32 = sums of
+ *   (a - za) (b - zb), exact, wrapping. */
 typedef enum TnAutoPad { TN_PAD_EXPLICIT, TN_PAD_SAME_UPPER, TN_PAD_SAME_LOWER, TN_PAD_VALID } TnAutoPad;
 typedef struct TnConvParams {
     uint32_t n_spatial, group;

@@ -143,15 +143,10 @@ TnStatus tni_onnx_convert_ms_embed_norm(OnnxCall *c) {
 
 /* ---- quantised ---- */
 
-static IrValueId as_i32(OnnxX *x, IrValueId v, uint32_t zero) {
-    v = tni_x_cast(x, v, TN_I32);
-    return tni_onnx_has(x->c, zero) ? tni_x_binary(x, TN_BINARY_sub, v, tni_x_cast(x, x->c->in[zero], TN_I32)) : v;
-}
-
 /* f32(i32(a - za) i32(b - zb)) * sa * sb + bias. */
 TnStatus tni_onnx_convert_ms_matmul_to_float(OnnxCall *c) {
     OnnxX x = {.c = c};
-    IrValueId y = tni_x_cast(&x, tni_x_matmul(&x, as_i32(&x, c->in[0], 4), as_i32(&x, c->in[1], 5)), TN_F32);
+    IrValueId y = tni_x_cast(&x, tni_onnx_integer_product(&x, 0, 4, 1, 5), TN_F32);
     y = tni_x_binary(&x, TN_BINARY_mul, y, tni_x_binary(&x, TN_BINARY_mul, c->in[2], c->in[3]));
     return tni_x_finish(&x, 0, plus(&x, y, 6));
 }
@@ -198,8 +193,8 @@ TnStatus tni_onnx_convert_ms_dynamic_matmul(OnnxCall *c) {
     IrValueId point = tni_x_cast(x, tni_x_unary(x, TN_UNARY_round, tni_x_op(x, TN_OP_clip, NULL, z, 3)), TN_U8);
     TnQuantizeParams p = {.axis = 1, .saturate = 1};
     IrValueId in[3] = {c->in[0], scale, point}, q = tni_x_op(x, TN_OP_quantize_linear, &p, in, 3);
-    IrValueId a = tni_x_binary(x, TN_BINARY_sub, tni_x_cast(x, q, TN_I32), tni_x_cast(x, point, TN_I32));
-    IrValueId y = tni_x_cast(x, tni_x_matmul(x, a, as_i32(x, c->in[1], 3)), TN_F32);
+    IrValueId factors[4] = {q, c->in[1], point, tni_onnx_in(c, 3)};
+    IrValueId y = tni_x_cast(x, tni_x_op(x, TN_OP_matmul_integer, NULL, factors, factors[3] != TN_NO_VALUE ? 4 : 3), TN_F32);
     y = tni_x_binary(x, TN_BINARY_mul, y, tni_x_binary(x, TN_BINARY_mul, scale, c->in[2]));
     return tni_x_finish(x, 0, plus(x, y, 4));
 }

@@ -69,6 +69,9 @@ TnDtype tni_x_dtype(const OnnxX *x, IrValueId v);
 int32_t tni_x_need_rank(OnnxX *x, uint32_t operand);
 TnDtype tni_x_need_dtype(OnnxX *x, uint32_t operand);
 
+/* convert_integer.c. The exact product, int32, of operands a and b (bytes) with operands za and zb (absent, or beyond the last: 0) for zero points. */
+IrValueId tni_onnx_integer_product(OnnxX *x, uint32_t a, uint32_t za, uint32_t b, uint32_t zb);
+
 /* convert_control.c. The nodes of the graph in attribute `attr`, on these inputs, in the graph that is being built. */
 TnStatus tni_onnx_inline_graph(OnnxCall *c, const char *attr, const IrValueId *in, uint32_t n_in, IrValueId *out, uint32_t n_out);
 

@@ -126,6 +126,16 @@ static void matmul(Facts *f) {
         f->out.rank = TN_MAX(a, b) - (a == 1) - (b == 1) + (a == 1 && b == 1 ? 1 : 0);
 }
 
+static void matmul_integer(Facts *f) {
+    f->out.dtype = TN_I32;
+    matmul(f);
+}
+
+static void conv_integer(Facts *f) {
+    same_shape_only(f);
+    f->out.dtype = TN_I32;
+}
+
 static void unknown_rank(Facts *f) {
     f->out.rank = -1;
 }
@@ -287,9 +297,11 @@ static const RuleFn rules[TN_OP_COUNT] = {
     [TN_OP_instance_norm] = same_shape,
     [TN_OP_group_norm] = same_shape,
     [TN_OP_matmul] = matmul,
+    [TN_OP_matmul_integer] = matmul_integer,
     [TN_OP_gemm] = same_shape_only,
     [TN_OP_einsum] = einsum,
     [TN_OP_conv] = same_shape_only,
+    [TN_OP_conv_integer] = conv_integer,
     [TN_OP_conv_transpose] = same_shape_only,
     [TN_OP_pool] = same_shape_only,
     [TN_OP_resize] = same_shape_only,

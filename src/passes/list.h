@@ -7,6 +7,7 @@
 #include "passes/passes.h"
 
 #define PASS(name) TnStatus tni_pass_##name(IrModule *m, const PassContext *pc, uint32_t *changed, TnError *err)
+PASS(expand_integer);
 PASS(fold);
 PASS(materialize);
 PASS(cse);

@@ -11,6 +11,7 @@ typedef struct PassContext {
     const TnLog *log;
     TnThreads *threads;
     uint64_t fold_limit_bytes; /* constants larger than this are not made by folding; 0: default 64 MiB */
+    bool device;               /* the plan is for a GPU */
 } PassContext;
 
 typedef struct Pass {

@@ -15,9 +15,10 @@
  *   (until nothing
  *    changes)
  *
- * Why this order: shapes first, because reshapes by computed shapes hide everything; one spelling before patterns; small patterns before
- * the large ones that contain them; biases into products before products merge; the layout of pictures before epilogues, because transposes
- * stand between a convolution and its activation; what needs memory traffic (add_layer_norm, pointwise chains) takes what is left. */
+ * Why this order: what the target has no kernels for is spelled out before anything (expand_integer); then shapes, because reshapes by
+ * computed shapes hide everything; one spelling before patterns; small patterns before the large ones that contain them; biases into products
+ * before products merge; the layout of pictures before epilogues, because transposes stand between a convolution and its activation; what needs
+ * memory traffic (add_layer_norm, pointwise chains) takes what is left. */
 #include <stdio.h>
 
 #include "passes/list.h"
@@ -28,6 +29,7 @@ static TnStatus run_clean(IrModule *m, const PassContext *pc, uint32_t *changed,
 
 /* The order of the rows is the order of execution. */
 static const Pass table[] = {
+    {"expand_integer", "for a GPU: products of bytes -> products of integers", tni_pass_expand_integer},
     {"fold", "compute nodes whose operands are all constants", tni_pass_fold},
     {"materialize", "shapes and their arithmetic become symbolic dims", tni_pass_materialize},
     {"cse", "compute equal nodes once, keep equal constants once", tni_pass_cse},

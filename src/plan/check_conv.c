@@ -36,26 +36,54 @@ static void layout(const TnTensor *x, bool channels_last, int32_t *channel, int3
     *spatial = channels_last ? 1 : 2;
 }
 
-TnStatus tni_plan_rule_conv(const PlanCheck *c) {
+/* *y: x with the result's dims. */
+static TnStatus conv_dims(const PlanCheck *c, TnTensor *y) {
     P(TnConvParams);
     const TnTensor *x = &c->in[0], *w = &c->in[1];
     int32_t ch, sp;
     PARAM(p->n_spatial >= 1 && p->n_spatial <= 3, "n_spatial", p->n_spatial);
     PARAM(p->act < TN_ACT_COUNT, "act", p->act);
     NEED(x->rank == (int32_t)p->n_spatial + 2, 0, "batch, channels and the spatial dims");
-    NEED(w->rank == x->rank && w->dtype == x->dtype, 1, "type and rank of input 0");
+    NEED(w->rank == x->rank, 1, "the rank of input 0");
     layout(x, p->channels_last != 0, &ch, &sp);
     PARAM(p->group > 0 && x->dims[ch] % p->group == 0 && w->dims[0] % p->group == 0, "group", p->group);
     NEED(w->dims[1] == x->dims[ch] / p->group, 1, "the channels of a group of input 0");
-    TnTensor y = *x;
-    y.dims[ch] = w->dims[0];
+    *y = *x;
+    y->dims[ch] = w->dims[0];
     for (uint32_t i = 0; i < p->n_spatial; i++) {
         Axis a = {x->dims[sp + (int32_t)i],  w->dims[2 + i], p->stride[i], p->dilation[i], p->pads[i],
                   p->pads[p->n_spatial + i], p->auto_pad};
         PARAM(axis_ok(&a) && (p->kernel[i] == a.kernel || p->kernel[i] == 0), "kernel, stride, dilation or pads of axis", i);
-        y.dims[sp + (int32_t)i] = windows(&a, false);
-        NEED(y.dims[sp + (int32_t)i] >= 0, 0, "spatial dims not smaller than the kernel");
+        y->dims[sp + (int32_t)i] = windows(&a, false);
+        NEED(y->dims[sp + (int32_t)i] >= 0, 0, "spatial dims not smaller than the kernel");
     }
+    return TN_OK;
+}
+
+TnStatus tni_plan_rule_conv_integer(const PlanCheck *c) {
+    P(TnConvParams);
+    TnTensor y;
+    PARAM(p->channels_last == 0, "channels_last", p->channels_last);
+    PARAM(p->act == TN_ACT_NONE, "act", p->act);
+    for (uint32_t i = 0; i < 2; i++) {
+        const TnTensor *x = &c->in[i], *z = &c->in[i + 2];
+        NEED(x->dtype == TN_U8 || x->dtype == TN_I8, i, "bytes");
+        if (!tni_plan_has(c, i + 2))
+            continue;
+        const bool channels = i == 1 && x->rank >= 1 && tni_plan_vector(z, x->dims[0]);
+        NEED(z->dtype == x->dtype && (tn_tensor_numel(z) == 1 || channels), i + 2,
+             "a zero point, or for the weights one for each output channel, of the type of what it belongs to");
+    }
+    TN_TRY(conv_dims(c, &y));
+    y.dtype = TN_I32;
+    return tni_plan_expect_like(c, 0, &y);
+}
+
+TnStatus tni_plan_rule_conv(const PlanCheck *c) {
+    const TnTensor *x = &c->in[0], *w = &c->in[1];
+    TnTensor y;
+    TN_TRY(conv_dims(c, &y));
+    NEED(w->dtype == x->dtype, 1, "the type of input 0");
     if (tni_plan_has(c, 2))
         NEED(c->in[2].dtype == x->dtype && tni_plan_vector(&c->in[2], w->dims[0]), 2, "a bias for each output channel");
     if (tni_plan_has(c, 3))

@@ -259,11 +259,12 @@ TnStatus tni_plan_rule_group_norm(const PlanCheck *c) {
     return channel_norm(c);
 }
 
-TnStatus tni_plan_rule_matmul(const PlanCheck *c) {
+/* The result has elements of type t. */
+static TnStatus product(const PlanCheck *c, TnDtype t) {
     TnTensor a = c->in[0], b = c->in[1];
     bool a_vec = a.rank == 1, b_vec = b.rank == 1;
     NEED(a.rank >= 1, 0, "rank 1 or more");
-    NEED(b.rank >= 1 && b.dtype == a.dtype, 1, "rank 1 or more and the type of input 0");
+    NEED(b.rank >= 1, 1, "rank 1 or more");
     if (a_vec) {
         a.dims[1] = a.dims[0];
         a.dims[0] = 1;
@@ -283,7 +284,25 @@ TnStatus tni_plan_rule_matmul(const PlanCheck *c) {
         dims[rank++] = m;
     if (!b_vec)
         dims[rank++] = n;
-    return tni_plan_expect(c, 0, a.dtype, rank, dims);
+    return tni_plan_expect(c, 0, t, rank, dims);
+}
+
+TnStatus tni_plan_rule_matmul(const PlanCheck *c) {
+    NEED(c->in[1].dtype == c->in[0].dtype, 1, "the type of input 0");
+    return product(c, c->in[0].dtype);
+}
+
+TnStatus tni_plan_rule_matmul_integer(const PlanCheck *c) {
+    for (uint32_t i = 0; i < 2; i++) {
+        const TnTensor *x = &c->in[i];
+        NEED(x->dtype == TN_U8 || x->dtype == TN_I8, i, "bytes");
+        if (!tni_plan_has(c, i + 2))
+            continue;
+        const TnTensor *z = &c->in[i + 2];
+        const bool columns = i == 1 && x->rank >= 2 && tni_plan_vector(z, x->dims[x->rank - 1]);
+        NEED(z->dtype == x->dtype && (tn_tensor_numel(z) == 1 || columns), i + 2, "a zero point, or for B one for each column, of its matrix's type");
+    }
+    return product(c, TN_I32);
 }
 
 TnStatus tni_plan_rule_gemm(const PlanCheck *c) {

@@ -216,7 +216,8 @@ static bool crop_conv(const Cut *x) {
     int64_t first = part == 0 ? 0 : batch - 1;
     outer_of(&in[0], &x->in_at[0], first, 1);
     outer_of(&out[0], &x->out_at[0], first, 1);
-    if (present(c, 3))
+    const bool integer = c->op == TN_OP_conv_integer; /* operands 2 and 3 are zero points, of which operand 3 may be a vector of channels */
+    if (!integer && present(c, 3))
         outer_of(&in[3], &x->in_at[3], first, 1);
     macs /= (double)batch;
     if (p->group != 1 || p->channels_last || macs <= max_macs)
@@ -226,12 +227,14 @@ static bool crop_conv(const Cut *x) {
         return part == 0 || batch > 1;
     int64_t at = part == 0 ? 0 : m - want;
     outer_of(&in[1], &x->in_at[1], at, want);
-    if (present(c, 2))
+    if (!integer && present(c, 2))
         outer_of(&in[2], &x->in_at[2], at, want);
+    if (integer && present(c, 3) && in[3].rank == 1 && in[3].dims[0] == m)
+        outer_of(&in[3], &x->in_at[3], at, want);
     int64_t area = tn_tensor_numel(&out[0]) / m;
     move(&out[0], &x->out_at[0], at * area);
     out[0].dims[1] = want;
-    if (present(c, 3)) {
+    if (!integer && present(c, 3)) {
         move(&in[3], &x->in_at[3], at * area);
         in[3].dims[1] = want;
     }
@@ -281,7 +284,9 @@ bool tni_planner_crop(const PnCase *c, uint32_t part, TnTensor *in, TnTensor *ou
         {TN_OP_gemm, crop_gemm},
         {TN_OP_mlp, crop_mlp},
         {TN_OP_matmul, crop_matmul},
+        {TN_OP_matmul_integer, crop_matmul},
         {TN_OP_conv, crop_conv},
+        {TN_OP_conv_integer, crop_conv},
         {TN_OP_attention, crop_attention},
         {TN_OP_relative_bias, crop_relative},
     };

@@ -32,9 +32,11 @@ static double product(const Work *w) {
         k = (double)b->dims[((const TnMlpParams *)w->params)->trans_1 ? 0 : 1];
         return k * (numel(a) + numel(y));
     case TN_OP_matmul:
+    case TN_OP_matmul_integer:
         k = a->rank ? (double)a->dims[a->rank - 1] : 1;
         break;
-    case TN_OP_conv: /* weights [M, C / group, kernel...]: all but M */
+    case TN_OP_conv:
+    case TN_OP_conv_integer: /* weights [M, C / group, kernel...]: all but M */
         k = b->rank && b->dims[0] ? numel(b) / (double)b->dims[0] : 0;
         break;
     case TN_OP_conv_transpose: /* each element of the input meets all of its channel's weights */

@@ -61,45 +61,82 @@ static TnStatus check_conv_params(ShapeRule *r, const TnConvParams *p) {
     return TN_OK;
 }
 
-/* Operands that conv and conv_transpose share: ranks, types, bias of m channels. */
-static TnStatus check_conv_operands(ShapeRule *r, const TnConvParams *p) {
+/* Operands that convolutions share: ranks, and the kernel's size. */
+static TnStatus check_conv_ranks(ShapeRule *r, const TnConvParams *p) {
     const IrValue *w = in_at(r, 1);
     int32_t rank = (int32_t)p->n_spatial + 2;
-    TN_TRY(tni_shape_rule_type(r, 0, T_FLOAT));
     TN_TRY(tni_shape_rule_rank(r, 0, rank, rank));
     TN_TRY(tni_shape_rule_rank(r, 1, rank, rank));
-    for (uint32_t i = 1; i < r->n->n_in; i++)
-        TN_TRY(tni_shape_rule_same_type(r, i, 0));
     for (uint32_t i = 0; i < p->n_spatial; i++)
         TN_TRY(tni_shape_rule_equal(r, w->dims[2 + i], d_num(r, p->kernel[i]), "the kernel's size and that of the weights"));
     return TN_OK;
 }
 
-TnStatus tni_shape_conv(ShapeRule *r) {
-    const TnConvParams *p = r->n->params;
-    const IrValue *x = in_at(r, 0), *w = in_at(r, 1), *res = in_at(r, 3);
-    TnDim dims[TN_MAX_RANK];
+/* conv and conv_transpose: floats of one type. */
+static TnStatus check_conv_operands(ShapeRule *r, const TnConvParams *p) {
+    TN_TRY(tni_shape_rule_type(r, 0, T_FLOAT));
+    for (uint32_t i = 1; i < r->n->n_in; i++)
+        TN_TRY(tni_shape_rule_same_type(r, i, 0));
+    return check_conv_ranks(r, p);
+}
+
+/* Channels and dims of a convolution's result. */
+static TnStatus conv_dims(ShapeRule *r, const TnConvParams *p, TnDim *dims) {
+    const IrValue *x = in_at(r, 0), *w = in_at(r, 1);
     int64_t m;
-    TN_TRY(check_conv_params(r, p));
-    TN_TRY(check_conv_operands(r, p));
     int32_t c_axis = p->channels_last ? x->rank - 1 : 1, first = p->channels_last ? 1 : 2;
     TN_TRY(tni_shape_rule_equal(r, x->dims[c_axis], d_mul(r, w->dims[1], d_num(r, p->group)),
                                 "input channels and group times the weights' channels"));
     if (tni_ir_dim_is_const(r->m, w->dims[0], &m) && m % (int64_t)p->group != 0)
         return tni_shape_rule_fail(r, TN_ERR_SHAPE, "group %" PRIu32 " does not divide the %" PRId64 " output channels", p->group, m);
-    TN_TRY(tni_shape_rule_vector(r, 2, w->dims[0], "the bias and the number of output channels"));
     dims[0] = x->dims[0];
     dims[c_axis] = w->dims[0];
     for (uint32_t i = 0; i < p->n_spatial; i++) {
         Window win = {p->kernel[i], p->stride[i], p->dilation[i], p->pads[i], p->pads[p->n_spatial + i]};
         TN_TRY(window_out(r, &win, p->auto_pad, i, x->dims[first + (int32_t)i], &dims[first + (int32_t)i]));
     }
+    return TN_OK;
+}
+
+TnStatus tni_shape_conv(ShapeRule *r) {
+    const TnConvParams *p = r->n->params;
+    const IrValue *x = in_at(r, 0), *res = in_at(r, 3);
+    TnDim dims[TN_MAX_RANK];
+    TN_TRY(check_conv_params(r, p));
+    TN_TRY(check_conv_operands(r, p));
+    TN_TRY(conv_dims(r, p, dims));
+    TN_TRY(tni_shape_rule_vector(r, 2, in_at(r, 1)->dims[0], "the bias and the number of output channels"));
     if (res != NULL) {
         TN_TRY(tni_shape_rule_rank(r, 3, x->rank, x->rank));
         for (int32_t i = 0; i < x->rank; i++)
             TN_TRY(tni_shape_rule_equal(r, res->dims[i], dims[i], "dimensions of the residual and the result"));
     }
     tni_shape_rule_set(r, 0, x->dtype, x->rank, dims);
+    return TN_OK;
+}
+
+TnStatus tni_shape_conv_integer(ShapeRule *r) {
+    const TnConvParams *p = r->n->params;
+    TnDim dims[TN_MAX_RANK];
+    int64_t n;
+    TN_TRY(check_conv_params(r, p));
+    if (p->channels_last || p->act != TN_ACT_NONE)
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "convolutions of integers have no channels-last form and no activation");
+    for (uint32_t i = 0; i < 2; i++) {
+        TN_TRY(tni_shape_rule_type(r, i, T_BIT(TN_U8) | T_BIT(TN_I8)));
+        if (in_at(r, i + 2) == NULL)
+            continue;
+        TN_TRY(tni_shape_rule_same_type(r, i + 2, i));
+        TN_TRY(tni_shape_rule_rank(r, i + 2, 0, 1));
+    }
+    TN_TRY(check_conv_ranks(r, p));
+    TN_TRY(conv_dims(r, p, dims));
+    const IrValue *x = in_at(r, 0), *zx = in_at(r, 2), *zw = in_at(r, 3);
+    if (zx != NULL && zx->rank == 1 && !(tni_ir_dim_is_const(r->m, zx->dims[0], &n) && n == 1))
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the zero point of the input must be one number");
+    if (zw != NULL && zw->rank == 1 && !(tni_ir_dim_is_const(r->m, zw->dims[0], &n) && n == 1))
+        TN_TRY(tni_shape_rule_equal(r, zw->dims[0], in_at(r, 1)->dims[0], "zero points and output channels"));
+    tni_shape_rule_set(r, 0, TN_I32, x->rank, dims);
     return TN_OK;
 }
 

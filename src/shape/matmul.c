@@ -8,10 +8,9 @@
 
 #define T_MATMUL (T_FLOAT | T_BIT(TN_I32) | T_BIT(TN_I64) | T_BIT(TN_U32) | T_BIT(TN_U64))
 
-TnStatus tni_shape_matmul(ShapeRule *r) {
+/* The result has elements of type t. */
+static TnStatus product(ShapeRule *r, TnDtype t) {
     const IrValue *a = in_at(r, 0), *b = in_at(r, 1);
-    TN_TRY(tni_shape_rule_type(r, 0, T_MATMUL));
-    TN_TRY(tni_shape_rule_same_type(r, 1, 0));
     TN_TRY(tni_shape_rule_rank(r, 0, 1, TN_MAX_RANK));
     TN_TRY(tni_shape_rule_rank(r, 1, 1, TN_MAX_RANK));
     TN_TRY(tni_shape_rule_equal(r, a->dims[a->rank - 1], b->dims[b->rank > 1 ? b->rank - 2 : 0],
@@ -27,7 +26,35 @@ TnStatus tni_shape_matmul(ShapeRule *r) {
         dims[rank++] = a->dims[a->rank - 2];
     if (b->rank > 1)
         dims[rank++] = b->dims[b->rank - 1];
-    tni_shape_rule_set(r, 0, a->dtype, rank, dims);
+    tni_shape_rule_set(r, 0, t, rank, dims);
+    return TN_OK;
+}
+
+TnStatus tni_shape_matmul(ShapeRule *r) {
+    TN_TRY(tni_shape_rule_type(r, 0, T_MATMUL));
+    TN_TRY(tni_shape_rule_same_type(r, 1, 0));
+    return product(r, in_at(r, 0)->dtype);
+}
+
+/* Zero points have the types of their matrices: one number, B's also one for each column. */
+TnStatus tni_shape_matmul_integer(ShapeRule *r) {
+    for (uint32_t i = 0; i < 2; i++) {
+        TN_TRY(tni_shape_rule_type(r, i, T_BIT(TN_U8) | T_BIT(TN_I8)));
+        if (in_at(r, i + 2) == NULL)
+            continue;
+        TN_TRY(tni_shape_rule_same_type(r, i + 2, i));
+        TN_TRY(tni_shape_rule_rank(r, i + 2, 0, 1));
+    }
+    TN_TRY(product(r, TN_I32));
+    const IrValue *b = in_at(r, 1), *za = in_at(r, 2), *zb = in_at(r, 3);
+    int64_t n;
+    if (za != NULL && za->rank == 1 && !(tni_ir_dim_is_const(r->m, za->dims[0], &n) && n == 1))
+        return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the zero point of A must be one number");
+    if (zb != NULL && zb->rank == 1 && !(tni_ir_dim_is_const(r->m, zb->dims[0], &n) && n == 1)) {
+        if (b->rank < 2)
+            return tni_shape_rule_fail(r, TN_ERR_SHAPE, "the zero point of a vector B must be one number");
+        TN_TRY(tni_shape_rule_equal(r, zb->dims[0], b->dims[b->rank - 1], "zero points and columns of B"));
+    }
     return TN_OK;
 }
 

@@ -174,6 +174,75 @@ bool case_conv(Case *c) {
     return true;
 }
 
+/* ---- conv_integer ---- */
+static TnTensor *byte_operand(Case *c, TnDtype t, int32_t rank, const int64_t *dims, bool ends) {
+    TnTensor *x = ck_in(c, t, rank, dims, FILL_WIDE);
+    for (int64_t i = 0; ends && x->data != NULL && i < tn_tensor_numel(x); i++)
+        ((uint8_t *)x->data)[i] = ck_rand(c) % 8 == 0 ? (t == TN_I8 ? 127 : 0) : t == TN_I8 ? 0x80 : 0xff;
+    return x;
+}
+
+static bool bench_conv_integer(Case *c, TnConvParams *p) {
+    static const int64_t shapes[][4] = {{64, 64, 3, 56}, {256, 256, 3, 14}, {64, 256, 1, 56}, {2048, 512, 1, 7}}; /* channels in, out, kernel, size */
+    if (c->k >= TN_COUNT(shapes))
+        return false;
+    const int64_t *s = shapes[c->k];
+    p->n_spatial = 2;
+    p->group = 1;
+    for (int d = 0; d < 2; d++) {
+        p->kernel[d] = (int32_t)s[2];
+        p->stride[d] = p->dilation[d] = 1;
+        p->pads[d] = p->pads[d + 2] = (int32_t)s[2] / 2;
+    }
+    ck_in(c, TN_U8, 4, DIMS(1, s[0], s[3], s[3]), FILL_WIDE);
+    ck_const(c, TN_I8, 4, DIMS(s[1], s[0], s[2], s[2]), FILL_WIDE);
+    ck_ints(c, TN_U8, 0, NULL, 0, 255);
+    ck_out(c, TN_I32, 4, DIMS(1, s[1], s[3], s[3]));
+    ck_say(c, "%lld -> %lld, kernel %lld, size %lld", (long long)s[0], (long long)s[1], (long long)s[2], (long long)s[3]);
+    return true;
+}
+
+bool case_conv_integer(Case *c) {
+    TnConvParams *p = ck_params(c, sizeof *p);
+    int64_t spatial[3], out[3], dims[TN_MAX_RANK];
+    if (c->bench)
+        return bench_conv_integer(c, p);
+    if (c->k >= 160)
+        return false;
+    const TnDtype tx = c->k % 2 == 0 ? TN_U8 : TN_I8, tw = c->k / 2 % 2 == 0 ? TN_I8 : TN_U8;
+    const bool ends = c->k % 5 == 4, depthwise = c->k % 7 == 3;
+    p->n_spatial = (uint32_t)CK_PICK(c, 1, 2, 2, 2, 2);
+    p->auto_pad = (uint32_t)CK_PICK(c, 0, 0, 0, 1, 2, 3);
+    const int64_t groups = depthwise ? ck_size(c, 20) : CK_PICK(c, 1, 1, 2, 3), cg = depthwise ? 1 : ck_size(c, 30), b = ck_range(c, 1, 2);
+    const int64_t mg = depthwise ? 1 : ck_size(c, 40), m = groups * mg;
+    p->group = (uint32_t)groups;
+    for (uint32_t d = 0; d < p->n_spatial; d++) {
+        spatial[d] = ck_size(c, p->n_spatial == 1 ? 90 : 24);
+        out[d] = conv_dim(c, p, d, spatial[d]);
+    }
+    const int32_t rank = place_dims(false, b, groups * cg, p->n_spatial, spatial, dims);
+    byte_operand(c, tx, rank, dims, ends);
+    dims[0] = m;
+    dims[1] = cg;
+    for (uint32_t d = 0; d < p->n_spatial; d++)
+        dims[2 + d] = p->kernel[d];
+    byte_operand(c, tw, rank, dims, ends);
+    if (ck_rand(c) % 3 != 0)
+        ck_last_constant(c);
+    const bool zw = ck_coin(c);
+    if (ck_rand(c) % 3 != 0)
+        ck_ints(c, tx, ck_coin(c) ? 1 : 0, DIMS(1), tx == TN_I8 ? -128 : 0, tx == TN_I8 ? 127 : 255);
+    else if (zw)
+        ck_absent(c);
+    if (zw)
+        ck_ints(c, tw, ck_coin(c) ? 1 : 0, &m, tw == TN_I8 ? -128 : 0, tw == TN_I8 ? 127 : 255);
+    ck_out(c, TN_I32, place_dims(false, b, m, p->n_spatial, out, dims), dims);
+    ck_say(c, "%s x %s%s groups %lld cg %lld mg %lld kernel %d,%d stride %d,%d dilation %d,%d auto %u%s", tn_dtype_name(tx), tn_dtype_name(tw),
+           ends ? " ends" : "", (long long)groups, (long long)cg, (long long)mg, p->kernel[0], p->kernel[1], p->stride[0], p->stride[1],
+           p->dilation[0], p->dilation[1], p->auto_pad, zw ? ", zero points of w" : "");
+    return true;
+}
+
 /* ---- pool ---- */
 bool case_pool(Case *c) {
     TnPoolParams *p = ck_params(c, sizeof *p);

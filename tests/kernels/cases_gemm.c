@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cases of gemm, mlp, matmul, attention, attention_step and cache_append: sizes around tile edges, transposed and constant (packed)
+ * Cases of gemm, mlp, matmul, matmul_integer, attention, attention_step and cache_append: sizes around tile edges, transposed and constant (packed)
  * operands, every layout and epilogue, masks with -inf, broadcast biases. */
 #include <float.h>
 #include <math.h>
@@ -170,22 +170,15 @@ bool case_gemm(Case *c) {
 }
 
 /* ---- matmul: numpy's rules ---- */
-bool case_matmul(Case *c) {
-    ck_params(c, sizeof(TnNoParams));
-    if (c->bench) {
-        if (c->k >= 2)
-            return false;
-        const int64_t k = c->k == 0 ? 64 : 709, n = c->k == 0 ? 709 : 64;
-        ck_in(c, TN_F32, 3, DIMS(12, 709, k), FILL_NORMAL);
-        ck_in(c, TN_F32, 3, DIMS(12, k, n), FILL_NORMAL);
-        ck_out(c, TN_F32, 3, DIMS(12, 709, n));
-        ck_say(c, "[12,709,%lld] x [12,%lld,%lld]", (long long)k, (long long)k, (long long)n);
-        return true;
-    }
-    if (c->k >= 120)
-        return false;
+/* Shapes of a product of case c: vectors, broadcast batches, sizes of 0. */
+typedef struct MatmulShapes {
+    int32_t ra, rb, ry;
     int64_t a[TN_MAX_RANK], b[TN_MAX_RANK], y[TN_MAX_RANK];
-    const int64_t m = ck_size(c, 50), n = ck_size(c, 70), k = c->k % 37 == 36 ? 0 : ck_size(c, c->k % 9 == 0 ? 300 : 60);
+} MatmulShapes;
+
+static void matmul_shapes(Case *c, int64_t max_n, MatmulShapes *s) {
+    int64_t *a = s->a, *b = s->b, *y = s->y;
+    const int64_t m = ck_size(c, 50), n = ck_size(c, max_n), k = c->k % 37 == 36 ? 0 : ck_size(c, c->k % 9 == 0 ? 300 : 60);
     const bool va = ck_rand(c) % 8 == 0, vb = ck_rand(c) % 8 == 0;
     int32_t batch = va && vb ? 0 : (int32_t)ck_range(c, 0, 3), drop_a = va ? batch : (int32_t)ck_range(c, 0, batch),
             drop_b = vb ? batch : (int32_t)ck_range(c, 0, batch), ra = 0, rb = 0, ry = 0;
@@ -212,11 +205,79 @@ bool case_matmul(Case *c) {
         y[ry++] = m;
     if (!vb)
         y[ry++] = n;
-    ck_in(c, TN_F32, ra, a, c->k % 8 == 7 ? FILL_SPECIAL : FILL_NORMAL);
-    ck_in(c, TN_F32, rb, b, FILL_NORMAL);
+    s->ra = ra;
+    s->rb = rb;
+    s->ry = ry;
+}
+
+bool case_matmul(Case *c) {
+    ck_params(c, sizeof(TnNoParams));
+    if (c->bench) {
+        if (c->k >= 2)
+            return false;
+        const int64_t k = c->k == 0 ? 64 : 709, n = c->k == 0 ? 709 : 64;
+        ck_in(c, TN_F32, 3, DIMS(12, 709, k), FILL_NORMAL);
+        ck_in(c, TN_F32, 3, DIMS(12, k, n), FILL_NORMAL);
+        ck_out(c, TN_F32, 3, DIMS(12, 709, n));
+        ck_say(c, "[12,709,%lld] x [12,%lld,%lld]", (long long)k, (long long)k, (long long)n);
+        return true;
+    }
+    if (c->k >= 120)
+        return false;
+    MatmulShapes s;
+    matmul_shapes(c, 70, &s);
+    ck_in(c, TN_F32, s.ra, s.a, c->k % 8 == 7 ? FILL_SPECIAL : FILL_NORMAL);
+    ck_in(c, TN_F32, s.rb, s.b, FILL_NORMAL);
     if (ck_coin(c))
         ck_last_constant(c);
-    ck_out(c, TN_F32, ry, y);
+    ck_out(c, TN_F32, s.ry, s.y);
+    return true;
+}
+
+/* Bytes of every value, or of the ends of their range alone, which 8-bit instructions that saturate would get wrong. */
+static void bytes(Case *c, TnDtype t, int32_t rank, const int64_t *dims, bool ends) {
+    TnTensor *x = ck_in(c, t, rank, dims, FILL_WIDE);
+    for (int64_t i = 0; ends && x->data != NULL && i < tn_tensor_numel(x); i++)
+        ((uint8_t *)x->data)[i] = ck_rand(c) % 8 == 0 ? (t == TN_I8 ? 127 : 0) : t == TN_I8 ? 0x80 : 0xff;
+}
+
+static bool bench_matmul_integer(Case *c) {
+    static const int64_t shapes[][3] = {{512, 768, 768}, {512, 3072, 768}, {512, 768, 3072}, {1, 768, 768}, {49, 64, 576}};
+    if (c->k >= TN_COUNT(shapes))
+        return false;
+    const int64_t *s = shapes[c->k];
+    ck_in(c, TN_U8, 2, DIMS(s[0], s[2]), FILL_WIDE);
+    ck_const(c, TN_I8, 2, DIMS(s[2], s[1]), FILL_WIDE);
+    ck_ints(c, TN_U8, 0, NULL, 0, 255);
+    ck_out(c, TN_I32, 2, DIMS(s[0], s[1]));
+    ck_say(c, "m %lld n %lld k %lld", (long long)s[0], (long long)s[1], (long long)s[2]);
+    return true;
+}
+
+bool case_matmul_integer(Case *c) {
+    ck_params(c, sizeof(TnNoParams));
+    if (c->bench)
+        return bench_matmul_integer(c);
+    if (c->k >= 200)
+        return false;
+    const TnDtype ta = c->k % 2 == 0 ? TN_U8 : TN_I8, tb = c->k / 2 % 2 == 0 ? TN_I8 : TN_U8;
+    const bool ends = c->k % 5 == 4;
+    MatmulShapes s;
+    matmul_shapes(c, c->k % 3 == 0 ? 200 : 70, &s);
+    bytes(c, ta, s.ra, s.a, ends);
+    bytes(c, tb, s.rb, s.b, ends);
+    if (ck_coin(c))
+        ck_last_constant(c);
+    const bool zb = ck_coin(c);
+    if (ck_rand(c) % 3 != 0)
+        ck_ints(c, ta, ck_coin(c) ? 1 : 0, DIMS(1), ta == TN_I8 ? -128 : 0, ta == TN_I8 ? 127 : 255);
+    else if (zb)
+        ck_absent(c);
+    if (zb)
+        ck_ints(c, tb, s.rb > 1 && ck_coin(c) ? 1 : 0, &s.b[s.rb - 1], tb == TN_I8 ? -128 : 0, tb == TN_I8 ? 127 : 255);
+    ck_out(c, TN_I32, s.ry, s.y);
+    ck_say(c, "%s x %s%s, rank %d x %d, last dims %lld, %lld%s", tn_dtype_name(ta), tn_dtype_name(tb), ends ? " ends" : "", (int)s.ra, (int)s.rb,
+           (long long)s.a[s.ra - 1], (long long)s.b[s.rb - 1], zb ? ", zero points of B" : "");
     return true;
 }
 

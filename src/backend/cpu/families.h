@@ -9,6 +9,7 @@
 #include "backend/cpu/detect/detect.h"
 #include "backend/cpu/gather/gather.h"
 #include "backend/cpu/gemm/kernels.h"
+#include "backend/cpu/integer/integer.h"
 #include "backend/cpu/move/move.h"
 #include "backend/cpu/norm/norm.h"
 #include "backend/cpu/pointwise/pointwise.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * conv and conv_transpose as matrix products: [channels out, taps] x [taps, positions], the second matrix made on the fly (a tap is an
+ * conv, conv_integer and conv_transpose as matrix products: [channels out, taps] x [taps, positions], the second matrix made on the fly (a tap is an
  * input channel of the group and a place in the kernel). Channels first or last, 1 to 3 spatial dims; missing spatial dims count 1. */
 #include <math.h>
 
@@ -10,7 +10,9 @@ typedef struct Conv {
     const TnKernelCall *call;
     const TnConvParams *p;
     const TnTensor *x, *w, *y;
-    bool transposed;
+    bool transposed, integer;
+    double x_zero;          /* integer: zero points */
+    const TnTensor *w_zero; /* one, or one for each output channel; NULL: 0 */
     int64_t B, C, M, G, cg, mg; /* cg, mg: channels in and out of a group */
     int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3];
     int64_t in_n, out_n, taps;            /* products of the above */
@@ -36,7 +38,7 @@ static void load_line(const Conv *c, int64_t base, bool inside, int64_t tap, int
         else if (x->dtype == TN_F32)
             dst[k] = (double)((const float *)x->data)[base + i * c->x_pos];
         else
-            dst[k] = tni_load_f64(x->dtype, x->data, base + i * c->x_pos);
+            dst[k] = tni_load_f64(x->dtype, x->data, base + i * c->x_pos) - c->x_zero;
     }
 }
 
@@ -73,7 +75,13 @@ static void load_a(const void *ctx, int64_t batch, int64_t i, int64_t k0, int64_
     const Conv *c = ctx;
     const int64_t g = batch % c->G;
     if (!c->transposed) {
-        tni_ref_load_f64(c->w->dtype, c->w->data, (g * c->mg + i) * c->cg * c->taps + k0, 1, nk, dst);
+        const int64_t m = g * c->mg + i;
+        tni_ref_load_f64(c->w->dtype, c->w->data, m * c->cg * c->taps + k0, 1, nk, dst);
+        if (c->w_zero != NULL) {
+            const double zero = tni_load_f64(c->w_zero->dtype, c->w_zero->data, tn_tensor_numel(c->w_zero) == 1 ? 0 : m);
+            for (int64_t k = 0; k < nk; k++)
+                dst[k] -= zero;
+        }
         return;
     }
     for (int64_t k = 0; k < nk; k++) { /* w [C, M/group, taps] */
@@ -86,6 +94,11 @@ static void store(const void *ctx, int64_t batch, int64_t i, int64_t j0, int64_t
     const Conv *c = ctx;
     const int64_t b = batch / c->G, m = batch % c->G * c->mg + i;
     const int64_t first = b * c->out_n * c->M + m * c->y_chan + j0 * c->y_pos;
+    if (c->integer) { /* exact in doubles; wraps */
+        for (int64_t j = 0; j < nj; j++)
+            tni_store_i64(c->y->dtype, c->y->data, first + j * c->y_pos, (int64_t)v[j]);
+        return;
+    }
     if (tni_ref_has(c->call, 2)) {
         double bias = tni_load_f64(c->call->in[2].dtype, c->call->in[2].data, m);
         for (int64_t j = 0; j < nj; j++)
@@ -172,6 +185,21 @@ static TnStatus run(TnKernelCall *call, const char *op, bool transposed) {
 
 TnStatus tni_ref_conv(TnKernelCall *call) {
     return run(call, "conv", false);
+}
+
+TnStatus tni_ref_conv_integer(TnKernelCall *call) {
+    Conv c;
+    if (!setup(call, false, &c) || (tni_ref_has(call, 3) && tn_tensor_numel(&call->in[3]) != 1 && tn_tensor_numel(&call->in[3]) != c.M))
+        return tni_ref_bad_call(call, "conv_integer", "operands whose shapes do not fit");
+    c.integer = true;
+    if (tni_ref_has(call, 2))
+        c.x_zero = tni_load_f64(call->in[2].dtype, call->in[2].data, 0);
+    if (tni_ref_has(call, 3))
+        c.w_zero = &call->in[3];
+    TN_TRY(tni_ref_need_scratch(call, "conv_integer", REF_TILE_BYTES * tni_threads_count(call->threads)));
+    RefProduct p = {c.B * c.G, c.mg, c.out_n, c.cg * c.taps, &c, load_a, load_b, store};
+    tni_ref_product(&p, call->threads, call->scratch);
+    return TN_OK;
 }
 
 TnStatus tni_ref_conv_transpose(TnKernelCall *call) {

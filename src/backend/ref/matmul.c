@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * matmul (numpy rules), gemm with its epilogue, mlp. Floats through the product core; integers exactly, wrapping. */
+ * matmul (numpy rules), matmul_integer, gemm with its epilogue, mlp. Floats through the product core; integers exactly, wrapping. */
 #include <math.h>
 
 #include "backend/ref/ref.h"
@@ -14,6 +14,8 @@ typedef struct Operands {
     int64_t dims[TN_MAX_RANK], a_batch[TN_MAX_RANK], b_batch[TN_MAX_RANK];
     RefView bias;
     bool has_bias, has_residual;
+    int64_t a_zero;         /* matmul_integer: zero points */
+    const TnTensor *b_zero; /* one, or one for each column; NULL: 0 */
 } Operands;
 
 static int64_t batch_offset(const Operands *o, const int64_t *strides, int64_t batch) {
@@ -54,8 +56,10 @@ static void integer_rows(void *ctx, int64_t first, int64_t last, uint32_t worker
         for (int64_t j0 = 0; j0 < o->n; j0 += REF_BLOCK) {
             int64_t n = TN_MIN(o->n - j0, REF_BLOCK), v[REF_BLOCK], acc[REF_BLOCK] = {0};
             for (int64_t k = 0; k < o->k; k++) {
-                uint64_t x = (uint64_t)tni_load_i64(a->dtype, a->data, pa + k * o->a_col);
+                uint64_t x = (uint64_t)(tni_load_i64(a->dtype, a->data, pa + k * o->a_col) - o->a_zero);
                 tni_ref_load_i64(b->dtype, b->data, pb + k * o->b_row + j0 * o->b_col, o->b_col, n, v);
+                for (int64_t j = 0; o->b_zero != NULL && j < n; j++)
+                    v[j] -= tni_load_i64(o->b_zero->dtype, o->b_zero->data, tn_tensor_numel(o->b_zero) == 1 ? 0 : j0 + j);
                 for (int64_t j = 0; j < n; j++)
                     acc[j] = (int64_t)((uint64_t)acc[j] + x * (uint64_t)v[j]);
             }
@@ -107,6 +111,20 @@ TnStatus tni_ref_matmul(TnKernelCall *call) {
     TN_TRY(tni_ref_need_scratch(call, "matmul", REF_TILE_BYTES * tni_threads_count(call->threads)));
     RefProduct p = {o.batch, o.m, o.n, o.k, &o, load_a, load_b, store};
     tni_ref_product(&p, call->threads, call->scratch);
+    return TN_OK;
+}
+
+/* Sums of (a - za) * (b - zb), exactly, wrapping to int32. */
+TnStatus tni_ref_matmul_integer(TnKernelCall *call) {
+    Operands o;
+    if (!matmul_setup(call, &o) || tn_tensor_numel(&call->out[0]) != o.batch * o.m * o.n)
+        return tni_ref_bad_call(call, "matmul_integer", "operands whose shapes do not fit");
+    if (call->n_in > 2 && call->in[2].data != NULL)
+        o.a_zero = tni_load_i64(call->in[2].dtype, call->in[2].data, 0);
+    if (call->n_in > 3 && call->in[3].data != NULL)
+        o.b_zero = &call->in[3];
+    if (o.n > 0)
+        tni_ref_ranges(call->threads, o.batch * o.m, 4, integer_rows, &o);
     return TN_OK;
 }
 

@@ -52,6 +52,7 @@ size_t tni_ref_scratch(const TnKernelQuery *q) {
                                                                          [TN_OP_gemm] = tiles,
                                                                          [TN_OP_mlp] = tni_ref_mlp_scratch,
                                                                          [TN_OP_conv] = tiles,
+                                                                         [TN_OP_conv_integer] = tiles,
                                                                          [TN_OP_conv_transpose] = tiles,
                                                                          [TN_OP_attention] = tni_ref_attention_scratch,
                                                                          [TN_OP_attention_step] = step,
