@@ -47,11 +47,14 @@ def trocr():
 
     c = json.loads((LINES / "config.json").read_text())
     encoder = dict(c["encoder"], hidden_size=384, num_attention_heads=6, intermediate_size=1536, image_size=384)
-    decoder = dict(c["decoder"], decoder_layers=6, activation_function="relu", max_position_embeddings=512, cross_attention_hidden_size=384)
+    decoder = dict(c["decoder"], decoder_layers=6, activation_function="relu", max_position_embeddings=512, cross_attention_hidden_size=384,
+                   tie_word_embeddings=False)  # random tied embeddings would repeat the first token for ever
     for part in (encoder, decoder):
         part.pop("architectures")
     kinds = t.DeiTConfig(**{k: v for k, v in encoder.items() if k != "model_type"}), t.TrOCRConfig(**{k: v for k, v in decoder.items() if k != "model_type"})
     model = t.VisionEncoderDecoderModel(encoder=t.DeiTModel(kinds[0], add_pooling_layer=False), decoder=t.TrOCRForCausalLM(kinds[1]))
+    model.config.tie_word_embeddings = False
+    model.decoder.output_projection.weight.data[:4] = 0  # special tokens never win: every line takes all its tokens
     for config in (model.config, model.generation_config):
         for key in ("bos_token_id", "pad_token_id", "eos_token_id", "decoder_start_token_id"):
             setattr(config, key, c[key])
