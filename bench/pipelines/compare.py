@@ -209,9 +209,10 @@ def main():
     results = []
     while any(c.poll() is None and not (options.work / f"{t}.ready").exists() for t, c in children.items()) and left() > 0:
         time.sleep(0.05)  # nobody measures while others get ready
-    for task, child in children.items():
+    for i, (task, child) in enumerate(children.items()):
+        share = left() / (len(children) - i)
         try:
-            child.communicate(b"\n", timeout=max(0.1, left()))
+            child.communicate(b"\n", timeout=max(0.1, min(left(), 1.5 * share)))  # so that a slow task leaves time for the others
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
