@@ -5,7 +5,7 @@
  * within the row's tolerance. A row that no case reached fails. One line a row; the last line sums up. Exit status: 0 passed, 1 failed,
  * 77 no GPU.
  *
- *   checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--every N] [--time [--type f32|f16|bf16]]
+ *   checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--every N] [--time | --repeat N [--type f32|f16|bf16]]
  *             [--device N] [--codes N] [--separate] [--no-poison] [--functions | --broken | --list | --dry] [-v]
  *
  * --dry needs no GPU: every row is asked about every case as if there were an H200; constants are packed, generated code is compiled. */
@@ -352,8 +352,8 @@ static uint32_t check_all(Check *k, uint32_t *rows) {
 
 /* ---- the program ---- */
 static int usage(void) {
-    fprintf(stderr, "usage: checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--every N] [--time [--type "
-                    "f32|f16|bf16]] [--device N] [--codes N]\n"
+    fprintf(stderr, "usage: checkcuda [--op NAME] [--kernel PART] [--case N] [--seed N] [--quick] [--every N] [--time | --repeat N "
+                    "[--type f32|f16|bf16]] [--device N] [--codes N]\n"
                     "                 [--separate] [--no-poison] [--functions | --broken | --list | --dry] [-v]\n");
     return 2;
 }
@@ -399,6 +399,8 @@ static bool parse(int argc, char **argv, Options *o, Mode *mode) {
             o->device = (uint32_t)strtoul(argv[++i], NULL, 10);
         else if (strcmp(a, "--type") == 0 && type_of(next) != TN_UNDEFINED)
             o->type = type_of(argv[++i]);
+        else if (strcmp(a, "--repeat") == 0)
+            o->time = true, o->repeat = (uint32_t)strtoul(argv[++i], NULL, 10);
         else if (strcmp(a, "--every") == 0)
             o->stride = (uint32_t)strtoul(argv[++i], NULL, 10);
         else if (strcmp(a, "--codes") == 0)

@@ -16,6 +16,7 @@ typedef struct Options {
     uint64_t seed;
     uint32_t device, codes; /* codes: most generated codes that are compiled for one row and type */
     uint32_t stride;        /* every n-th case */
+    uint32_t repeat;        /* --repeat: calls of a row; 0: timed instead */
     bool time, separate, poison, verbose;
     bool dry; /* no GPU: the host's part of every row alone */
 } Options;

@@ -2,7 +2,9 @@
  *
  * checkcuda --time: device time of every row on the shapes of shapes.c. Calls go round over copies of their operands larger than the L2
  * together, are recorded as one graph and launched; the median launch over its number of calls is the time of one. What was computed is
- * compared with the reference: all of it where that is not too much work, else some rows of a matrix product. */
+ * compared with the reference: all of it where that is not too much work, else some rows of a matrix product. With --repeat N no row is
+ * timed: each runs N times, several calls under way at once, and must give the same bits every time, which a race within a kernel does not.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -303,6 +305,74 @@ fail:
     return st;
 }
 
+/* ---- repeating ---- */
+
+/* Bits of the outputs of set n against want; says where they differ. */
+static TnStatus same_bits(Timer *t, const Timed *s, const Sets *sets, uint32_t n, unsigned char *const *want, unsigned char *have,
+                          bool *same, char *text, size_t text_bytes, TnError *err) {
+    const TnDeviceLibrary *lib = t->g->lib;
+    *same = true;
+    for (uint32_t i = 0; i < s->n_out && *same; i++) {
+        const TnTensor *y = &s->out[i];
+        const size_t bytes = tn_tensor_bytes(y), size = tn_dtype_bits(y->dtype) / 8;
+        TN_TRY(lib->to_host(t->g->stream, have, sets->out[n][i].data, bytes, err));
+        TN_TRY(lib->synchronize(t->g->stream, err));
+        if (memcmp(have, want[i], bytes) == 0)
+            continue;
+        size_t count = 0, first = bytes, last = 0;
+        for (size_t j = 0; j + size <= bytes; j += size) {
+            if (memcmp(have + j, want[i] + j, size) == 0)
+                continue;
+            count++;
+            first = TN_MIN(first, j / size);
+            last = j / size;
+        }
+        *same = false;
+        snprintf(text, text_bytes, "output %u: %zu elements differ, from %zu to %zu, the first is %.6g and was %.6g", i, count, first, last,
+                 tni_load_f64(y->dtype, have, (int64_t)first), tni_load_f64(y->dtype, want[i], (int64_t)first));
+    }
+    return TN_OK;
+}
+
+/* differ: calls whose bits were not those of the first call. */
+static TnStatus repeat(Timer *t, const Timed *s, const Program *p, Sets *sets, void *scratch, size_t scratch_bytes, uint32_t *differ,
+                       TnError *err) {
+    const TnDeviceLibrary *lib = t->g->lib;
+    unsigned char *want[CASE_OUT] = {NULL}, *have = NULL;
+    size_t most = 1;
+    char text[200] = "";
+    TnStatus st = TN_OK;
+    for (uint32_t i = 0; i < s->n_out; i++)
+        most = TN_MAX(most, tn_tensor_bytes(&s->out[i]));
+    have = malloc(most);
+    for (uint32_t i = 0; i < s->n_out; i++)
+        want[i] = malloc(most);
+    for (uint32_t i = 0; i < s->n_out; i++)
+        if (have == NULL || want[i] == NULL)
+            TN_TRY_GOTO(TN_OOM(err, most));
+    TN_TRY_GOTO(call_set(t, s, p, sets, 0, scratch, scratch_bytes, err));
+    for (uint32_t i = 0; i < s->n_out; i++)
+        TN_TRY_GOTO(lib->to_host(t->g->stream, want[i], sets->out[0][i].data, tn_tensor_bytes(&s->out[i]), err));
+    TN_TRY_GOTO(lib->synchronize(t->g->stream, err));
+    for (uint32_t done = 0; done < t->o->repeat; done += sets->n) {
+        for (uint32_t n = 0; n < sets->n; n++)
+            TN_TRY_GOTO(call_set(t, s, p, sets, n, scratch, scratch_bytes, err));
+        for (uint32_t n = 0; n < sets->n; n++) {
+            bool same = true;
+            TN_TRY_GOTO(same_bits(t, s, sets, n, want, have, &same, text, sizeof text, err));
+            *differ += !same;
+        }
+    }
+fail:
+    printf("%-40s %-34s %5u of %u calls gave other bits%s%s\n", p->kernel->name, s->what, *differ, t->o->repeat,
+           text[0] != 0 ? "; last: " : "", text);
+    fflush(stdout);
+    for (uint32_t i = 0; i < s->n_out; i++)
+        free(want[i]);
+    free(have);
+    return st;
+}
+
 /* ---- comparing ---- */
 
 /* The call on the host in float32: all of it, or SAMPLES rows of a product. rows[r] is the row that row r is. */
@@ -413,6 +483,12 @@ static TnStatus time_call(Timer *t, const Timed *s, const TnTensor *in, const Tn
         TN_TRY_GOTO(take(t, scratch_bytes, &scratch, err));
     for (uint32_t n = 0; n < sets.n; n++)
         TN_TRY_GOTO(make_set(t, s, k, &q, &sets, n, err));
+    if (t->o->repeat > 0) {
+        uint32_t differ = 0;
+        st = repeat(t, s, &p, &sets, scratch, scratch_bytes, &differ, err);
+        t->failed += differ > 0;
+        goto fail;
+    }
     TN_TRY_GOTO(measure(t, s, &p, &sets, scratch, scratch_bytes, &ns, err));
     if (h != NULL) {
         worst = 0;
@@ -451,7 +527,8 @@ static void time_shape(Timer *t, const Timed *s, TnDtype real) {
         return;
     t->shape++;
     bool made = constants(t, s, in);
-    bool have = made && host_make(t, s, &h) && run_reference(s->op, &s->params, h.in, s->n_in, h.out, s->n_out, &err) == TN_OK;
+    bool have =
+        made && t->o->repeat == 0 && host_make(t, s, &h) && run_reference(s->op, &s->params, h.in, s->n_in, h.out, s->n_out, &err) == TN_OK;
     for (uint32_t i = 0; i < t->g->lib->n_kernels && made; i++) {
         const TnKernel *k = &t->g->lib->kernels[i];
         if (!wanted(t, k, s->op) || time_call(t, s, in, k, real, have ? &h : NULL, &err) == TN_OK)

@@ -5,6 +5,8 @@
 #include "backend/cuda/attention/wg.h"
 
 #include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
 typedef struct Config {
     int32_t d, keys, groups, resident;
@@ -16,11 +18,21 @@ static const Config configs[] = {
 #undef CONFIG
 };
 
+/* Dense biases gave other bits in 1 of 500 calls (8 x 12 x 709 x 709; 8 of 500 with 32 samples): a slot of the ring was given back while it
+ * was still being read. Mended since, but not yet run on a GPU (checkcuda --repeat): until then another kernel takes them, unless
+ * TENON_CUDA_WG_BIAS=1 stands in the environment. */
+static bool dense_wanted(void) {
+    const char *wish = getenv("TENON_CUDA_WG_BIAS");
+    return wish != NULL && strcmp(wish, "1") == 0;
+}
+
 /* The copy engine brings rows that begin at multiples of 16 bytes. */
 static bool bias_fits(const TniCudaAttn *a) {
     const TniCudaAttnBias *v = &a->bias[a->dense];
-    return a->bias_kind == TNI_ATTN_BY_KEY || (a->bias_kind == TNI_ATTN_DENSE && v->f32 == 0 && v->sj == 1 && tni_is_aligned(v->p, 16) &&
-                                               (v->si | v->sh | v->sb) % 8 == 0);
+    if (a->bias_kind == TNI_ATTN_DENSE && !dense_wanted())
+        return false;
+    return a->bias_kind == TNI_ATTN_BY_KEY ||
+           (a->bias_kind == TNI_ATTN_DENSE && v->f32 == 0 && v->sj == 1 && tni_is_aligned(v->p, 16) && (v->si | v->sh | v->sb) % 8 == 0);
 }
 
 static bool fits(const TniCudaAttn *a, const Config *c) {
@@ -56,7 +68,8 @@ static TnStatus map_keys(TnKernelCall *call, CUtensorMap *map, const TniCudaAttn
     return map_make(call, map, v->p, dim, keys, 64);
 }
 
-/* Bias: boxes of 64 queries x 32 keys. It ends at the last key: zeros come for what lies behind. A dim that is the same for all has size 1. */
+/* Bias: boxes of 64 queries x 32 keys. It ends at the last key: zeros come for what lies behind. A dim that is the same for all has size 1.
+ */
 static TnStatus map_bias(TnKernelCall *call, CUtensorMap *map, const TniCudaAttn *a) {
     const TniCudaAttnBias *v = &a->bias[a->dense];
     const int64_t dim[4][2] = {{a->sk, 1},

@@ -11,9 +11,10 @@
  * Keys: whole tiles of BN; up to 64 left over are pieces of 48 and 16, more are a whole tile with the rest hidden.
  *
  * Rings: a slot's `full` barrier waits for one arrival and for the bytes of its boxes (all of them, also those outside a tensor), its
- * `free` barrier for one arrival of every warp that has read it; that arrival and the producer's wait for it also order those reads before
- * the copy engine's next writes. Queries beyond the last are zeros, and so are their biases: nothing depends on old memory, although warps
- * vote over all of their rows.
+ * `free` barrier for one arrival of every warp that has read it. An arrival does not wait for loads that are under way, and the copy
+ * engine's next writes are not ordered behind them: a warp arrives when what it loaded has been used (or the product that read a slot is
+ * done). Queries beyond the last are zeros, and so are their biases: nothing depends on old memory, although warps vote over all of their
+ * rows.
  *
  * What is in the sums (x) times c is a score times log2 e. With a dense bias the sums begin as the biases: the queries take the power of
  * two of the scale, biases are divided by the rest of it (1 .. 2). The reference of a row is a maximum that may lag behind by 8 in powers
@@ -245,8 +246,6 @@ TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (
         if (C::MODE == 2) {
             tni_mbar_wait(k.base + C::BIAS_FULL + k.slot() * 8, k.bias.phase);
             attn_wg_begin_at<T, C, C::BN>(s, k, a.unit, 0);
-            k.release(C::BIAS_FREE + k.slot() * 8);
-            k.bias.next();
             tni_wg_wait<0>(); /* before a branch that changes s */
             tni_wg_hold(o);
             attn_wg_keep(p);
@@ -257,6 +256,10 @@ TNI_DEVICE void attn_wg_whole(float (&o)[C::D / 2], AttnWgRows &rows, uint32_t (
         tni_wg_hold(s);
         tni_wg_hold(o);
         attn_wg_keep(p);
+        if (C::MODE == 2) { /* not before: only a product that took the biases in tells that the loads of them have been done */
+            k.release(C::BIAS_FREE + k.slot() * 8);
+            k.bias.next();
+        }
         if (j > 0)
             k.release(busy);
         if (C::MODE == 1)
