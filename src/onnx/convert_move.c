@@ -92,9 +92,7 @@ TnStatus tni_onnx_convert_transpose(OnnxCall *c) {
     uint32_t seen = 0;
     TN_TRY(tni_onnx_attr_i32s(c, "perm", 0, TN_MAX_RANK - 1, perm, TN_MAX_RANK, &p.n));
     if (!tni_onnx_has_attr(c, "perm")) {
-        if (rank < 0)
-            return ONNX_UNSUPPORTED(c, "there is no attribute 'perm' and the rank of operand 0 is not known at import; give 'perm'");
-        p.n = (uint32_t)rank;
+        p.n = rank < 0 ? 0 : (uint32_t)rank; /* not known here: shape inference turns all axes round */
         for (uint32_t i = 0; i < p.n; i++)
             perm[i] = rank - 1 - (int32_t)i;
     }

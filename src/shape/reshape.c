@@ -214,11 +214,16 @@ TnStatus tni_shape_cast_transpose(ShapeRule *r) {
 }
 
 TnStatus tni_shape_transpose(ShapeRule *r) {
-    const TnTransposeParams *p = r->n->params;
+    TnTransposeParams *p = r->n->params;
     const IrValue *x = in_at(r, 0);
     TnDim dims[TN_MAX_RANK];
     int64_t in_strides[TN_MAX_RANK], strides[TN_MAX_RANK];
     TN_TRY(tni_shape_rule_type(r, 0, T_DATA));
+    if (p->n == 0 && x->rank > 0 && x->rank <= TN_MAX_RANK) { /* the importer did not know the rank: all axes turned round */
+        p->n = (uint32_t)x->rank;
+        for (uint32_t i = 0; i < p->n; i++)
+            p->perm[i] = (uint8_t)(p->n - 1 - i);
+    }
     TN_TRY(permuted(r, p->n, p->perm, dims));
     tni_shape_rule_set(r, 0, x->dtype, x->rank, dims);
     if (tni_shape_wants(r, 0) >= 0 && tni_shape_strides(r, x->dims, x->rank, in_strides)) {

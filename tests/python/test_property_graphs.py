@@ -57,6 +57,13 @@ def test_split_whose_last_parts_give_their_shape_only():
     assert s.tolist() == [2, 2] and np.array_equal(y, -x[:, 2:4])
 
 
+def test_transpose_of_a_rank_that_the_importer_does_not_know():
+    """No perm: all axes are turned round, and how many there are shows only in shape inference."""
+    x = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
+    nodes = [helper.make_node("Squeeze", ["x"], ["a"]), helper.make_node("Transpose", ["a"], ["y"])]
+    assert np.array_equal(both(nodes, {"x": x}, {"y": TensorProto.FLOAT}, opset=11)[0], x[0].T)
+
+
 def test_expand_of_an_expand_keeps_the_rank():
     """The second shape is shorter than the first."""
     constants = {"first": np.array([1, 1], np.int64), "second": np.array([2], np.int64)}
