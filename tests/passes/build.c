@@ -260,7 +260,7 @@ uint32_t net_run(Net *t, double tol, ...) {
     va_start(ap, tol);
     for (PassRun run; (run = va_arg(ap, PassRun)) != NULL;) {
         uint32_t changed = 0;
-        ok(run(t->m, &(PassContext){0}, &changed, &err), &err);
+        ok(run(t->m, &(PassContext){.device = true}, &changed, &err), &err);
         ok(tni_ir_verify(t->m, &err), &err);
         total += changed;
         for (int i = 0; i < 2; i++) {

@@ -35,6 +35,30 @@ static void biases_move_in(void **s) {
     net_close(&t);
 }
 
+/* Numbers from -100 to 100 as bytes. */
+static V bytes(Net *t, V x) {
+    return net_cast(t, net_bi(t, TN_BINARY_mul, x, net_num(t, 100)), TN_I8);
+}
+
+static void products_of_bytes_expand(void **s) {
+    (void)s;
+    Net t;
+    net_open(&t);
+    V x = bytes(&t, net_in(&t, TN_F32, 3, -1, -2, 8)), w = bytes(&t, net_rand(&t, 2, 8, 5)), z = bytes(&t, net_num(&t, 0.3));
+    net_out(&t, net_node(&t, TN_OP_matmul_integer, NULL, 2, x, w));
+    net_out(&t, net_node(&t, TN_OP_matmul_integer, NULL, 3, x, w, z));
+    net_out(&t, net_node(&t, TN_OP_matmul_integer, NULL, 4, x, w, z, bytes(&t, net_rand(&t, 1, 5))));
+    TnConvParams p = {.n_spatial = 2, .group = 2, .kernel = {3, 3}, .stride = {1, 2}, .dilation = {1, 1}, .pads = {1, 1, 1, 1}};
+    V image = bytes(&t, net_in(&t, TN_F32, 4, -1, 4, 6, 7)), k = bytes(&t, net_rand(&t, 4, 6, 2, 3, 3));
+    net_out(&t, net_node(&t, TN_OP_conv_integer, &p, 2, image, k));
+    net_out(&t, net_node(&t, TN_OP_conv_integer, &p, 4, image, k, z, bytes(&t, net_rand(&t, 1, 6))));
+    net_run(&t, 0, tni_pass_expand_integer, NULL);
+    assert_int_equal(net_count(&t, TN_OP_matmul_integer) + net_count(&t, TN_OP_conv_integer), 0);
+    assert_int_equal(net_count(&t, TN_OP_matmul), 3);
+    assert_int_equal(net_count(&t, TN_OP_conv), 2);
+    net_close(&t);
+}
+
 static void biases_of_rows_stay(void **s) {
     (void)s;
     Net t;
@@ -221,7 +245,7 @@ static void shared_and_integer_bound_values_stay(void **s) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(biases_move_in),
+        cmocka_unit_test(products_of_bytes_expand), cmocka_unit_test(biases_move_in),
         cmocka_unit_test(biases_of_rows_stay),
         cmocka_unit_test(epilogues),
         cmocka_unit_test(epilogues_that_must_not),

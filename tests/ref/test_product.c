@@ -31,6 +31,21 @@ static void matmul_small(void **state) {
     SAME_I(i, 2, 4, (int32_t)(INT32_MAX + 2u));
 }
 
+static void products_of_bytes(void **state) {
+    (void)state;
+    int32_t y[4];
+    const TnTensor a = T(TN_U8, LIST(uint8_t, 255, 0, 3, 7), 2, 2), b = T(TN_I8, LIST(int8_t, -128, 127, 2, -1), 2, 2);
+    RUN(matmul_integer, NULL, T(TN_I32, y, 2, 2), a, b);
+    SAME_I(y, 4, 255 * -128, 255 * 127, 3 * -128 + 7 * 2, 3 * 127 - 7);
+    RUN(matmul_integer, NULL, T(TN_I32, y, 2, 2), a, b, T0(TN_U8, LIST(uint8_t, 3)), T(TN_I8, LIST(int8_t, 1, -1), 2));
+    SAME_I(y, 4, 252 * -129 - 3 * 1, 252 * 128, 4 * 1, 0);
+    /* 1 x 2 picture, 1 x 2 kernel, padding of one column in front: the zero point, not 0 */
+    const TnConvParams p = {.n_spatial = 1, .group = 1, .kernel = {2}, .stride = {1}, .dilation = {1}, .pads = {1, 0}};
+    RUN(conv_integer, &p, T(TN_I32, y, 1, 2, 2), T(TN_U8, LIST(uint8_t, 10, 200), 1, 1, 2), T(TN_I8, LIST(int8_t, 1, 2, -3, 4), 2, 1, 2),
+        T0(TN_U8, LIST(uint8_t, 100)), T(TN_I8, LIST(int8_t, 0, 1), 2));
+    SAME_I(y, 4, -90 * 2, -90 + 100 * 2, -90 * 3, -90 * -4 + 100 * 3);
+}
+
 static void matmul_large(void **state) {
     (void)state;
     const int64_t B = 2, M = 67, N = 131, K = 259;
@@ -276,7 +291,7 @@ static void step_and_append(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(matmul_small),    cmocka_unit_test(matmul_large), cmocka_unit_test(gemm),
+        cmocka_unit_test(matmul_small), cmocka_unit_test(products_of_bytes),    cmocka_unit_test(matmul_large), cmocka_unit_test(gemm),
         cmocka_unit_test(einsum),          cmocka_unit_test(attention),    cmocka_unit_test(attention_masks),
         cmocka_unit_test(step_and_append),
     };

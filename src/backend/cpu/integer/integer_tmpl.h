@@ -19,7 +19,7 @@
 #if defined(INTEGER_VNNI)
 #define ISA tni_integer_isa_vnni
 #define GROUP 4
-#define MACS_PER_NS 220.0
+#define MACS_PER_NS 170.0
 typedef uint8_t Left;
 #elif defined(INTEGER_AVX512)
 #define ISA tni_integer_isa_avx512
@@ -34,7 +34,7 @@ typedef int16_t Left;
 #else
 #define ISA tni_integer_isa_scalar
 #define GROUP 1
-#define MACS_PER_NS 2.0
+#define MACS_PER_NS 8.0
 typedef int16_t Left;
 #endif
 
