@@ -110,45 +110,55 @@ TnStatus tni_onnx_convert_conv_transpose(OnnxCall *c) {
     return tni_onnx_emit(c, TN_OP_conv_transpose, &p, c->in, c->n_in);
 }
 
-/* c->arg: TnPoolKind. */
-TnStatus tni_onnx_convert_pool(OnnxCall *c) {
+TnStatus tni_onnx_pool_params(OnnxCall *c, uint32_t kind, TnPoolParams *p) {
     OnnxWindow w;
-    TnPoolParams p;
     memset(&w, 0, sizeof w);
-    memset(&p, 0, sizeof p);
+    memset(p, 0, sizeof *p);
     TN_TRY(attr_count(c, "kernel_shape", &w.n));
     if (w.n == 0)
         return ONNX_BAD(c, "attribute 'kernel_shape' is required");
     TN_TRY(tni_onnx_window_attrs(c, &w));
-    p.kind = c->arg;
-    p.n_spatial = w.n;
-    p.p = 2;
-    p.auto_pad = w.auto_pad;
-    memcpy(p.kernel, w.kernel, sizeof p.kernel);
-    memcpy(p.stride, w.stride, sizeof p.stride);
-    memcpy(p.dilation, w.dilation, sizeof p.dilation);
-    memcpy(p.pads, w.pads, sizeof p.pads);
-    TN_TRY(tni_onnx_attr_bool(c, "ceil_mode", &p.ceil_mode));
-    TN_TRY(tni_onnx_attr_bool(c, "count_include_pad", &p.count_include_pad));
-    TN_TRY(tni_onnx_attr_bool(c, "storage_order", &p.storage_order));
-    TN_TRY(tni_onnx_attr_i32(c, "p", 1, 1024, &p.p));
+    p->kind = kind;
+    p->n_spatial = w.n;
+    p->p = 2;
+    p->auto_pad = w.auto_pad;
+    memcpy(p->kernel, w.kernel, sizeof p->kernel);
+    memcpy(p->stride, w.stride, sizeof p->stride);
+    memcpy(p->dilation, w.dilation, sizeof p->dilation);
+    memcpy(p->pads, w.pads, sizeof p->pads);
+    TN_TRY(tni_onnx_attr_bool(c, "ceil_mode", &p->ceil_mode));
+    TN_TRY(tni_onnx_attr_bool(c, "count_include_pad", &p->count_include_pad));
+    TN_TRY(tni_onnx_attr_bool(c, "storage_order", &p->storage_order));
+    TN_TRY(tni_onnx_attr_i32(c, "p", 1, 1024, &p->p));
+    return TN_OK;
+}
+
+/* c->arg: TnPoolKind. */
+TnStatus tni_onnx_convert_pool(OnnxCall *c) {
+    TnPoolParams p;
+    TN_TRY(tni_onnx_pool_params(c, c->arg, &p));
     return tni_onnx_emit(c, TN_OP_pool, &p, c->in, 1);
+}
+
+TnStatus tni_onnx_global_pool_params(OnnxCall *c, uint32_t kind, TnPoolParams *p) {
+    memset(p, 0, sizeof *p);
+    int32_t rank = tni_onnx_in_known(c, 0).rank;
+    p->kind = kind;
+    p->global = 1;
+    p->p = 2;
+    if (rank >= 0 && (rank < 3 || rank > 2 + MAX_SPATIAL))
+        return ONNX_UNSUPPORTED(c, "has %d spatial dimensions; 1 to %d are supported", rank - 2, MAX_SPATIAL);
+    p->n_spatial = rank < 0 ? 0 : (uint32_t)rank - 2; /* 0: shape inference will know */
+    for (uint32_t i = 0; i < MAX_SPATIAL; i++)
+        p->kernel[i] = p->stride[i] = p->dilation[i] = 1;
+    TN_TRY(tni_onnx_attr_i32(c, "p", 1, 1024, &p->p));
+    return TN_OK;
 }
 
 /* c->arg: TnPoolKind, over the whole spatial extent. */
 TnStatus tni_onnx_convert_global_pool(OnnxCall *c) {
     TnPoolParams p;
-    memset(&p, 0, sizeof p);
-    int32_t rank = tni_onnx_in_known(c, 0).rank;
-    p.kind = c->arg;
-    p.global = 1;
-    p.p = 2;
-    if (rank >= 0 && (rank < 3 || rank > 2 + MAX_SPATIAL))
-        return ONNX_UNSUPPORTED(c, "has %d spatial dimensions; 1 to %d are supported", rank - 2, MAX_SPATIAL);
-    p.n_spatial = rank < 0 ? 0 : (uint32_t)rank - 2; /* 0: shape inference will know */
-    for (uint32_t i = 0; i < MAX_SPATIAL; i++)
-        p.kernel[i] = p.stride[i] = p.dilation[i] = 1;
-    TN_TRY(tni_onnx_attr_i32(c, "p", 1, 1024, &p.p));
+    TN_TRY(tni_onnx_global_pool_params(c, c->arg, &p));
     return tni_onnx_emit(c, TN_OP_pool, &p, c->in, 1);
 }
 

@@ -7,6 +7,8 @@
 
 #include <math.h>
 
+#define TN_QLINEAR_PARTS 64 /* of one QLinearConcat */
+
 static IrValueId plus(OnnxX *x, IrValueId v, uint32_t operand) {
     return tni_onnx_has(x->c, operand) ? tni_x_binary(x, TN_BINARY_add, v, x->c->in[operand]) : v;
 }
@@ -180,6 +182,35 @@ TnStatus tni_onnx_convert_ms_qlinear_unary(OnnxCall *c) {
     return quantised(&x, tni_x_unary_ab(&x, (TnUnaryFn)c->arg, dequantise(&x, 0), (double)alpha, 0), 3, t);
 }
 
+/* in: y_scale, y_zero, then x, scale, zero of each part. */
+TnStatus tni_onnx_convert_ms_qlinear_concat(OnnxCall *c) {
+    OnnxX x = {.c = c};
+    IrValueId parts[TN_QLINEAR_PARTS];
+    int32_t axis = 1;
+    const uint32_t n = (c->n_in - 2) / 3;
+    TN_TRY(tni_onnx_attr_i32(c, "axis", -TN_MAX_RANK, TN_MAX_RANK - 1, &axis));
+    if ((c->n_in - 2) % 3 != 0 || n > TN_QLINEAR_PARTS)
+        return ONNX_UNSUPPORTED(c, "%u inputs; a scale, a zero point and then three for each of up to %u parts are supported", c->n_in, (unsigned)TN_QLINEAR_PARTS);
+    const TnDtype t = tni_x_need_dtype(&x, 2);
+    for (uint32_t i = 0; i < n; i++)
+        parts[i] = dequantise(&x, 2 + 3 * i);
+    return quantised(&x, tni_x_concat(&x, parts, n, axis), 0, t);
+}
+
+/* in: x, x_scale, x_zero, y_scale, y_zero. c->arg: 1 for the whole spatial extent. */
+TnStatus tni_onnx_convert_ms_qlinear_pool(OnnxCall *c) {
+    OnnxX x = {.c = c};
+    TnPoolParams p;
+    int64_t last = 0;
+    const TnDtype t = tni_x_need_dtype(&x, 0);
+    TN_TRY(tni_onnx_attr_i64(c, "channels_last", &last));
+    if (last != 0)
+        return ONNX_UNSUPPORTED(c, "channels_last is not supported");
+    TN_TRY(c->arg != 0 ? tni_onnx_global_pool_params(c, TN_POOL_AVG, &p) : tni_onnx_pool_params(c, TN_POOL_AVG, &p));
+    const IrValueId v = dequantise(&x, 0);
+    return quantised(&x, tni_x_op(&x, TN_OP_pool, &p, &v, 1), 3, t);
+}
+
 /* x [B, M, K] quantised to bytes as DynamicQuantizeLinear does, times b [K, N] (bytes). in: x, b, b_scale, b_zero, bias. */
 TnStatus tni_onnx_convert_ms_dynamic_matmul(OnnxCall *c) {
     OnnxX s = {.c = c}, *x = &s;
@@ -207,7 +238,7 @@ static IrValueId nibbles(OnnxX *x, IrValueId v, const int64_t *shape, uint32_t n
     return tni_x_reshape_to(x, tni_x_concat(x, both, 2, -1), shape, n);
 }
 
-/* b [N, blocks, bytes] of 4-bit numbers, a scale [N * blocks] for each block, zero points (8 without them) packed by rows:
+/* b [N, blocks, bytes] of 4-bit or 8-bit numbers, a scale [N * blocks] for each block, zero points (half of the range without them) packed by rows:
  * y = x ((b - zero) * scale)^T + bias. */
 TnStatus tni_onnx_convert_ms_matmul_nbits(OnnxCall *c) {
     OnnxX s = {.c = c}, *x = &s;
@@ -217,15 +248,15 @@ TnStatus tni_onnx_convert_ms_matmul_nbits(OnnxCall *c) {
     TN_TRY(tni_onnx_attr_i32(c, "bits", 2, 8, &bits));
     TN_TRY(tni_onnx_attr_i32(c, "block_size", 16, 1 << 20, &block));
     (void)tni_onnx_attr(c, "accuracy_level");
-    if (bits != 4 || k < 1 || n < 1 || block < 16 || tni_onnx_has(c, 4))
-        return ONNX_UNSUPPORTED(c, "bits %d, K %d, N %d, block_size %d%s; 4 bits without g_idx are supported", bits, k, n, block,
+    if ((bits != 4 && bits != 8) || k < 1 || n < 1 || block < 16 || tni_onnx_has(c, 4))
+        return ONNX_UNSUPPORTED(c, "bits %d, K %d, N %d, block_size %d%s; 4 and 8 bits without g_idx are supported", bits, k, n, block,
                                 tni_onnx_has(c, 4) ? " and g_idx" : "");
     TnDtype t = tni_x_need_dtype(x, 0);
     const int64_t blocks = (k + block - 1) / block, cube[3] = {n, blocks, block}, ones[3] = {n, blocks, 1}, flat[2] = {n, blocks * block};
     const int64_t row[2] = {n, (blocks + 1) / 2 * 2};
-    IrValueId b = tni_x_cast(x, nibbles(x, c->in[1], cube, 3), t), zero = tni_x_number(x, t, 8);
-    if (tni_onnx_has(c, 3) && tni_onnx_in_known(c, 3).dtype != TN_U8)
-        zero = tni_x_reshape_to(x, c->in[3], ones, 3);
+    IrValueId b = tni_x_cast(x, bits == 8 ? c->in[1] : nibbles(x, c->in[1], cube, 3), t), zero = tni_x_number(x, t, bits == 8 ? 128 : 8);
+    if (tni_onnx_has(c, 3) && (bits == 8 || tni_onnx_in_known(c, 3).dtype != TN_U8))
+        zero = tni_x_cast(x, tni_x_reshape_to(x, c->in[3], ones, 3), t);
     else if (tni_onnx_has(c, 3))
         zero = tni_x_cast(x, tni_x_reshape_to(x, tni_x_cut(x, nibbles(x, c->in[3], row, 2), 1, 0, blocks), ones, 3), t);
     IrValueId scale = tni_x_reshape_to(x, c->in[2], ones, 3);

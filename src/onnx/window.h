@@ -21,5 +21,8 @@ TnStatus tni_onnx_spatial_attr(OnnxCall *c, const char *name, int64_t lo, uint32
 TnStatus tni_onnx_window_attrs(OnnxCall *c, OnnxWindow *w);
 /* Parameters of a convolution whose weights are operand `weights`. */
 TnStatus tni_onnx_conv_params(OnnxCall *c, uint32_t weights, TnConvParams *p);
+/* Parameters of a pool of kind TnPoolKind; over the whole spatial extent of operand 0. */
+TnStatus tni_onnx_pool_params(OnnxCall *c, uint32_t kind, TnPoolParams *p);
+TnStatus tni_onnx_global_pool_params(OnnxCall *c, uint32_t kind, TnPoolParams *p);
 
 #endif
