@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A page to labels: words -> tokens -> windows -> logits -> a label for every token from the window that sees most around it. */
+ * A reader of pages: what a plan says about it, and a page made ready: words -> tokens and boxes. doc_run.c runs it. */
 #include "pipelines/doc.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <jansson.h>
 
@@ -19,82 +17,8 @@
 #define DEFAULT_WINDOW 512
 #define DEFAULT_BATCH 4
 
-typedef enum Input { IDS, BOXES, PIXELS, MASK, INPUTS } Input;
-
-struct TnDoc {
-    TnContext *context;
-    TnBpe *owned;
-    const TnBpe *bpe;
-    TnDocOptions options;
-    uint32_t input[INPUTS]; /* their places in the plan */
-    int32_t start_id, end_id, pad_id;
-    uint32_t window, least; /* tokens of a sequence at most and at least, special tokens included */
-    uint32_t batch, least_batch;
-    uint32_t width, height;
-    TnResample resample;
-    float scale, mean[3], std[3];
-    char **tags, **types; /* [n_labels] */
-    uint32_t n_labels;
-    /* of the last page */
-    TnTokens tokens;
-    uint32_t *word;  /* [tokens] */
-    int32_t *box;    /* [words, 4] 0..1000 */
-    uint32_t *first; /* [words + 1] first token */
-    uint32_t *label; /* [tokens] */
-    float *score;
-    uint32_t *word_label;
-    float *word_score;
-    TnDocResult result;
-};
-
-/* Windows over the tokens: window w holds [start(w), start(w) + cap) of them. */
-typedef struct Windows {
-    uint32_t n, cap, step, total;
-    bool last_full; /* the last window ends with the page and is full */
-} Windows;
-
 TnDocOptions tn_doc_options_default(void) {
     return (TnDocOptions){.overlap = 128};
-}
-
-static Windows plan_windows(const TnDoc *d) {
-    Windows w = {.cap = d->window - 2, .total = (uint32_t)d->tokens.n};
-    w.step = w.cap - d->options.overlap;
-    w.n = w.total <= w.cap ? 1 : 1 + (w.total - w.cap + w.step - 1) / w.step;
-    w.last_full = d->options.overlap > 0 && w.n > 1;
-    return w;
-}
-
-static uint32_t window_start(const Windows *w, uint32_t i) {
-    return w->last_full && i + 1 == w->n ? w->total - w->cap : i * w->step;
-}
-
-static uint32_t window_end(const Windows *w, uint32_t i) {
-    uint32_t end = window_start(w, i) + w->cap;
-    return end < w->total ? end : w->total;
-}
-
-/* Tokens that window i sees on the poorer side of token t; the page's own ends do not count. */
-static uint32_t context_of(const Windows *w, uint32_t i, uint32_t t) {
-    uint32_t from = window_start(w, i), to = window_end(w, i);
-    uint32_t before = from == 0 ? UINT32_MAX : t - from, after = to == w->total ? UINT32_MAX : to - 1 - t;
-    return before < after ? before : after;
-}
-
-static uint32_t best_window(const Windows *w, uint32_t t) {
-    uint32_t best = 0, most = 0, last = t / w->step;
-    bool found = false;
-    for (uint32_t i = last > 2 + w->cap / w->step ? last - 2 - w->cap / w->step : 0; i < w->n && (i <= last || i + 1 == w->n); i++) {
-        if (t < window_start(w, i) || t >= window_end(w, i))
-            continue;
-        uint32_t c = context_of(w, i, t);
-        if (!found || c > most) {
-            best = i;
-            most = c;
-            found = true;
-        }
-    }
-    return best;
 }
 
 /* ---- creation ---- */
@@ -285,7 +209,7 @@ TnStatus tn_doc_create(TnPlan *plan, const TnBpe *tokenizer, const TnDocOptions 
     return st;
 }
 
-static void release_page(TnDoc *d) {
+void tnp_doc_release(TnDoc *d) {
     tnp_doc_entities_free(&d->result);
     free(d->word);
     free(d->box);
@@ -304,7 +228,8 @@ void tn_doc_destroy(TnDoc **doc) {
     TnDoc *d = *doc;
     if (d == NULL)
         return;
-    release_page(d);
+    tnp_doc_release(d);
+    tnp_doc_release_many(d);
     tn_context_destroy(&d->context);
     tn_bpe_destroy(&d->owned);
     for (uint32_t i = 0; i < d->n_labels; i++) {
@@ -402,8 +327,8 @@ static TnStatus tokenize(TnDoc *d, const TnDocPage *page, TnError *err) {
     return TN_OK;
 }
 
-static TnStatus prepare(TnDoc *d, const TnImage *image, const TnDocPage *page, TnError *err) {
-    release_page(d);
+TnStatus tnp_doc_prepare(TnDoc *d, const TnImage *image, const TnDocPage *page, TnError *err) {
+    tnp_doc_release(d);
     d->result = (TnDocResult){0};
     if (image->rgb == NULL || image->width == 0 || image->height == 0)
         return tnp_fail(err, TN_ERR_ARGUMENT, "the picture has no pixels");
@@ -418,179 +343,4 @@ static TnStatus prepare(TnDoc *d, const TnImage *image, const TnDocPage *page, T
         return tnp_fail(err, TN_ERR_MEMORY, "out of memory: %u words", page->n);
     TnStatus st = normalize_boxes(d, image, page, err);
     return st == TN_OK ? tokenize(d, page, err) : st;
-}
-
-/* One row of the batch: <s> tokens </s> padding. */
-static void fill_row(const TnDoc *d, const Windows *w, uint32_t window, uint32_t length, int64_t *ids, int64_t *mask, int64_t *boxes) {
-    uint32_t from = window_start(w, window), n = window_end(w, window) - from;
-    for (uint32_t i = 0; i < length; i++) {
-        bool text = i >= 1 && i <= n;
-        if (ids != NULL)
-            ids[i] = i == 0 ? d->start_id : text ? d->tokens.ids[from + i - 1] : i == n + 1 ? d->end_id : d->pad_id;
-        if (mask != NULL)
-            mask[i] = i < n + 2;
-        for (uint32_t k = 0; boxes != NULL && k < 4; k++)
-            boxes[4 * i + k] = text ? d->box[4 * d->word[from + i - 1] + k] : 0;
-    }
-}
-
-static TnStatus make_planes(const TnDoc *d, const TnImage *image, float *planes, TnError *err) {
-    TnImage resized;
-    TnStatus st = tn_image_resize(image, d->width, d->height, d->resample, &resized, err);
-    if (st != TN_OK)
-        return st;
-    tn_image_normalize(&resized, d->scale, d->mean, d->std, planes);
-    tn_image_free(&resized);
-    return TN_OK;
-}
-
-static void take_labels(TnDoc *d, const Windows *w, uint32_t window, const float *logits) {
-    uint32_t from = window_start(w, window), to = window_end(w, window);
-    for (uint32_t t = from; t < to; t++) {
-        const float *x = logits + (size_t)(t - from + 1) * d->n_labels;
-        uint32_t best = 0;
-        double sum = 0;
-        if (best_window(w, t) != window)
-            continue;
-        for (uint32_t k = 1; k < d->n_labels; k++)
-            best = x[k] > x[best] ? k : best;
-        for (uint32_t k = 0; k < d->n_labels; k++)
-            sum += exp((double)x[k] - (double)x[best]);
-        d->label[t] = best;
-        d->score[t] = (float)(1.0 / sum);
-    }
-}
-
-typedef struct Batch {
-    uint32_t length; /* of a sequence */
-    int64_t *ids, *mask, *boxes;
-    float *planes;
-} Batch;
-
-static TnStatus run_batch(TnDoc *d, const Windows *w, Batch *b, uint32_t from, uint32_t n, TnError *err) {
-    const uint32_t rows = n < d->least_batch ? d->least_batch : n; /* a plan for more gets the last window again */
-    const int64_t s = b->length;
-    for (uint32_t i = 0; i < rows; i++)
-        fill_row(d, w, from + (i < n ? i : n - 1), b->length, b->ids + i * s, b->mask + i * s, b->boxes + 4 * i * s);
-    const TnTensor in[INPUTS] = {[IDS] = {.data = b->ids, .dtype = TN_I64, .rank = 2, .dims = {rows, s}},
-                                 [BOXES] = {.data = b->boxes, .dtype = TN_I64, .rank = 3, .dims = {rows, s, 4}},
-                                 [PIXELS] = {.data = b->planes, .dtype = TN_F32, .rank = 4, .dims = {rows, 3, d->height, d->width}},
-                                 [MASK] = {.data = b->mask, .dtype = TN_I64, .rank = 2, .dims = {rows, s}}};
-    TnStatus st = TN_OK;
-    TnTensor y;
-    for (uint32_t i = 0; i < INPUTS && st == TN_OK; i++)
-        st = tn_context_set_input(d->context, d->input[i], &in[i], err);
-    if (st == TN_OK)
-        st = tn_context_run(d->context, err);
-    if (st == TN_OK)
-        st = tn_context_output(d->context, 0, &y, err);
-    if (st == TN_OK && (y.rank != 3 || y.dims[0] != rows || y.dims[1] < s || y.dims[2] != d->n_labels))
-        st = tnp_fail(err, TN_ERR_REQUEST, "the plan's logits do not have a row for each of %lld tokens", (long long)s);
-    for (uint32_t i = 0; i < n && st == TN_OK; i++)
-        take_labels(d, w, from + i, (const float *)y.data + (size_t)i * (size_t)(y.dims[1] * y.dims[2]));
-    return st;
-}
-
-static TnStatus run_windows(TnDoc *d, const Windows *w, const float *plane, TnError *err) {
-    const size_t per = (size_t)3 * d->width * d->height;
-    uint32_t most = w->n < d->batch ? w->n : d->batch, longest = w->n > 1 ? w->cap : w->total;
-    most = most < d->least_batch ? d->least_batch : most;
-    Batch b = {.length = (longest + 2 + 7) / 8 * 8};
-    b.length = b.length < d->least ? d->least : b.length > d->window ? d->window : b.length;
-    b.ids = malloc((size_t)most * b.length * 6 * sizeof *b.ids);
-    b.planes = malloc(most * per * sizeof *b.planes);
-    TnStatus st = b.ids == NULL || b.planes == NULL ? tnp_fail(err, TN_ERR_MEMORY, "out of memory: a batch of %u windows", most) : TN_OK;
-    if (st == TN_OK) {
-        b.mask = b.ids + (size_t)most * b.length;
-        b.boxes = b.mask + (size_t)most * b.length;
-    }
-    for (uint32_t i = 0; i < most && st == TN_OK; i++)
-        memcpy(b.planes + i * per, plane, per * sizeof *plane);
-    for (uint32_t at = 0; at < w->n && st == TN_OK; at += d->batch)
-        st = run_batch(d, w, &b, at, w->n - at < d->batch ? w->n - at : d->batch, err);
-    free(b.ids);
-    free(b.planes);
-    return st;
-}
-
-static double now_ms(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
-}
-
-TnStatus tn_doc_read(TnDoc *d, const TnImage *image, const TnDocPage *page, TnDocResult *out, TnError *err) {
-    double t0 = now_ms();
-    TnStatus st = prepare(d, image, page, err);
-    float *plane = st == TN_OK ? malloc((size_t)3 * d->width * d->height * sizeof *plane) : NULL;
-    *out = (TnDocResult){0};
-    if (st == TN_OK)
-        st = plane == NULL ? tnp_fail(err, TN_ERR_MEMORY, "out of memory: a picture") : make_planes(d, image, plane, err);
-    if (st == TN_OK) {
-        Windows w = plan_windows(d);
-        double t1 = now_ms();
-        st = run_windows(d, &w, plane, err);
-        d->result = (TnDocResult){.labels = d->word_label,
-                                  .scores = d->word_score,
-                                  .windows = w.n,
-                                  .tokens = w.total,
-                                  .preprocess_ms = t1 - t0,
-                                  .run_ms = now_ms() - t1};
-    }
-    free(plane);
-    if (st != TN_OK)
-        return st;
-    for (uint32_t i = 0; i < page->n; i++) {
-        d->word_label[i] = d->label[d->first[i]];
-        d->word_score[i] = d->score[d->first[i]];
-    }
-    st = tnp_doc_entities(page, (const char *const *)d->tags, (const char *const *)d->types, &d->result, err);
-    if (st == TN_OK)
-        *out = d->result;
-    return st;
-}
-
-TnStatus tn_doc_window(TnDoc *d, const TnImage *image, const TnDocPage *page, uint32_t window, int64_t *ids, int64_t *mask, int64_t *boxes,
-                       float *planes, uint32_t *windows, TnError *err) {
-    TnStatus st = prepare(d, image, page, err);
-    if (st != TN_OK)
-        return st;
-    Windows w = plan_windows(d);
-    if (windows != NULL)
-        *windows = w.n;
-    if (window >= w.n)
-        return tnp_fail(err, TN_ERR_ARGUMENT, "there is no window %u; the page has %u", window, w.n);
-    fill_row(d, &w, window, d->window, ids, mask, boxes);
-    return planes == NULL ? TN_OK : make_planes(d, image, planes, err);
-}
-
-/* ---- evaluation ---- */
-
-TnStatus tn_doc_score_page(TnDoc *d, const TnImage *image, const TnDocPage *page, TnDocScore *score, TnDocResult *out, TnError *err) {
-    for (uint32_t i = 0; i < page->n; i++) {
-        if (page->words[i].label == NULL)
-            return tnp_fail(err, TN_ERR_DATA, "word %u ('%.60s') has no label to compare with; labels are in FUNSD's JSON", i,
-                            page->words[i].text);
-    }
-    TnStatus st = tn_doc_read(d, image, page, out, err);
-    if (st != TN_OK)
-        return st;
-    Windows w = plan_windows(d);
-    if (d->options.overlap > 0)
-        w = (Windows){.n = 1, .cap = w.total, .step = w.total, .total = w.total};
-    const char **tags = malloc(2 * (size_t)w.total * sizeof *tags);
-    if (tags == NULL)
-        return tnp_fail(err, TN_ERR_MEMORY, "out of memory: %u tokens", w.total);
-    for (uint32_t i = 0; i < w.n && st == TN_OK; i++) {
-        uint32_t from = window_start(&w, i), n = 0;
-        for (uint32_t t = from; t < window_end(&w, i); t++) {
-            if (t > from && d->word[t] == d->word[t - 1])
-                continue;
-            tags[n] = page->words[d->word[t]].label;
-            tags[w.total + n++] = d->tags[d->label[t]];
-        }
-        st = tn_doc_score_add(score, tags, tags + w.total, n, err);
-    }
-    free(tags);
-    return st;
 }

@@ -79,6 +79,9 @@ const char *tn_doc_label(const TnDoc *doc, uint32_t id); /* "O", "B-HEADER", ...
 /* Reads a page. The result lives in the TnDoc until its next call. Errors: DATA (no words; a box inverted or out of the picture: which
  * word), LIMIT, those of tn_context_run. */
 TnStatus tn_doc_read(TnDoc *doc, const TnImage *image, const TnDocPage *page, TnDocResult *out, TnError *err);
+/* Reads n pages together: they are made ready side by side, and their windows share batches. out: [n], live until the next call; times are a page's share.
+ * Errors: as tn_doc_read, of the first page that fails. */
+TnStatus tn_doc_read_many(TnDoc *doc, const TnImage *images, const TnDocPage *pages, uint32_t n, TnDocResult *out, TnError *err);
 /* The model's input for one window, as tn_doc_read makes it: ids and mask [sequence], boxes [sequence, 4], planes [3, H, W]; any may be
  * NULL. windows gets their number. Errors: as tn_doc_read; ARGUMENT when there is no such window. */
 TnStatus tn_doc_window(TnDoc *doc, const TnImage *image, const TnDocPage *page, uint32_t window, int64_t *ids, int64_t *mask,

@@ -65,7 +65,11 @@ def plan_of(task, folder, options):
     kind = "-".join([options.device.replace(":", ""), options.dtype, "_".join(map(str, options.sizes)), "tuned" if options.tune else "ranked"])
     path = options.work / f"{task}-{kind}.plan"
     if path.exists():
-        return path, 0.0
+        try:
+            tenon.InferenceSession(str(path))
+            return path, 0.0
+        except tenon.errors.IncompatiblePlanError:  # of another build of the library
+            path.unlink()
     build = dict(device=options.device if options.device != "cpu" else None, precision=None if options.dtype == "fp32" else options.dtype, tune=options.tune,
                  threads=options.threads)
     if task != "detect":

@@ -160,15 +160,43 @@ class Classify(Side):
         return y[1].cpu().tolist()
 
 
+def suppressed(box, group, valid, limit):
+    """The recipe's nms by torchvision's kernel; one picture, boxes in order of score."""
+    from torchvision.ops import batched_nms
+
+    keep = torch.zeros_like(valid)
+    order = torch.arange(box.shape[1], 0, -1, device=box.device, dtype=torch.float32)
+    keep[0, batched_nms(box[0].float(), order, group[0], limit)] = True
+    return keep & valid
+
+
+def pooled(maps, box, bins, most=None):
+    """The recipe's pooled by torchvision's roi_align; one picture."""
+    import detector
+    from torchvision.ops import roi_align
+
+    side = (box[0, :, 2:] - box[0, :, :2]).clamp(min=0).prod(-1).sqrt()
+    level = torch.floor(torch.log2(side / detector.FINEST + 1e-6)).clamp(0, detector.LEVELS - 1)
+    out = maps[0].new_zeros(box.shape[1], maps[0].shape[1], bins, bins)
+    for k in range(detector.LEVELS):
+        at = (level == k).nonzero().flatten()
+        if len(at):
+            out[at] = roi_align(maps[k], [box[0, at].to(maps[k].dtype)], bins, 1 / detector.STRIDES[k], 0, True)
+    return out[None]
+
+
 class Detect(Side):
-    """The recipe's detector, picture by picture; half precision by autocast, because boxes need float32."""
+    """The recipe's detector with torchvision's operators, picture by picture; half precision by autocast, because boxes need float32."""
 
     weights = torch.float32
 
     def load(self, folder, options):
         made.recipes("vision", "scenes")
+        import detector
         import train as recipe
         import uniformer
+
+        detector.nms, detector.pooled = suppressed, pooled
 
         module = recipe.make("cpu")
         module.load_state_dict(uniformer.read_safetensors(str(folder / "model.safetensors")), strict=False)

@@ -154,6 +154,20 @@ static PyObject *score_list(const TnDocScore *s) {
     return list;
 }
 
+/* (entities, label ids i32 [words], probabilities f32 [words], windows, tokens, preprocess ms, run ms, counts); takes counts over, NULL is an error */
+static PyObject *page_answer(const TnDocResult *r, uint32_t words, PyObject *counts) {
+    PyObject *result = NULL, *list = counts == NULL ? NULL : entity_list(r);
+    PyObject *ids = list == NULL ? NULL : core_array_of(TN_I32, 1, (int64_t[]){words}, r->labels);
+    PyObject *probs = ids == NULL ? NULL : core_array_of(TN_F32, 1, (int64_t[]){words}, r->scores);
+    if (probs != NULL)
+        result = Py_BuildValue("OOOIIddO", list, ids, probs, r->windows, r->tokens, r->preprocess_ms, r->run_ms, counts);
+    Py_XDECREF(list);
+    Py_XDECREF(ids);
+    Py_XDECREF(probs);
+    Py_XDECREF(counts);
+    return result;
+}
+
 /* read(array, words, score) -> (entities, label ids i32 [words], probabilities f32 [words], windows, tokens, preprocess ms, run ms, counts or None) */
 static PyObject *doc_read(PyObject *self, PyObject *args) {
     Doc *d = (Doc *)self;
@@ -175,25 +189,59 @@ static PyObject *doc_read(PyObject *self, PyObject *args) {
         Py_BEGIN_ALLOW_THREADS
         st = score ? tn_doc_score_page(d->doc, &image, &page, counts, &r, &err) : tn_doc_read(d->doc, &image, &page, &r, &err);
         Py_END_ALLOW_THREADS
-        if (st == TN_OK) {
-            PyObject *list = entity_list(&r), *ids = list == NULL ? NULL : core_array_of(TN_I32, 1, (int64_t[]){page.n}, r.labels);
-            PyObject *probs = ids == NULL ? NULL : core_array_of(TN_F32, 1, (int64_t[]){page.n}, r.scores);
-            PyObject *rows = probs == NULL ? NULL : score ? score_list(counts) : Py_NewRef(Py_None);
-            if (rows != NULL)
-                result = Py_BuildValue("OOOIIddO", list, ids, probs, r.windows, r.tokens, r.preprocess_ms, r.run_ms, rows);
-            Py_XDECREF(list);
-            Py_XDECREF(ids);
-            Py_XDECREF(probs);
-            Py_XDECREF(rows);
-        } else {
+        if (st == TN_OK)
+            result = page_answer(&r, page.n, score ? score_list(counts) : Py_NewRef(Py_None));
+        else
             core_raise(&err, NULL);
-        }
         d->pipe.busy = false;
     }
     free(counts);
     tn_doc_page_free(&page);
     core_tensor_release(&t);
     return result;
+}
+
+/* read_many([array], [words]) -> [what read() returns] */
+static PyObject *doc_read_many(PyObject *self, PyObject *args) {
+    Doc *d = (Doc *)self;
+    PyObject *arrays, *words, *list = NULL;
+    CoreImages images;
+    TnError err = {0};
+    TnStatus st;
+    if (!PyArg_ParseTuple(args, "OO!", &arrays, &PyList_Type, &words) || !core_pipe_ready(&d->pipe))
+        return NULL;
+    int taken = core_images_take(arrays, &images);
+    TnDocPage *pages = calloc((size_t)images.n + 1, sizeof *pages);
+    TnDocResult *results = calloc((size_t)images.n + 1, sizeof *results);
+    if (taken == 0 && (pages == NULL || results == NULL)) {
+        PyErr_NoMemory();
+        taken = -1;
+    }
+    if (taken == 0 && PyList_Size(words) != (Py_ssize_t)images.n) {
+        core_fail(TN_ERR_ARGUMENT, "%u pictures need a list of as many pages' words", images.n);
+        taken = -1;
+    }
+    for (uint32_t i = 0; taken == 0 && i < images.n; i++)
+        taken = page_take(PyList_GetItem(words, (Py_ssize_t)i), &pages[i]);
+    if (taken == 0) {
+        d->pipe.busy = true;
+        Py_BEGIN_ALLOW_THREADS
+        st = tn_doc_read_many(d->doc, images.items, pages, images.n, results, &err);
+        Py_END_ALLOW_THREADS
+        if (st == TN_OK)
+            list = PyList_New(0);
+        else
+            core_raise(&err, NULL);
+        for (uint32_t i = 0; list != NULL && i < images.n; i++)
+            list = core_list_append(list, page_answer(&results[i], pages[i].n, Py_NewRef(Py_None)));
+        d->pipe.busy = false;
+    }
+    for (uint32_t i = 0; pages != NULL && i < images.n; i++)
+        tn_doc_page_free(&pages[i]);
+    free(pages);
+    free(results);
+    core_images_release(&images);
+    return list;
 }
 
 /* window(array, words, i) -> (ids i64 [S], mask i64 [S], boxes i64 [S, 4], planes f32 [3, H, W], windows) */
@@ -248,6 +296,7 @@ static PyObject *doc_sizes(PyObject *self, PyObject *unused) {
 
 static PyMethodDef doc_methods[] = {
     {"read", doc_read, METH_VARARGS, "read(array, words, score) -> (entities, labels, probabilities, windows, tokens, preprocess ms, run ms, counts or None)"},
+    {"read_many", doc_read_many, METH_VARARGS, "read_many([array], [words]) -> [what read() returns], made ready side by side, run in shared batches"},
     {"window", doc_window, METH_VARARGS, "window(array, words, i) -> (ids, mask, boxes, planes, windows)"},
     {"labels", doc_labels, METH_NOARGS, "labels() -> [label]"},
     {"sizes", doc_sizes, METH_NOARGS, "sizes() -> (tokens, width, height)"},

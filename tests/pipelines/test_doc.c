@@ -126,6 +126,44 @@ static void labels_and_scores_are_those_of_transformers(void **state) {
 
 /* A page that repeats one line far more often than a window holds: inside, every repetition gets the same labels wherever the windows fall.
  */
+/* Several windows a page, pages of different lengths, batches that pages share: the answers are those of each page alone. */
+static void pages_read_together_are_those_read_alone(void **state) {
+    (void)state;
+    TnError err = {0};
+    enum { N = 5 };
+    TnDocPage pages[N] = {{0}};
+    TnImage images[N];
+    TnDocResult together[N], alone;
+    TnDoc *doc = reader(8, false), *other = reader(8, false);
+    for (uint32_t i = 0; i < N; i++) {
+        images[i] = picture;
+        for (uint32_t k = 0; k < form.n / (i + 1); k++)
+            OK(tn_doc_page_add(&pages[i], form.words[k].text, form.words[k].box, form.words[k].segment, form.words[k].label, &err));
+    }
+    for (int round = 0; round < 2; round++) { /* what a call leaves behind is released by the next */
+        OK(tn_doc_read_many(doc, images, pages, N, together, &err));
+        for (uint32_t i = 0; i < N; i++) {
+            OK(tn_doc_read(other, &picture, &pages[i], &alone, &err));
+            assert_int_equal(together[i].windows, alone.windows);
+            assert_int_equal(together[i].tokens, alone.tokens);
+            assert_int_equal(together[i].n, alone.n);
+            for (uint32_t k = 0; k < pages[i].n; k++) {
+                assert_int_equal(together[i].labels[k], alone.labels[k]);
+                assert_true(fabsf(together[i].scores[k] - alone.scores[k]) <= 1e-5f);
+            }
+        }
+    }
+    OK(tn_doc_read(doc, &picture, &pages[0], &alone, &err));
+    TnDocPage nothing = {0};
+    TnDocPage mixed[3] = {pages[0], nothing, pages[1]};
+    FAILS(TN_ERR_DATA, "no words", tn_doc_read_many(doc, images, mixed, 3, together, &err));
+    FAILS(TN_ERR_ARGUMENT, "no page", tn_doc_read_many(doc, images, pages, 0, together, &err));
+    for (uint32_t i = 0; i < N; i++)
+        tn_doc_page_free(&pages[i]);
+    tn_doc_destroy(&doc);
+    tn_doc_destroy(&other);
+}
+
 static void pages_of_10000_words_are_read(void **state) {
     (void)state;
     TnError err = {0};
@@ -295,6 +333,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(windows_are_those_of_transformers),
         cmocka_unit_test(labels_and_scores_are_those_of_transformers),
+        cmocka_unit_test(pages_read_together_are_those_read_alone),
         cmocka_unit_test(pages_of_10000_words_are_read),
         cmocka_unit_test(pages_that_cannot_be_read_are_refused),
         cmocka_unit_test(words_come_in_three_forms),

@@ -19,7 +19,7 @@ from typing import Any, Iterable, Sequence
 import numpy as np
 
 from .. import _core, _options, errors
-from ._common import as_json, load_image, name_of, page, title_of
+from ._common import as_json, check_batch, load_image, name_of, page, title_of
 
 
 _ALONE = 1 << 31  # segments of words that have none: beyond those that are given
@@ -237,7 +237,7 @@ class DocReader:
         clip: boxes that leave the picture are cut at its edge instead of being an error.
         tokenizer: folder of tokenizer.json, or vocab.json and merges.txt; None: the model's.
         threads: 0: one a core.
-        batch: windows run at once; 0: 4.
+        batch: windows run at once, and pages of a list read together; 0: 4.
         options: of :func:`tenon.build` (device, precision, shapes, ...), and cache and progress, as in InferenceSession.
 
     Raises:
@@ -247,14 +247,16 @@ class DocReader:
     def __init__(self, model: Any, *, overlap: int = 128, word_boxes: bool = False, clip: bool = False, tokenizer: "str | os.PathLike[str] | None" = None,
                  threads: int = 0, batch: int = 0, cache: Any = None, progress: Any = None, **options: Any) -> None:
         self._plan = _options.open_source(model, options, progress=progress, cache=cache)
-        self._core = _core.Doc(self._plan, tokenizer, threads, batch, overlap, word_boxes, clip)
+        self.batch = check_batch(batch or 4)
+        self._core = _core.Doc(self._plan, tokenizer, threads, self.batch, overlap, word_boxes, clip)
         self._lock = threading.Lock()
         self.labels: "list[str]" = self._core.labels()
         self.sequence, *size = self._core.sizes()
         self.size: "tuple[int, int]" = (size[0], size[1])
 
     def __call__(self, images: Any, words: Any) -> Any:
-        """Reads a page (gives a :class:`Form`), or a list of pictures with a list of as many pages' words (gives a list).
+        """Reads a page (gives a :class:`Form`), or a list of pictures with a list of as many pages' words (gives a list): `batch` pages together, made ready
+        side by side.
 
         images: see :func:`load_image`; words: see :func:`load_words`.
         """
@@ -262,7 +264,14 @@ class DocReader:
             return self.read(images, words)
         if not isinstance(words, (list, tuple)) or len(words) != len(images):
             raise errors.fail("argument", f"{len(images)} pictures need a list of as many pages' words", field="words")
-        return [self.read(i, w) for i, w in zip(images, words)]
+        out: "list[Form]" = []
+        for at in range(0, len(images), max(self.batch, 1)):
+            part = images[at:at + self.batch]
+            loaded = [load_words(w) for w in words[at:at + self.batch]]
+            with self._lock:
+                answers = self._core.read_many([load_image(i) for i in part], [_word_rows(w) for w, _ in loaded])
+            out += [self._form(image, w, blank, answer) for image, (w, blank), answer in zip(part, loaded, answers)]
+        return out
 
     def read(self, image: Any, words: Any) -> Form:
         """One page. ModelError: there are no words; a box is inverted or leaves the picture (which word)."""
@@ -272,10 +281,15 @@ class DocReader:
         array = load_image(image)
         page_words, blank = load_words(words)
         with self._lock:
-            rows, ids, scores, windows, tokens, prepare, run, counts = self._core.read(array, _word_rows(page_words), score)
+            answer = self._core.read(array, _word_rows(page_words), score)
+        return self._form(image, page_words, blank, answer), answer[7] or []
+
+    def _form(self, image: Any, page_words: "list[Word]", blank: int, answer: "tuple[Any, ...]") -> Form:
+        """What the core answers, with names."""
+        rows, ids, scores, windows, tokens, prepare, run, _ = answer
         entities = [Entity(label, text, score, box, range(first, first + n), order, question) for label, text, score, box, first, n, order, question in rows]
         labels = [self.labels[i] for i in ids]
-        return Form(entities, page_words, blank, labels, scores, windows, tokens, image, (prepare, run)), counts or []
+        return Form(entities, page_words, blank, labels, scores, windows, tokens, image, (prepare, run))
 
     def evaluate(self, images: "Sequence[Any]", words: "Sequence[Any]") -> EntityScores:
         """Entity precision, recall and F1 over pages whose words have labels (FUNSD's JSON does): each page as a whole, or, with overlap 0, window by window
