@@ -190,7 +190,8 @@ TnStatus tni_onnx_convert_ms_qlinear_concat(OnnxCall *c) {
     const uint32_t n = (c->n_in - 2) / 3;
     TN_TRY(tni_onnx_attr_i32(c, "axis", -TN_MAX_RANK, TN_MAX_RANK - 1, &axis));
     if ((c->n_in - 2) % 3 != 0 || n > TN_QLINEAR_PARTS)
-        return ONNX_UNSUPPORTED(c, "%u inputs; a scale, a zero point and then three for each of up to %u parts are supported", c->n_in, (unsigned)TN_QLINEAR_PARTS);
+        return ONNX_UNSUPPORTED(c, "%u inputs; a scale, a zero point and then three for each of up to %u parts are supported", c->n_in,
+                                (unsigned)TN_QLINEAR_PARTS);
     const TnDtype t = tni_x_need_dtype(&x, 2);
     for (uint32_t i = 0; i < n; i++)
         parts[i] = dequantise(&x, 2 + 3 * i);

@@ -33,7 +33,8 @@ static void visit(Rewriter *r, IrNodeId id) {
     if ((n->op != TN_OP_matmul_integer && !conv) || n->out[0] == TN_NO_VALUE)
         return;
     const TnDtype t = conv ? TN_F64 : TN_I32;
-    const IrValueId y = n->out[0], a = n->in[0], b = n->in[1], za = n->n_in > 2 ? n->in[2] : TN_NO_VALUE, zb = n->n_in > 3 ? n->in[3] : TN_NO_VALUE;
+    const IrValueId y = n->out[0], a = n->in[0], b = n->in[1];
+    const IrValueId za = n->n_in > 2 ? n->in[2] : TN_NO_VALUE, zb = n->n_in > 3 ? n->in[3] : TN_NO_VALUE;
     const char *name = n->name;
     const void *params = conv ? n->params : NULL; /* in the module's arena */
     const int32_t axes = conv ? r->g->values[b].rank - 1 : 0;

@@ -300,7 +300,8 @@ TnStatus tni_plan_rule_matmul_integer(const PlanCheck *c) {
             continue;
         const TnTensor *z = &c->in[i + 2];
         const bool columns = i == 1 && x->rank >= 2 && tni_plan_vector(z, x->dims[x->rank - 1]);
-        NEED(z->dtype == x->dtype && (tn_tensor_numel(z) == 1 || columns), i + 2, "a zero point, or for B one for each column, of its matrix's type");
+        NEED(z->dtype == x->dtype && (tn_tensor_numel(z) == 1 || columns), i + 2,
+             "a zero point, or for B one for each column, of its matrix's type");
     }
     return product(c, TN_I32);
 }

@@ -183,7 +183,7 @@ static TnTensor *byte_operand(Case *c, TnDtype t, int32_t rank, const int64_t *d
 }
 
 static bool bench_conv_integer(Case *c, TnConvParams *p) {
-    static const int64_t shapes[][4] = {{64, 64, 3, 56}, {256, 256, 3, 14}, {64, 256, 1, 56}, {2048, 512, 1, 7}}; /* channels in, out, kernel, size */
+    static const int64_t shapes[][4] = {{64, 64, 3, 56}, {256, 256, 3, 14}, {64, 256, 1, 56}, {2048, 512, 1, 7}}; /* in, out, kernel, size */
     if (c->k >= TN_COUNT(shapes))
         return false;
     const int64_t *s = shapes[c->k];

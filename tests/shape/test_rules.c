@@ -213,7 +213,8 @@ static void test_matmul(void **state) {
     FAILS(matmul, NULL, SHAPE, "inner dimensions", a, bad);
     FAILS(matmul, NULL, TYPE, "same type", v, i);
     FAILS(matmul, NULL, SHAPE, "rank 0", v, sc);
-    IrValueId qa = t_in("qa", TN_U8, "batch,seq,64"), qb = t_in("qb", TN_I8, "64,10"), za = t_in("za", TN_U8, ""), zb = t_in("zb", TN_I8, "10");
+    IrValueId qa = t_in("qa", TN_U8, "batch,seq,64"), qb = t_in("qb", TN_I8, "64,10"), za = t_in("za", TN_U8, "");
+    IrValueId zb = t_in("zb", TN_I8, "10");
     IrValueId z1 = t_in("z1", TN_U8, "1"), z9 = t_in("z9", TN_I8, "9"), zs = t_in("zs", TN_U8, "seq");
     EXPECT(NODE(matmul_integer, NULL, qa, qb), "int32[batch, seq, 10]");
     EXPECT(NODE(matmul_integer, NULL, qa, qb, za, zb), "int32[batch, seq, 10]");

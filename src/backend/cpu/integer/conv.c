@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Operator conv_integer on the CPU, NCHW, 1 and 2 spatial dims: rows are output channels, columns output pixels. Weights are prepared when the
- * plan is built, or at the start of the call; the pixels of one panel under the kernel are gathered by the task that multiplies them. */
+ * Operator conv_integer on the CPU, NCHW, 1 and 2 spatial dims: rows are output channels, columns output pixels. Weights are prepared when
+ * the plan is built, or at the start of the call; the pixels of one panel under the kernel are gathered by the task that multiplies them. */
 #include "backend/cpu/conv/conv.h"
 #include "backend/cpu/integer/integer.h"
 #include "base/dtype.h"
@@ -114,7 +114,8 @@ static void task(void *ctx, int64_t at, uint32_t worker) {
     const Run *r = ctx;
     const TniConv *v = &r->v;
     const int64_t rb = at % r->row_blocks, pb = at / r->row_blocks % r->panel_blocks, bg = at / r->row_blocks / r->panel_blocks;
-    const int64_t g = bg % v->group, b = bg / v->group, m0 = g * v->mg + v->mg * rb / r->row_blocks, m1 = g * v->mg + v->mg * (rb + 1) / r->row_blocks;
+    const int64_t g = bg % v->group, b = bg / v->group;
+    const int64_t m0 = g * v->mg + v->mg * rb / r->row_blocks, m1 = g * v->mg + v->mg * (rb + 1) / r->row_blocks;
     const uint8_t *planes = r->x + (b * v->c + g * v->cg) * v->h * v->w;
     unsigned char *panel = r->work + (size_t)worker * r->work_bytes;
     for (int64_t p = r->panels * pb / r->panel_blocks; p < r->panels * (pb + 1) / r->panel_blocks; p++) {
@@ -150,7 +151,8 @@ static TnStatus run(TnKernelCall *call, const TniIntegerIsa *isa) {
     if (v->b * v->m * r.plane == 0)
         return TN_OK;
     r.rows = call->packed != NULL ? call->packed[1] : NULL;
-    const size_t need = scratch_bytes(&r, r.rows != NULL, tni_threads_count(call->threads)), vector = tni_align_up((size_t)v->m * sizeof(int32_t), 64);
+    const size_t need = scratch_bytes(&r, r.rows != NULL, tni_threads_count(call->threads));
+    const size_t vector = tni_align_up((size_t)v->m * sizeof(int32_t), 64);
     if (need > call->scratch_bytes)
         return TN_RAISE(call->err, TN_ERR_INTERNAL, "conv_integer: %zu bytes of scratch needed, %zu given", need, call->scratch_bytes);
     unsigned char *s = call->scratch;

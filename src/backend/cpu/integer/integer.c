@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Operator matmul_integer on the CPU: A is brought into the ISA's form at the start of a call, B when the plan is built (a constant) or then
- * too, and the product is cut into tasks of rows x panels, by shape alone. */
+ * Operator matmul_integer on the CPU: A is brought into the ISA's form at the start of a call, B when the plan is built (a constant) or
+ * then too, and the product is cut into tasks of rows x panels, by shape alone. */
 #include "backend/cpu/integer/integer.h"
 
 #include "base/dtype.h"
@@ -201,7 +201,8 @@ static size_t scratch(const TnKernelQuery *q, const TniIntegerIsa *isa) {
 static double cost(const TnKernelQuery *q, const TniIntegerIsa *isa) {
     const Product p = describe(isa, q->in);
     const double k = (double)p.k, out = (double)p.batch * (double)p.m * (double)p.n, b = (double)p.b_count * (double)p.n * k;
-    return 500.0 + out * k / isa->macs_per_ns + out * 0.2 + (double)p.a_count * (double)p.m * k * 0.1 + (q->in[1].data == NULL ? b : b / 20.0);
+    const double copies = (double)p.a_count * (double)p.m * k * 0.1 + (q->in[1].data == NULL ? b : b / 20.0);
+    return 500.0 + out * k / isa->macs_per_ns + out * 0.2 + copies;
 }
 
 static size_t packed_bytes(const TnKernelQuery *q, uint32_t i, const TniIntegerIsa *isa) {
