@@ -473,13 +473,36 @@ static TnStatus run_all(Pn *pn, const uint8_t *is_called, TnError *err) {
     return TN_OK;
 }
 
-/* Sizes that nobody has given are guessed: the first guess on which every step runs; if there is none, the one that came furthest. */
+#define MOST_GUESSED ((size_t)1 << 32) /* bytes of inputs of a size that nobody asked for */
+
+/* A symbol of a picture's side may stand in an input several times. */
+static bool guess_is_huge(const Pn *pn) {
+    const IrGraph *g = pn->m->graphs[0];
+    size_t sum = 0, bytes;
+    int64_t n;
+    for (uint32_t i = 0; i < g->n_inputs; i++) {
+        TnTensor t;
+        if (!tni_planner_dims(pn, &g->values[g->inputs[i]], &t))
+            continue;
+        if (!tni_shape_bytes(t.dtype, t.rank, t.dims, &n, &bytes) || bytes > MOST_GUESSED - sum)
+            return true;
+        sum += bytes;
+    }
+    return false;
+}
+
+/* Sizes that nobody has given are guessed: the first guess on which every step runs; if there is none, the one that came furthest. Guesses that
+ * make huge inputs are left out, but for the last. */
 static TnStatus guess_and_run(Pn *pn, const uint8_t *is_called, TnError *err) {
     uint32_t n = tni_planner_guesses(pn), best = 0;
     size_t furthest = 0;
     for (uint32_t i = 0; n > 1 && i < n; i++) {
         TnError why = {0};
         tni_planner_guess(pn, i);
+        if (i + 1 < n && guess_is_huge(pn)) {
+            best = i + 1;
+            continue;
+        }
         pn->guess = i;
         pn->strict = true;
         pn->gave_up = false;

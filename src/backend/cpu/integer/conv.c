@@ -184,6 +184,11 @@ static TnStatus run(TnKernelCall *call, const TniIntegerIsa *isa) {
     return TN_OK;
 }
 
+/* Weights without elements have no data in a plan: nothing is packed of them. */
+static bool is_constant(const TnTensor *t) {
+    return t->data != NULL && tn_tensor_numel(t) > 0;
+}
+
 bool tni_conv_integer_supports(const TnKernelQuery *q) {
     Run r;
     return describe(&r, &tni_integer_isa_scalar, q->params, q->in, &q->out[0]);
@@ -191,7 +196,7 @@ bool tni_conv_integer_supports(const TnKernelQuery *q) {
 
 static size_t scratch(const TnKernelQuery *q, const TniIntegerIsa *isa) {
     Run r;
-    return describe(&r, isa, q->params, q->in, &q->out[0]) ? scratch_bytes(&r, q->in[1].data != NULL, TN_MAX(q->threads, 1u)) : 0;
+    return describe(&r, isa, q->params, q->in, &q->out[0]) ? scratch_bytes(&r, is_constant(&q->in[1]), TN_MAX(q->threads, 1u)) : 0;
 }
 
 static double cost(const TnKernelQuery *q, const TniIntegerIsa *isa) {
@@ -204,7 +209,7 @@ static double cost(const TnKernelQuery *q, const TniIntegerIsa *isa) {
 
 static size_t packed_bytes(const TnKernelQuery *q, uint32_t i, const TniIntegerIsa *isa) {
     Run r;
-    return i == 1 && q->in[1].data != NULL && describe(&r, isa, q->params, q->in, &q->out[0]) ? prepared_bytes(&r) : 0;
+    return i == 1 && is_constant(&q->in[1]) && describe(&r, isa, q->params, q->in, &q->out[0]) ? prepared_bytes(&r) : 0;
 }
 
 static void pack(const TnKernelQuery *q, unsigned char *dst, const TniIntegerIsa *isa) {

@@ -189,13 +189,18 @@ static bool byte(const TnTensor *t) {
     return t->dtype == TN_U8 || t->dtype == TN_I8;
 }
 
+/* A constant of no elements has no data in a plan: nothing is packed of it. */
+static bool is_constant(const TnTensor *t) {
+    return t->data != NULL && tn_tensor_numel(t) > 0;
+}
+
 bool tni_integer_supports(const TnKernelQuery *q) {
     return byte(&q->in[0]) && byte(&q->in[1]) && q->out[0].dtype == TN_I32 && q->in[0].rank >= 1 && q->in[1].rank >= 1;
 }
 
 static size_t scratch(const TnKernelQuery *q, const TniIntegerIsa *isa) {
     const Product p = describe(isa, q->in);
-    return layout(&p, q->in[1].data == NULL).total;
+    return layout(&p, !is_constant(&q->in[1])).total;
 }
 
 static double cost(const TnKernelQuery *q, const TniIntegerIsa *isa) {
@@ -206,7 +211,7 @@ static double cost(const TnKernelQuery *q, const TniIntegerIsa *isa) {
 }
 
 static size_t packed_bytes(const TnKernelQuery *q, uint32_t i, const TniIntegerIsa *isa) {
-    if (i != 1 || q->in[1].data == NULL)
+    if (i != 1 || !is_constant(&q->in[1]))
         return 0;
     const Product p = describe(isa, q->in);
     return (size_t)p.b_count * (size_t)p.panels * p.panel_bytes;
