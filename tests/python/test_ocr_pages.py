@@ -153,7 +153,7 @@ def export(folder, decoder, names=("encoder_model.onnx", "decoder_model.onnx")):
 
 def greedy(folder, picture, tokens, steps=100):
     """The loop of the original's demonstration: the whole prefix every step."""
-    import onnxruntime
+    onnxruntime = pytest.importorskip("onnxruntime")
 
     encoder = onnxruntime.InferenceSession(folder / "encoder_model.onnx", providers=["CPUExecutionProvider"])
     decoder = onnxruntime.InferenceSession(folder / "decoder_model.onnx", providers=["CPUExecutionProvider"])
