@@ -832,7 +832,8 @@ static void shuffle(Queue *q, uint32_t lanes, uint64_t seed) {
         else if (q->w[i].kind != WAIT)
             w[n++] = q->w[i];
     }
-    memcpy(q->w, w, n * sizeof *w);
+    if (n > 0)
+        memcpy(q->w, w, n * sizeof *w);
     q->n = n;
     free(w);
     free(taken);
